@@ -14,8 +14,10 @@ with DAG("good", schedule=None):
     BashOperator(task_id="t", bash_command="echo fine")
 """
 REFUSED = """
+from airflow.operators.python import PythonVirtualenvOperator as V
+def f(): pass
 with DAG("bad", schedule=None):
-    BashOperator(task_id="t", bash_command="x", run_as_user="somebody")
+    V(task_id="t", python_callable=f, index_urls_from_connection_ids=["x"])
 """
 CRON = """
 from datetime import datetime
@@ -28,10 +30,10 @@ def test_a_refused_dag_beside_a_good_one_is_told(tmp_path: Path) -> None:
     file = write_dag(tmp_path, "two.py", GOOD + REFUSED)
     done = Cli().run("dags", "test", str(file))
     assert "fine" in done.stdout
-    assert "two.py, line 8: refused: NotSupportedYet: DAG `bad`" in done.stdout
+    assert "two.py, line 10: refused: NotSupportedYet: DAG `bad`" in done.stdout
     assert done.returncode == 7, done.stdout + done.stderr
     told = json.loads(Cli().run("dags", "test", str(file), "--json").stdout)
-    assert (told["state"], told["refused"][0]["line"]) == ("success", 8)
+    assert (told["state"], told["refused"][0]["line"]) == ("success", 10)
     # Who asks for one DAG alone gets that one's result, and is told all the same.
     done = Cli().run("dags", "test", str(file), "--dag", "good")
     assert "refused" in done.stdout

@@ -96,7 +96,7 @@ async fn running_on(world: World) -> World {
 async fn over(world: &World, text: &str) {
     let stored = world.ports.blobs.put(text.to_owned().into()).await.unwrap();
     let digest = dagbok_events::Digest::new(stored).unwrap();
-    let log = LogRef { digest, size: text.len() as u64, lines: 1, dropped: 0 };
+    let log = LogRef { digest, size: text.len() as u64, lines: 1, dropped: 0, usage: None };
     world.story.in_run(&key("chain", "one"), vec![Story::success("a", 1, Some(log))]).await;
     world.settled().await;
 }
@@ -213,7 +213,7 @@ async fn following_breaks_where_the_log_is_gone() {
     writer.write(1);
     let mut body = world.get_with(FOLLOW, &[]).await.into_body().into_data_stream();
     body.next().await.unwrap().unwrap();
-    let log = LogRef { digest: digest("never stored"), size: 3, lines: 1, dropped: 0 };
+    let log = LogRef { digest: digest("never stored"), size: 3, lines: 1, dropped: 0, usage: None };
     world.story.in_run(&key("chain", "one"), vec![Story::success("a", 1, Some(log))]).await;
     world.settled().await;
     let broken = async {
@@ -373,7 +373,7 @@ async fn a_cancelled_tries_log_comes_with_the_report_that_is_refused() {
 
     let stored = world.ports.blobs.put((line(1) + &line(2)).into()).await.unwrap();
     let digest = dagbok_events::Digest::new(stored).unwrap();
-    let log = LogRef { digest, size: 2, lines: 2, dropped: 0 };
+    let log = LogRef { digest, size: 2, lines: 2, dropped: 0, usage: None };
     world.story.in_run(&run, vec![left_behind("another", 1, &log)]).await;
     world.settled().await;
     let one = "/api/v2/dags/chain/dagRuns/one/taskInstances/a/tries/1";
@@ -399,7 +399,7 @@ async fn a_lost_tries_log_is_found_with_the_try_that_it_is_of() {
     world.story.queued(&run, "a", 2).await;
     let stored = world.ports.blobs.put(line(9).into()).await.unwrap();
     let digest = dagbok_events::Digest::new(stored).unwrap();
-    let log = LogRef { digest, size: 2, lines: 1, dropped: 0 };
+    let log = LogRef { digest, size: 2, lines: 1, dropped: 0, usage: None };
     let found = LogRef { size: 99, digest: story::digest("on a disk"), ..log.clone() };
     for fact in [
         left_behind("exec-1", 1, &log),
@@ -423,7 +423,7 @@ async fn a_lost_tries_log_is_found_with_the_try_that_it_is_of() {
 #[tokio::test]
 async fn a_lost_blob_is_said() {
     let world = running().await;
-    let log = LogRef { digest: digest("never stored"), size: 3, lines: 1, dropped: 0 };
+    let log = LogRef { digest: digest("never stored"), size: 3, lines: 1, dropped: 0, usage: None };
     world.story.in_run(&key("chain", "one"), vec![Story::success("a", 1, Some(log))]).await;
     world.settled().await;
     let (status, answer) = world.get(&format!("{LOG}/1")).await;

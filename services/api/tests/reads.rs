@@ -28,7 +28,7 @@ async fn told() -> World {
     story.created(&run).await;
     story.queued(&run, "a", 1).await;
     story.started(&run, "a", 1, "exec-1").await;
-    let log = LogRef { digest: digest("log"), size: 3, lines: 1, dropped: 0 };
+    let log = LogRef { digest: digest("log"), size: 3, lines: 1, dropped: 0, usage: None };
     let facts = vec![
         Story::pushed("a", 1, "return_value", Some(r#"{"rows": 3}"#)),
         Story::success("a", 1, Some(log)),
@@ -343,6 +343,8 @@ async fn executors_are_silent_until_they_show_themselves() {
         queues: vec![],
         version: "0.1.0".to_owned(),
         python: String::new(),
+        resources: dagbok_events::Resources::default(),
+        isolation: String::new(),
         draining: false,
         beat: 1,
         lease_ms: None,

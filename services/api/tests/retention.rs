@@ -58,7 +58,7 @@ async fn run(world: &World, dag: &str, id: &str, ends: bool) -> Left {
         *value = Some(blob(&left.value, 100));
     }
     let digest = Digest::new(left.log.clone()).unwrap();
-    let log = LogRef { digest, size: 10, lines: 1, dropped: 0 };
+    let log = LogRef { digest, size: 10, lines: 1, dropped: 0, usage: None };
     world.story.in_run(&at, vec![pushed, Story::success("a", 1, Some(log))]).await;
     if ends {
         let over = if id.ends_with('f') {

@@ -53,7 +53,7 @@ pub(crate) use services::{
     ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
-    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, XcomCommand,
+    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Usage, Why, WhyOf, WhyTask, XcomCommand,
     Xcoms,
 };
 

@@ -144,21 +144,14 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
         Command::Runs(RunsCommand::Why(args)) => runs::why(&plain()?, args).await,
         Command::Runs(RunsCommand::Logs(args)) => tasks::of_run(&plain()?, args).await,
         Command::Runs(RunsCommand::Retry(args)) => runs::clear(&plain()?, &args.as_clear()).await,
-        Command::Tasks(TasksCommand::List(args)) => tasks::list(&plain()?, args).await,
         Command::Runs(RunsCommand::Wait(args)) => runs::wait(&plain()?, args).await,
         Command::Runs(RunsCommand::Cancel(args)) => runs::cancel(&plain()?, args).await,
         Command::Runs(RunsCommand::Mark(args)) => runs::mark(&plain()?, args).await,
         Command::Runs(RunsCommand::Note(args)) => runs::note(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Mark(args)) => runs::mark_task(&plain()?, args).await,
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, args).await,
         Command::Runs(RunsCommand::Callbacks(args)) => runs::callbacks(&plain()?, args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Note(args)) => runs::note_task(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Render(args)) => alone::render(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Test(args)) => alone::test(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Why(args)) => why::task(&plain()?, args).await,
-        Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, args).await,
+        Command::Tasks(command) => of_tasks(&plain()?, command).await,
         Command::Xcom(command) => xcoms::show(&plain()?, &command.as_xcoms()).await,
         Command::Namespaces(command) => namespaces::run(global, command).await,
         Command::Man(args) => man::run(&plain()?, args),
@@ -177,6 +170,21 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
         Command::Events(args) => events::run(&plain()?, args).await,
         Command::Doctor(args) => doctor::run(global, args).await,
         Command::Version => version::run(&plain()?).await,
+    }
+}
+
+/// `dagbok tasks …`.
+async fn of_tasks(context: &Context, command: &TasksCommand) -> Outcome {
+    match command {
+        TasksCommand::List(args) => tasks::list(context, args).await,
+        TasksCommand::Mark(args) => runs::mark_task(context, args).await,
+        TasksCommand::Note(args) => runs::note_task(context, args).await,
+        TasksCommand::Render(args) => alone::render(context, args).await,
+        TasksCommand::Test(args) => alone::test(context, args).await,
+        TasksCommand::Logs(args) => tasks::logs(context, args).await,
+        TasksCommand::Usage(args) => tasks::usage(context, args).await,
+        TasksCommand::Why(args) => why::task(context, args).await,
+        TasksCommand::Xcoms(args) => xcoms::show(context, args).await,
     }
 }
 

@@ -91,7 +91,8 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
     let context = Context::new(global, flags)?;
     let (home, newest) = machine::home(&context).await;
-    let mut findings = vec![software::build(), clock::alone(newest), machine::open_files()];
+    let mut findings =
+        vec![software::build(), clock::alone(newest), machine::open_files(), machine::isolation()];
     findings.extend(home);
     findings.extend(software::python(&context.config).await);
     findings.extend(machine::dag_folder(&context));

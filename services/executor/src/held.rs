@@ -1,7 +1,7 @@
 //! The tries in this executor's hands: what is renewed, what presence names, what an order can reach.
 use std::{collections::BTreeMap, sync::Arc};
 
-use dagbok_events::TryKey;
+use dagbok_events::{OutOfMemory, TryKey};
 use dagbok_protocol::HeldTry;
 use dagbok_runlog::DeliveryHandle;
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ pub(crate) enum Kill {
     Fenced,
     /// The executor ends.
     Drained,
+    /// It used more memory than it may.
+    OutOfMemory(Box<OutOfMemory>),
     /// What its process says can't be understood any more, so that its end could not be told.
     Garbled(String),
 }

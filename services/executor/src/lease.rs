@@ -42,7 +42,7 @@ impl Lease {
 
     /// What this executor says of itself now.
     pub(crate) fn presence(&self) -> Presence {
-        let Shared { settings, clock, place, holds, shutdown, .. } = &*self.shared;
+        let Shared { settings, clock, place, holds, shutdown, isolation, .. } = &*self.shared;
         Presence {
             executor: settings.executor.clone(),
             hostname: settings.hostname.clone(),
@@ -50,6 +50,8 @@ impl Lease {
             queues: settings.queues.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             python: place.as_ref().map(|place| place.python()).unwrap_or_default(),
+            resources: settings.resources.clone(),
+            isolation: isolation.clone(),
             draining: shutdown.is_started(),
             beat: self.beat.fetch_add(1, Ordering::Relaxed) + 1,
             lease_ms: u64::try_from(settings.lease.as_millis()).ok(),

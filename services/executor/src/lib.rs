@@ -6,6 +6,7 @@
 mod attempt;
 mod begun;
 mod bundle;
+mod cgroup;
 mod elements;
 mod error;
 mod fence;
@@ -19,13 +20,17 @@ mod place;
 mod pull;
 mod raised;
 mod reports;
+mod room;
 mod service;
 mod settings;
 mod shared;
 mod stats;
 mod store;
 mod trigger;
+mod usage;
+mod work;
 
+pub use cgroup::can_have_cgroups;
 pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;

@@ -56,6 +56,17 @@ impl OomWatch {
         rose
     }
 
+    /// What this process and all that it starts may use together, in bytes; `None` where only the machine bounds it.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.sources.iter().find_map(|source| {
+            let folder = source.0.parent()?;
+            let files = ["memory.max", "memory.limit_in_bytes"];
+            let text = files.iter().find_map(|file| fs::read_to_string(folder.join(file)).ok())?;
+            // Without a limit version 1 says the largest number of pages.
+            text.trim().parse().ok().filter(|limit| *limit < 1 << 60)
+        })
+    }
+
     fn sum(&self) -> u64 {
         self.sources.iter().find_map(Source::read).unwrap_or(0)
     }

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use dagbok_events::decode_any;
-use dagbok_protocol::{Order, TryLogQuery, names};
+use dagbok_protocol::{Order, TryLogQuery, TryUsageAnswer, TryUsageQuery, names};
 use dagbok_runlog::Signal;
 use dagbok_runtime::Backoff;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -67,6 +67,33 @@ async fn answer(shared: Arc<Shared>, signal: Signal) {
             }
         }
         Err(error) => tracing::warn!(%error, "a log query can't be read"),
+    }
+}
+
+/// Answers who asks what a try uses, for ever; run it beside.
+pub(crate) async fn read_usage(shared: Arc<Shared>) {
+    let subject = names::usage_subject(&shared.settings.executor);
+    let mut backoff = Backoff::default();
+    loop {
+        if let Some(mut queries) = listen(&shared, &subject, &mut backoff).await {
+            while let Some(signal) = queries.next().await {
+                tell_usage(&shared, signal).await;
+            }
+        }
+        backoff.pause().await;
+    }
+}
+
+async fn tell_usage(shared: &Shared, signal: Signal) {
+    let Some(responder) = signal.responder else { return };
+    match decode_any::<TryUsageQuery>(&signal.payload) {
+        Ok(query) => {
+            let answer = TryUsageAnswer { series: shared.meters.of(&query.key) };
+            if let Err(error) = responder.respond(dagbok_events::encode_any(&answer).into()).await {
+                tracing::debug!(%error, "who asked what a try uses is gone");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a question for a try's usage can't be read"),
     }
 }
 

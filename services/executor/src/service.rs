@@ -17,6 +17,7 @@ use crate::{
     ExecutorError, ExecutorSettings, Runner,
     begun::{self, Begun},
     bundle::Bundles,
+    cgroup::Cgroups,
     fence::Fence,
     held::{Control, Holds, Kill},
     lease::Lease,
@@ -26,8 +27,11 @@ use crate::{
     place::{Place, Pool},
     pull::pull,
     reports::Reporter,
+    room::Room,
     shared::{Shared, since_boot},
     store::Store,
+    usage::Meters,
+    work::{self, Work},
 };
 
 /// What the last reports may take once every process is gone.
@@ -51,20 +55,14 @@ pub async fn run(
     let made = tokio::task::spawn_blocking(move || LogFolder::make(logs, &executor)).await;
     let folder = Arc::new(made.expect("making a folder does not panic").map_err(home)?);
     let begun = Begun::open(settings.home.join("begun"), &settings.executor).map_err(home)?;
+    let work = Work::open(&settings.home, &settings.executor).map_err(home)?;
     allow_many_files();
+    let (cgroups, isolation) = isolation(&settings);
     let masks = Masks::default();
     let mut settings = settings;
     // Kept to the end: the socket goes with it.
     let lookup = Lookup::start(Arc::clone(&ports.signals), "an executor", shutdown.clone());
-    match &lookup {
-        Ok(lookup) => {
-            let socket = lookup.socket().display().to_string();
-            settings.env.insert(LOOKUP_VARIABLE.to_owned(), socket);
-        }
-        Err(error) => {
-            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded");
-        }
-    }
+    tell_lookup(&lookup, &mut settings);
     let started = match settings.runner {
         Runner::Null => None,
         Runner::Python => {
@@ -94,6 +92,11 @@ pub async fn run(
         begun,
         place,
         logs: Logs::new(folder.own.clone(), clock, masks),
+        room: Room::new(settings.resources.clone(), &settings.gpus),
+        cgroups,
+        isolation,
+        work,
+        meters: Meters::start(settings.usage_every),
         oom: OomWatch::new(),
         fence: Mutex::new(Fence::new(settings.lease, since_boot())),
         slots: Arc::new(Semaphore::new(settings.slots as usize)),
@@ -103,12 +106,47 @@ pub async fn run(
     });
     serve(Arc::clone(&shared), Arc::clone(&folder)).await;
     shared.begun.tidy();
+    shared.work.tidy();
     drop(end_pool);
     if let Some(supervised) = supervised {
         drop(supervised.await);
     }
     drop(tokio::task::spawn_blocking(move || folder.tidy()).await);
     Ok(())
+}
+
+/// Has files find where to ask for variables while they are loaded.
+fn tell_lookup<E: std::fmt::Display>(lookup: &Result<Lookup, E>, settings: &mut ExecutorSettings) {
+    match lookup {
+        Ok(lookup) => {
+            let socket = lookup.socket().display().to_string();
+            settings.env.insert(LOOKUP_VARIABLE.to_owned(), socket);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded");
+        }
+    }
+}
+
+/// How tries are held to their limits here. Before any child is there: it would stay where it was.
+fn isolation(settings: &ExecutorSettings) -> (Option<Cgroups>, String) {
+    if settings.runner == Runner::Null {
+        return (None, String::new());
+    }
+    let (cgroups, told) = match Cgroups::take_over(settings.executor.as_str()) {
+        Ok(cgroups) => {
+            let told = cgroups.told();
+            (Some(cgroups), told)
+        }
+        Err(why) => {
+            let told = format!(
+                "no cgroups ({why}): memory is looked at and more than the limit is ended; CPU and processes are not bounded"
+            );
+            (None, told)
+        }
+    };
+    tracing::info!(isolation = told, "how tries are held to their limits");
+    (cgroups, told)
 }
 
 fn check(settings: &ExecutorSettings) -> Result<(), ExecutorError> {
@@ -143,6 +181,7 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
     beside.spawn(shared.reporter.clone().hear(Arc::clone(&shared.ports.signals)));
     beside.spawn(orders::obey(Arc::clone(&shared)));
     beside.spawn(orders::read_logs(Arc::clone(&shared)));
+    beside.spawn(orders::read_usage(Arc::clone(&shared)));
     // The presence first: a try that is pulled must find this executor there.
     lease.put_presence(shared.settings.lease / 4).await;
     beside.spawn({
@@ -154,6 +193,7 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
         () = begun::hand_in(&shared, &folder) => {}
         () = shared.shutdown.started() => {}
     }
+    beside.spawn(work::sweep(Arc::clone(&shared), Arc::clone(&folder)));
     beside.spawn(hand_in(Arc::clone(&shared), folder));
     let (tries, mut pulls) = (TaskTracker::new(), JoinSet::new());
     for queue in shared.settings.queues.clone() {

@@ -2,8 +2,8 @@
 //! limits are in [`dagbok_protocol::limits`].
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use dagbok_events::{ExecutorId, QueueName};
-use dagbok_protocol::limits::MAX_MAP_LENGTH;
+use dagbok_events::{ExecutorId, Limits, QueueName, Resources};
+use dagbok_protocol::{WorkItem, limits::MAX_MAP_LENGTH};
 
 use crate::ExecutorStats;
 
@@ -42,6 +42,16 @@ pub struct ExecutorSettings {
     pub home: PathBuf,
     /// Environment of every try, over the executor's own.
     pub env: BTreeMap<String, String>,
+    /// Which of the executor's own variables reach tries: names, or how they begin with `*` behind it.
+    pub inherit_env: Vec<String>,
+    /// What tries can use together; what is not said is not counted.
+    pub resources: Resources,
+    /// The GPUs that tries can have, as CUDA names them.
+    pub gpus: Vec<String>,
+    /// What a try may use that does not say so itself, by its queue; `*` stands for every other.
+    pub limits: BTreeMap<String, Limits>,
+    /// How much sooner than others tries are killed where the machine has no more memory.
+    pub oom_score_adj: i32,
     /// How long work may go unrenewed before it is given to another; at least one second.
     pub lease: Duration,
     /// Whether tries are ended when the lease can't be renewed. Off where the queue lives in this very
@@ -65,6 +75,8 @@ pub struct ExecutorSettings {
     pub loaded_files: usize,
     /// A loaded DAG file unused for this long is let go.
     pub loaded_idle: Duration,
+    /// How often it is looked at what tries use.
+    pub usage_every: Duration,
     /// Figures for the outside.
     pub stats: Arc<ExecutorStats>,
 }
@@ -82,6 +94,11 @@ impl ExecutorSettings {
             python_path: None,
             home,
             env: BTreeMap::new(),
+            inherit_env: vec!["*".to_owned()],
+            resources: Resources::default(),
+            gpus: Vec::new(),
+            limits: BTreeMap::new(),
+            oom_score_adj: 500,
             lease: Duration::from_secs(30),
             fencing: true,
             broker_down: None,
@@ -93,8 +110,32 @@ impl ExecutorSettings {
             load_timeout: Duration::from_mins(2),
             loaded_files: 32,
             loaded_idle: Duration::from_mins(10),
+            usage_every: Duration::from_secs(5),
             stats: Arc::default(),
         }
+    }
+
+    /// What a try may use: what it says itself first, then its queue's, then everybody's.
+    pub(crate) fn limits_of(&self, item: &WorkItem) -> Limits {
+        let of = |name: &str| self.limits.get(name).copied().unwrap_or_default();
+        let (said, queue, all) = (item.limits, of(item.queue.as_str()), of("*"));
+        Limits {
+            memory: said.memory.or(queue.memory).or(all.memory),
+            cpu_milli: said.cpu_milli.or(queue.cpu_milli).or(all.cpu_milli),
+            processes: said.processes.or(queue.processes).or(all.processes),
+        }
+    }
+
+    /// Whether one of this process' own variables reaches tries. Passwords of Dagbok's own never do.
+    pub(crate) fn inherits(&self, name: &str) -> bool {
+        let is_secret = ["DAGBOK__NATS__", "DAGBOK__SECRETS__", "DAGBOK_NATS", "DAGBOK_SECRETS"]
+            .iter()
+            .any(|own| name.starts_with(own));
+        let named = |one: &String| match one.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => one == name,
+        };
+        !is_secret && self.inherit_env.iter().any(named)
     }
 
     /// Whether the broker is known to be down for everybody.

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    ExecutorSettings, begun::Begun, bundle::Bundles, fence::Fence, held::Holds, log::Logs,
-    oom::OomWatch, place::Place, reports::Reporter, store::Store,
+    ExecutorSettings, begun::Begun, bundle::Bundles, cgroup::Cgroups, fence::Fence, held::Holds,
+    log::Logs, oom::OomWatch, place::Place, reports::Reporter, room::Room, store::Store,
+    usage::Meters, work::Work,
 };
 
 /// One executor's parts.
@@ -37,6 +38,16 @@ pub(crate) struct Shared {
     pub(crate) begun: Begun,
     /// Logs of tries.
     pub(crate) logs: Logs,
+    /// What they may use together.
+    pub(crate) room: Arc<Room>,
+    /// Groups of the kernel's that hold them to their limits, where there are any.
+    pub(crate) cgroups: Option<Cgroups>,
+    /// How they are held to their limits, for people.
+    pub(crate) isolation: String,
+    /// Their working directories.
+    pub(crate) work: Work,
+    /// Looks at what tries use.
+    pub(crate) meters: Arc<Meters>,
     /// The kernel's kills for memory.
     pub(crate) oom: OomWatch,
     /// The lease's state.

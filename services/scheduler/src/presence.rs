@@ -159,6 +159,8 @@ mod tests {
             queues: vec![],
             version: String::new(),
             python: String::new(),
+            resources: dagbok_events::Resources::default(),
+            isolation: String::new(),
             draining: false,
             beat,
             lease_ms,

@@ -3,7 +3,7 @@
 // its log beside. What those share with the first page stays in its script, so that it is one request.
 import solid from "vite-plugin-solid";
 
-const LATER = /[\\/](marks|backfill|views[\\/](backfills|past|operate|secrets|assets|code|duty|python))\.tsx?$|dagre|graphlib/;
+const LATER = /[\\/](marks|backfill|views[\\/](backfills|past|operate|secrets|assets|code|duty|python|usage))\.tsx?$|dagre|graphlib/;
 
 export default {
   base: "./",

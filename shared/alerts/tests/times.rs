@@ -292,6 +292,17 @@ fn what_is_queued_while_an_executor_has_room_is_told_apart() {
     queue(&mut nobody, 0, "train");
     wait(&mut nobody, HOUR);
     assert_eq!(cause(&nobody), "no_executor");
+    let mut asking = tasks();
+    asking[0]["resources"] = serde_json::json!({"gpus": 2});
+    let mut small = world(&[], &asking);
+    joined(&mut small, "a", "one", "default");
+    begin(&mut small, 0);
+    let first = asking[0]["task_id"].as_str().unwrap();
+    queue(&mut small, 0, first);
+    wait(&mut small, HOUR);
+    assert_eq!(cause(&small), "too_large");
+    let told = open(&small, Rule::StuckQueued).unwrap();
+    assert!(told.summary.contains("2 GPUs, where it has 0"), "{}", told.summary);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod load;
 mod period;
 mod secret;
 mod sections;
+mod size;
 
 pub use error::{ConfigError, Place};
 pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
@@ -18,8 +19,9 @@ pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
     Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python,
-    Scheduler, StatsdTags, Telemetry, Ui,
+    QueueLimits, Scheduler, StatsdTags, Telemetry, Ui,
 };
+pub use size::Size;
 
 /// The JSON schema of `dagbok.toml`.
 pub fn schema() -> serde_json::Value {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Period, Secret};
+use crate::{Period, Secret, Size};
 
 /// The whole of `dagbok.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub pools: BTreeMap<String, Pool>,
     /// Who runs tries.
     pub executor: Executor,
+    /// What a try may use that does not say so itself, by its queue, as `[limits.QUEUE]`; `[limits."*"]` is for all others.
+    pub limits: BTreeMap<String, QueueLimits>,
     /// Who reads DAG files.
     pub processor: Processor,
     /// The address and the manners of the API.
@@ -118,6 +120,18 @@ pub struct Pool {
     pub include_deferred: bool,
 }
 
+/// What each try of a queue may use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueLimits {
+    /// Memory; with more it is ended.
+    pub memory: Option<Size>,
+    /// CPUs; it gets no more, where cgroups are delegated.
+    pub cpus: Option<f64>,
+    /// Processes and threads; it can start no more, where cgroups are delegated.
+    pub processes: Option<u32>,
+}
+
 /// Who runs tries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -149,6 +163,24 @@ pub struct Executor {
     /// it fails. A mapped task has at most 100,000 copies.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_map_length: u32,
+    /// How often it is looked at what tries use of the machine; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
+    pub usage_every: Period,
+    /// Which of the executor's own variables reach tries: names, or how they begin with `*` behind it. Those of
+    /// Dagbok's own passwords never do.
+    pub inherit_env: Vec<String>,
+    /// Memory that tries may ask for together; not counted where not set.
+    pub memory: Option<Size>,
+    /// CPUs that tries may ask for together; not counted where not set.
+    pub cpus: Option<f64>,
+    /// GPUs that tries can have, as CUDA names them; each goes to one try at a time.
+    pub gpus: Vec<String>,
+    /// What else tries may ask for together, by name.
+    pub resources: BTreeMap<String, u64>,
+    /// How much sooner than others tries are killed where the machine has no more memory: the kernel's
+    /// `oom_score_adj`, at least one more than the executor's own.
+    #[schemars(range(min = 0, max = 1_000))]
+    pub oom_score_adj: i32,
     /// Environment of every try, over the executor's own.
     pub env: BTreeMap<String, String>,
 }
@@ -165,6 +197,13 @@ impl Default for Executor {
             loaded_files: 32,
             loaded_idle: Period::secs(600),
             max_map_length: 1024,
+            usage_every: Period::secs(5),
+            inherit_env: vec!["*".to_owned()],
+            memory: None,
+            cpus: None,
+            gpus: Vec::new(),
+            resources: BTreeMap::new(),
+            oom_score_adj: 500,
             env: BTreeMap::new(),
         }
     }

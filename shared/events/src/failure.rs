@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Micros};
+use crate::{Digest, Micros, OutOfMemory};
 
 /// What a try used, as the kernel counted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,9 @@ pub struct Failure {
     /// The process' exit code, where it ended without a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Where it was ended for its memory: the limit, the peak, and who was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_memory: Option<OutOfMemory>,
     /// Whether another try could help; `AirflowFailException` says not.
     #[serde(default = "yes")]
     pub retryable: bool,

@@ -12,6 +12,7 @@ mod hex;
 mod ids;
 mod json;
 mod record;
+mod resources;
 mod schedule;
 mod spec;
 mod subject;
@@ -31,6 +32,7 @@ pub use ids::{
 };
 pub use json::{entry_json, entry_of_json};
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
+pub use resources::{Limits, OutOfMemory, OutOfMemoryBy, Resources};
 pub use schedule::{RunImmediately, Schedule, Span, Timetable};
 pub use spec::{
     AssetWatcher, DagSpec, DagVersion, Expand, Extent, NotCarriedOut, SourceLocation, TaskSpec,

@@ -3,8 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetCondition, AssetKey, AssetRef, DagId, Deadline, Micros, PoolName, QueueName, Schedule,
-    TaskId, Timestamp, TriggerCall,
+    AssetCondition, AssetKey, AssetRef, DagId, Deadline, Limits, Micros, PoolName, QueueName,
+    Resources, Schedule, TaskId, Timestamp, TriggerCall,
 };
 
 /// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
@@ -343,6 +343,15 @@ pub struct TaskSpec {
     /// Assets that its success brings up to date.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outlets: Vec<AssetRef>,
+    /// What an executor must have free for it, besides a slot.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
+    /// What each of its tries may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// Whose rights it runs with, where not the executor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<String>,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,

@@ -110,6 +110,7 @@ fn failed(task: &str, n: u16, at: f64, retry_at: Option<f64>) -> Fact {
             retryable: true,
             retry_delay: None,
             retry_reason: None,
+            out_of_memory: None,
         },
         retry_at: retry_at.map(second),
         usage: Usage::default(),

@@ -28,6 +28,10 @@ pub const MESSAGE_BYTES: usize = 2 << 10;
 pub const TRY_LOG_BYTES: usize = 64 << 20;
 /// One line of a try's log: what is above is cut and marked, in bytes.
 pub const LOG_LINE_BYTES: usize = 64 << 10;
+/// What is kept of a try's use of the machine: so many points, however long it runs; older ones stand for longer.
+pub const USAGE_POINTS: usize = 512;
+/// Processes of one try that are looked at, at each look.
+pub const PROCESSES_PER_TRY: usize = 4_096;
 /// Tasks in one DAG.
 pub const TASKS_PER_DAG: usize = 20_000;
 /// Copies of one mapped task in one run.

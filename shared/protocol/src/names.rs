@@ -99,6 +99,11 @@ pub fn log_subject(executor: &ExecutorId) -> String {
     format!("logs.{}", escape_token(executor.as_str()))
 }
 
+/// Where it is asked what a try in flight uses.
+pub fn usage_subject(executor: &ExecutorId) -> String {
+    format!("usage.{}", escape_token(executor.as_str()))
+}
+
 /// [`log_subject`] of every executor, as a pattern.
 pub fn every_log_subject() -> String {
     "logs.*".to_owned()

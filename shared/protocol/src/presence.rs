@@ -1,5 +1,5 @@
 //! Executors' presence, orders to them, and how a running try's log is read from them.
-use dagbok_events::{ExecutorId, QueueName, Timestamp, TryKey};
+use dagbok_events::{ExecutorId, QueueName, Resources, Timestamp, TryKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,12 @@ pub struct Presence {
     /// Its Python's version.
     #[serde(default)]
     pub python: String,
+    /// What its tries can use together; what is not said is not counted.
+    #[serde(default)]
+    pub resources: Resources,
+    /// How it holds tries to their limits, in a sentence.
+    #[serde(default)]
+    pub isolation: String,
     /// Whether it takes no more work.
     #[serde(default)]
     pub draining: bool,

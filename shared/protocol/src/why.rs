@@ -290,6 +290,15 @@ pub enum Reason {
         /// How many executors there are that pull from others.
         others: u32,
     },
+    /// It is offered, and asks for more than any executor has that pulls from its queue.
+    TooLarge {
+        /// Name of the queue.
+        queue: QueueName,
+        /// How many executors pull from it.
+        executors: u32,
+        /// What the largest of them lacks, in words.
+        lacks: String,
+    },
     /// It is offered, and every executor that pulls from its queue is full.
     ExecutorsFull {
         /// Name of the queue.

@@ -1,10 +1,15 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, DagCallbackKind, Digest, Interval, MapIndex, Micros, Payload, PoolName, QueueName,
-    RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, TryNumber,
+    AssetEvent, DagCallbackKind, Digest, Interval, Limits, MapIndex, Micros, Payload, PoolName,
+    QueueName, Resources, RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey,
+    TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// One try to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +61,15 @@ pub struct WorkItem {
     /// Where this is no try but the call of a DAG's callback: which, and about what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dag_callback: Option<DagCallback>,
+    /// What an executor must have free for it, besides a slot.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// Whose rights it runs with, where not the executor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<String>,
     /// Whether the scheduler is to be asked before any of the task's code runs: the item was offered
     /// before, so that the try may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

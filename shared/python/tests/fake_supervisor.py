@@ -302,7 +302,13 @@ class FakeSupervisor:
         frames, child_frames = socket.socketpair()
         pipes = [os.pipe() for _ in range(3)]
         theirs = [child_frames.fileno(), *(write for _, write in pipes)]
-        body = {"type": "Run", "key": key, "env": env or {}, "cwd": cwd, **(message or {})}
+        body = {
+            "type": "Run",
+            "key": key,
+            "env": env or {},
+            "bounds": {"cwd": cwd} if cwd else {},
+            **(message or {}),
+        }
         control.send(body, theirs)
         child_frames.close()
         for _, write in pipes:

@@ -83,6 +83,7 @@ OF_FAILED = GRID | {
     f"{BAD}/tasks/train?tab=why": ".why .says",
     f"{BAD}/tasks/train?tab=rendered": ".tabpanel table",
     f"{BAD}/tasks/train?tab=tries": ".tabpanel table",
+    f"{BAD}/tasks/train?tab=resources": ".tabpanel .nothing, .tabpanel .chart",
     f"{BAD}/tasks/train?tab=details": ".tabpanel dl",
     f"{BAD}/tasks/train?tab=told": ".tabpanel .told",
     "/dags/hostile/runs/bad/tasks/raise_it": ".failure",

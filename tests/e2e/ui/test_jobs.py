@@ -227,7 +227,7 @@ def test_who_was_told_by_keyboard(failed: Standalone, visit: Visit) -> None:
     """Job 8: Tab to the task's tabs, arrows to the last of them."""
     page = visit(failed, f"{RUNS}/bad_0/tasks/train")
     tab_to(page, "Log")
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("ArrowRight")
     expect(page.locator(".ledger").last).to_contain_text("answered 202")
 

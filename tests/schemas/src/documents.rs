@@ -1,7 +1,8 @@
 //! Every document of `schemas/`.
 use dagbok_events::{DagSpec, Record};
 use dagbok_protocol::{
-    Answer, ApiQuestion, ApiReply, Command, Order, Presence, TryLogQuery, TryLogSlice, WorkItem,
+    Answer, ApiQuestion, ApiReply, Command, Order, Presence, TryLogQuery, TryLogSlice,
+    TryUsageAnswer, TryUsageQuery, UsageSeries, WorkItem,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -91,6 +92,7 @@ fn executor_protocol() -> Value {
             "answers": channel("signals.answers.{id}", "What became of a command.", "Answer"),
             "orders": channel("signals.orders.{executor}", "Orders to one executor.", "Order"),
             "logs": channel("signals.logs.{executor}", "Requests for a running try's log.", "TryLogQuery"),
+            "usage": channel("signals.usage.{executor}", "Requests for what a running try uses.", "TryUsageQuery"),
             "questions": channel("signals.questions", "Requests to whoever serves the API, for a task that asks.", "ApiQuestion"),
             "presence": channel("state.presence/{executor}", "A key of the keyed state, put every quarter of a lease.", "Presence")
         },
@@ -117,7 +119,7 @@ fn executor_protocol() -> Value {
 }
 
 /// What stands on the wire by itself.
-const MESSAGES: [&str; 9] = [
+const MESSAGES: [&str; 12] = [
     "WorkItem",
     "Command",
     "Answer",
@@ -125,6 +127,9 @@ const MESSAGES: [&str; 9] = [
     "Presence",
     "TryLogQuery",
     "TryLogSlice",
+    "TryUsageQuery",
+    "TryUsageAnswer",
+    "UsageSeries",
     "ApiQuestion",
     "ApiReply",
 ];
@@ -154,6 +159,15 @@ fn executor_schemas() -> serde_json::Map<String, Value> {
     );
     add("TryLogQuery", schema::<TryLogQuery>("TryLogQuery", "Asks for a running try's log."));
     add("TryLogSlice", schema::<TryLogSlice>("TryLogSlice", "A slice of it."));
+    add("TryUsageQuery", schema::<TryUsageQuery>("TryUsageQuery", "Asks what a running try uses."));
+    add("TryUsageAnswer", schema::<TryUsageAnswer>("TryUsageAnswer", "The answer to that."));
+    add(
+        "UsageSeries",
+        schema::<UsageSeries>(
+            "UsageSeries",
+            "What a try used over its time: the blob that its log's reference names.",
+        ),
+    );
     add("ApiQuestion", schema::<ApiQuestion>("ApiQuestion", "What a task asks about other runs."));
     add("ApiReply", schema::<ApiReply>("ApiReply", "The API's answer to that."));
     add("LogLine", schema::<dagbok_executor::LogLine>("LogLine", "One line of a try's log."));

@@ -102,6 +102,8 @@ impl Executor {
             queues: vec![QueueName::new("default").expect("a queue")],
             version: "0.1.0".to_owned(),
             python: "3.11".to_owned(),
+            resources: dagbok_events::Resources::default(),
+            isolation: String::new(),
             draining: self.draining,
             beat: self.beat,
             lease_ms: None,
@@ -432,7 +434,7 @@ fn length(world: &mut World) -> i64 {
 /// How a leg of a try ends, by its executor's clock at `at`: with another leg to come more often where one was.
 fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
     let usage = Usage { max_rss_bytes: 1, user_us: 1, system_us: 1 };
-    let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 });
+    let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0, usage: None });
     if world.rng.chance(if leg.is_first() { 80 } else { 400 }) {
         let wait = match world.rng.below(4) {
             0 => world.rng.between(-60 * SECOND, -1),
@@ -521,5 +523,6 @@ pub fn failure(kind: FailureKind, fault: Fault, retryable: bool) -> Failure {
         retryable,
         retry_delay: None,
         retry_reason: None,
+        out_of_memory: None,
     }
 }

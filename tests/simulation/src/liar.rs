@@ -46,7 +46,7 @@ impl Liar {
                 ReportBody::Rescheduled { due, xcoms, usage, log: None }
             }
             4 => ReportBody::Left {
-                log: LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 },
+                log: LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0, usage: None },
             },
             _ => {
                 let whys = [LostWhy::NotHeld, LostWhy::ParentDied, LostWhy::MayHaveBegun];

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
-use dagbok_events::{ExecutorId, decode_any};
+use dagbok_events::{ExecutorId, Resources, decode_any};
 use dagbok_protocol::{HeldTry, Presence, names::PRESENCE_PREFIX};
 use dagbok_runlog::PortError;
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{StoreError, rows::ExecutorRow},
-    shapes::{Detail, ExecutorCollection, ExecutorInfo, ExecutorTry},
+    shapes::{Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, ResourceInfo},
 };
 
 /// Who keeps a fresh presence now; one that can't be read is left out.
@@ -40,6 +40,16 @@ fn held(held: &HeldTry) -> ExecutorTry {
     }
 }
 
+fn resource_info(of: &Resources) -> ResourceInfo {
+    let cpu = of.cpu_milli.and_then(|milli| u32::try_from(milli).ok());
+    ResourceInfo {
+        memory: of.memory,
+        cpu: cpu.map(|milli| f64::from(milli) / 1_000.0),
+        gpus: of.gpus,
+        custom: of.custom.clone(),
+    }
+}
+
 fn shown(row: ExecutorRow, running: u32, presence: Option<&Presence>) -> ExecutorInfo {
     let status = match (presence, &row.left_at) {
         (_, Some(_)) => "left",
@@ -56,6 +66,8 @@ fn shown(row: ExecutorRow, running: u32, presence: Option<&Presence>) -> Executo
         queues: row.queues.iter().map(ToString::to_string).collect(),
         version: row.version,
         python: row.python,
+        resources: resource_info(&row.resources),
+        isolation: row.isolation,
         joined_at: row.joined_at.into(),
         left_at: row.left_at.map(Into::into),
         left: row.left.as_ref().map(word),

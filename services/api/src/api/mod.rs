@@ -205,6 +205,7 @@ fn streamed() -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::wait))
         .routes(routes!(logs::get))
         .routes(routes!(logs::follow))
+        .routes(routes!(logs::usage))
         .routes(routes!(prune::prune))
         .routes(routes!(alerts::study::explain))
         .routes(routes!(alerts::study::backtest))

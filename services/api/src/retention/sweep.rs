@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use dagbok_events::Payload;
+use dagbok_events::{LogRef, Payload};
 use dagbok_rows::{Row, key::table};
 use dagbok_runlog::{Blobs, PortError};
 use thiserror::Error;
@@ -127,7 +127,7 @@ fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
     })?;
     each::<PastTryRow>(store, |row| logs(name, &row.0))?;
     each::<XComRow>(store, |row| payload(name, &row.value))?;
-    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| name.add(log.digest.as_str())))?;
+    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| log_and_usage(name, log)))?;
     Ok(named)
 }
 
@@ -141,8 +141,13 @@ fn payload(name: &mut Bloom, payload: &Payload) {
     }
 }
 
+fn log_and_usage(name: &mut Bloom, log: &LogRef) {
+    name.add(log.digest.as_str());
+    log.usage.iter().for_each(|usage| name.add(usage.as_str()));
+}
+
 fn logs(name: &mut Bloom, row: &TryRow) {
-    logs_of(row).for_each(|log| name.add(log.digest.as_str()));
+    logs_of(row).for_each(|log| log_and_usage(name, log));
     // What a try saw is named by digests, some of which are blobs'.
     row.inputs.values().for_each(|digest| name.add(digest));
 }

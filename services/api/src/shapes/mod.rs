@@ -16,6 +16,7 @@ mod shared;
 mod study;
 mod task;
 mod ui;
+mod usage;
 mod why;
 mod xcom;
 
@@ -68,7 +69,7 @@ pub use shared::{
     ClockHealth, Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
     ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, ListExtra, ProcessorHealth,
     ProjectionHealth, RefusedReport, RefusedReportCollection, Rescheduled, RescheduledDag,
-    SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+    ResourceInfo, SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use study::{
     AlertBacktest, AlertExplanation, AlertReach, AlertReachCollection, AlertRuleOf, AlertStep,
@@ -85,6 +86,7 @@ pub use ui::{
     UiLate, UiLog, UiLogLine, UiNext, UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiRun,
     UiRunTask, UiTask, UiTaskPast, UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
+pub use usage::TryUsageSeries;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},

@@ -195,6 +195,10 @@ pub struct ExecutorInfo {
     pub version: String,
     /// Version of the Python that it runs tries with.
     pub python: String,
+    /// What its tries can use together.
+    pub resources: ResourceInfo,
+    /// How it holds tries to their limits, in a sentence; empty where it says nothing.
+    pub isolation: String,
     /// When it came.
     pub joined_at: DateTime,
     /// When it went.
@@ -203,6 +207,20 @@ pub struct ExecutorInfo {
     pub left: Option<String>,
     /// The tries that it says it holds.
     pub holds: Vec<ExecutorTry>,
+}
+
+/// What a task asks for, or what an executor has for all its tries together. What is null or 0 is not asked for; of
+/// an executor, not counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct ResourceInfo {
+    /// Memory, in bytes.
+    pub memory: Option<u64>,
+    /// CPUs.
+    pub cpu: Option<f64>,
+    /// GPUs, as whole devices.
+    pub gpus: u32,
+    /// What else is counted, by name.
+    pub custom: std::collections::BTreeMap<String, u64>,
 }
 
 /// A try in an executor's hands.

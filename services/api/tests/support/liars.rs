@@ -253,6 +253,8 @@ fn about_executor(dice: &mut Dice) -> Fact {
         queues: vec![],
         version: "0".to_owned(),
         python: String::new(),
+        resources: dagbok_events::Resources::default(),
+        isolation: String::new(),
     }))
 }
 

@@ -71,6 +71,9 @@ fn a_task(id: &str, at: u32) -> TaskSpec {
         is_teardown: false,
         on_failure_fail_dagrun: false,
         mapped_group: None,
+        resources: dagbok_events::Resources::default(),
+        limits: dagbok_events::Limits::default(),
+        run_as_user: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: Vec::new(),
@@ -227,6 +230,8 @@ impl Story {
             queues: vec![QueueName::new("default").unwrap()],
             version: "0.1.0".to_owned(),
             python: "3.11.7".to_owned(),
+            resources: dagbok_events::Resources::default(),
+            isolation: String::new(),
         };
         self.tell(Scope::Executor(executor(id)), vec![Fact::ExecutorJoined(Box::new(fact))]).await
     }
@@ -282,6 +287,7 @@ impl Story {
                 retryable: true,
                 retry_delay: None,
                 retry_reason: None,
+                out_of_memory: None,
             },
             retry_at,
             usage: Usage::default(),

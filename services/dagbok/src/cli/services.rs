@@ -86,9 +86,28 @@ pub(crate) struct ExecutorArgs {
     /// How long work may go unrenewed before it is taken for lost; from 5s on [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub(crate) lease: Option<dagbok_config::Period>,
+    /// Memory that tries may ask for together, as 16GiB [default: not counted]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<dagbok_config::Size>,
+    /// CPUs that tries may ask for together [default: not counted]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<f64>,
+    /// GPUs that tries can have, as CUDA names them, separated by commas
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',')]
+    pub(crate) gpus: Vec<String>,
+    /// What else tries may ask for together, as licence=2; may be given several times
+    #[arg(long, value_name = "NAME=N", value_parser = resource)]
+    pub(crate) resource: Vec<(String, u64)>,
     /// Run no user code, and report success at once: for measuring what the rest can carry
     #[arg(long, hide = true)]
     pub(crate) null: bool,
+}
+
+/// `licence=2`.
+fn resource(text: &str) -> Result<(String, u64), String> {
+    let (name, count) = text.split_once('=').ok_or("write NAME=N, as licence=2")?;
+    let count = count.parse().map_err(|_| format!("{count:?} is no whole number from 0 on"))?;
+    if name.is_empty() { Err("it has no name".to_owned()) } else { Ok((name.to_owned(), count)) }
 }
 
 /// A triggerer.

@@ -127,6 +127,12 @@ pub(crate) enum TasksCommand {
     /// Write a note on a task of a run, or take it away
     #[command(after_help = "With --json: the API's TaskInstanceCollectionResponse")]
     Note(NoteTask),
+    /// Show what a task uses of its machine, or all that runs in a run
+    #[command(
+        long_about = "Show what a task used of its machine over its time: memory, CPU, disks, processes. Without a task, what all that runs in the run uses now.",
+        after_help = "With --json, the API's `TryUsageSeries`; without a task, a list of `task_id`, `map_index`, `try_number` and that as `usage`"
+    )]
+    Usage(Usage),
     /// Say why a task waits: the same as `dagbok why DAG RUN TASK`
     #[command(after_help = "With --json, the API's `WhyAnswer`")]
     Why(WhyTask),
@@ -250,6 +256,21 @@ impl Default for WhyOf {
     fn default() -> Self {
         Self { map_index: -1, at: None, history: false }
     }
+}
+
+/// `dagbok tasks usage`.
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task [default: all that run]
+    pub(crate) task_id: Option<String>,
+    /// Which try [default: the last]
+    #[arg(long = "try", value_name = "N", requires = "task_id")]
+    pub(crate) try_number: Option<u16>,
+    /// Which copy of a mapped task
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) map_index: i32,
 }
 
 /// `dagbok tasks logs`.

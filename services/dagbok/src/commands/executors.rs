@@ -1,5 +1,5 @@
 //! `dagbok executors list` and `show`; with `--json` the API's `ExecutorCollection`, or of one its `ExecutorInfo`.
-use dagbok_api::shapes::{ExecutorCollection, ExecutorInfo};
+use dagbok_api::shapes::{ExecutorCollection, ExecutorInfo, ResourceInfo};
 
 use crate::{
     api::Api,
@@ -54,6 +54,18 @@ async fn list(context: &Context, left: bool) -> Outcome {
     Ok(Exit::Ok)
 }
 
+/// What it has for all its tries together, as far as it is counted.
+fn has(of: &ResourceInfo) -> String {
+    let mut told = Vec::new();
+    told.extend(of.memory.map(|bytes| format!("{} MiB of memory", bytes >> 20)));
+    told.extend(of.cpu.map(|cpus| format!("{cpus} CPUs")));
+    if of.gpus > 0 {
+        told.push(format!("{} GPUs", of.gpus));
+    }
+    told.extend(of.custom.iter().map(|(name, count)| format!("{count} of `{name}`")));
+    told.join(", ")
+}
+
 async fn show(context: &Context, typed: &str) -> Outcome {
     let executors = all(&Api::of(context).await?, true).await?;
     let mut meant: Vec<&ExecutorInfo> =
@@ -81,6 +93,8 @@ async fn show(context: &Context, typed: &str) -> Outcome {
         ("machine", Some(it.hostname.clone())),
         ("slots", Some(format!("{} of {} taken", it.running, it.slots))),
         ("queues", Some(it.queues.join(", "))),
+        ("has", Some(has(&it.resources)).filter(|has| !has.is_empty())),
+        ("limits", Some(it.isolation.clone()).filter(|isolation| !isolation.is_empty())),
         ("dagbok", Some(it.version.clone())),
         ("python", Some(it.python.clone())),
         ("joined", Some(out.time(it.joined_at.0))),

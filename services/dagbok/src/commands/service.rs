@@ -1,5 +1,6 @@
 //! `dagbok scheduler|executor|triggerer|processor|ui|alerting`: one service, on NATS.
 use std::{
+    collections::BTreeMap,
     future::Future,
     path::PathBuf,
     sync::{
@@ -228,6 +229,15 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
         (!args.queues.is_empty()).then(|| args.queues.clone()),
     );
     push(&mut flags, "--lease", "executor.lease", args.lease.map(|lease| lease.to_string()));
+    push(&mut flags, "--memory", "executor.memory", args.memory.map(|size| size.to_string()));
+    push(&mut flags, "--cpus", "executor.cpus", args.cpus);
+    push(&mut flags, "--gpus", "executor.gpus", (!args.gpus.is_empty()).then(|| args.gpus.clone()));
+    let custom: BTreeMap<String, i64> = args
+        .resource
+        .iter()
+        .map(|(name, count)| (name.clone(), i64::try_from(*count).unwrap_or(i64::MAX)))
+        .collect();
+    push(&mut flags, "--resource", "executor.resources", (!custom.is_empty()).then_some(custom));
     let null = args.null;
     run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
         let folder = base.config().processor.dags.clone();

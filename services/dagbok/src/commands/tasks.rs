@@ -3,9 +3,11 @@
 mod follow;
 mod list;
 mod together;
+mod usage;
 mod whole;
 
 pub(crate) use list::list;
+pub(crate) use usage::usage;
 pub(crate) use whole::of_run;
 
 use follow::Of;
@@ -14,7 +16,7 @@ use dagbok_api::shapes::{LogLine, TaskInstance, TryInstance};
 
 use crate::{
     api::{Api, Lines},
-    cli::Logs,
+    cli::{Logs, Run},
     codes::Code,
     context::Context,
     exit::Exit,
@@ -34,7 +36,7 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
         (args.run.dag_id.as_str(), args.run.run_id.as_str(), args.task_id.as_str());
     let number = match args.try_number {
         Some(number) => number,
-        None => last_try(&api, args).await?,
+        None => last_try(&api, &args.run, task, args.map_index).await?,
     };
     let nth = number.to_string();
     // What is only read from the disk does not grow.
@@ -169,17 +171,16 @@ fn why_empty(shown: &TryInstance) -> String {
     }
 }
 
-async fn last_try(api: &Api, args: &Logs) -> Result<u16, Failure> {
-    let mut path =
-        vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances", &args.task_id];
-    let index = args.map_index.to_string();
-    if args.map_index >= 0 {
+async fn last_try(api: &Api, run: &Run, task_id: &str, map_index: i32) -> Result<u16, Failure> {
+    let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances", task_id];
+    let index = map_index.to_string();
+    if map_index >= 0 {
         path.push(&index);
     }
     let task: TaskInstance = api.get(&path, &[]).await?;
     if task.try_number == 0 {
         let state = task.state.unwrap_or_else(|| "not queued".to_owned());
-        let what = format!("the task `{}` has not been tried: it is {state}", args.task_id);
+        let what = format!("the task `{task_id}` has not been tried: it is {state}");
         return Err(Failure::new(Code::NotFound, what));
     }
     Ok(task.try_number)

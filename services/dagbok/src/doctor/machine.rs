@@ -47,6 +47,21 @@ pub(super) fn open_files() -> Finding {
     }
 }
 
+/// How an executor here would hold tries to their limits.
+pub(super) fn isolation() -> Finding {
+    match dagbok_executor::can_have_cgroups() {
+        Ok(()) => Finding::ok("limits", "each try gets a cgroup of its own".to_owned()),
+        // On most machines it is so, and nothing is wrong with them.
+        Err(why) => Finding::ok(
+            "limits",
+            format!(
+                "tries get no cgroups ({why}): memory is looked at every quarter of a second, CPU and processes \
+                 are not bounded; Delegate=yes in an executor's systemd unit changes that"
+            ),
+        ),
+    }
+}
+
 /// The installation's folder: room, speed, and the log in it; with when that was written last.
 pub(super) async fn home(context: &Context) -> (Vec<Finding>, Option<Timestamp>) {
     let home = match context.home() {

@@ -1,5 +1,6 @@
 //! Services' settings from the configuration.
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -7,7 +8,7 @@ use std::{
 use dagbok_api::retention::{Retention, Rules};
 use dagbok_archive::Archive;
 use dagbok_config::{Config, IgnoreSyntax};
-use dagbok_events::{ExecutorId, Micros, PoolName, PoolSet, QueueName};
+use dagbok_events::{ExecutorId, Limits, Micros, PoolName, PoolSet, QueueName, Resources};
 use dagbok_executor::ExecutorSettings;
 use dagbok_processor::ProcessorSettings;
 use dagbok_protocol::PoolChange;
@@ -145,7 +146,57 @@ pub(crate) fn executor(
     settings.load_timeout = config.executor.load_timeout.0;
     settings.loaded_files = config.executor.loaded_files;
     settings.loaded_idle = config.executor.loaded_idle.0;
+    settings.usage_every = config.executor.usage_every.0;
+    settings.inherit_env.clone_from(&config.executor.inherit_env);
+    settings.resources = resources(&config.executor)?;
+    settings.gpus.clone_from(&config.executor.gpus);
+    settings.oom_score_adj = config.executor.oom_score_adj;
+    settings.limits = limits(config)?;
     Ok(settings)
+}
+
+/// What tries can use together.
+fn resources(of: &dagbok_config::Executor) -> Result<Resources, Failure> {
+    let twice = of.gpus.iter().enumerate().find(|(n, gpu)| of.gpus[..*n].contains(gpu));
+    if let Some((_, gpu)) = twice {
+        let what =
+            format!("the GPU {gpu:?} is named twice: it would be given to two tries at once");
+        return Err(Failure::new(Code::Config, what).next("mend `executor.gpus`"));
+    }
+    Ok(Resources {
+        memory: of.memory.map(|size| size.0),
+        cpu_milli: of.cpus.map(|cpus| milli("executor.cpus", cpus)).transpose()?,
+        gpus: u32::try_from(of.gpus.len()).unwrap_or(u32::MAX),
+        custom: of.resources.clone(),
+    })
+}
+
+/// What a try may use that does not say so itself, by its queue.
+fn limits(config: &Config) -> Result<BTreeMap<String, Limits>, Failure> {
+    let one = |(queue, it): (&String, &dagbok_config::QueueLimits)| {
+        let cpus = it.cpus.map(|cpus| milli(&format!("limits.{queue}.cpus"), cpus)).transpose()?;
+        let limits = Limits {
+            memory: it.memory.map(|size| size.0),
+            cpu_milli: cpus,
+            processes: it.processes,
+        };
+        Ok((queue.clone(), limits))
+    };
+    config.limits.iter().map(one).collect()
+}
+
+/// CPUs in thousandths.
+fn milli(key: &str, cpus: f64) -> Result<u64, Failure> {
+    if !(0.001..=1e6).contains(&cpus) {
+        let what = format!("{key} is {cpus}: it must be from 0.001 to 1,000,000");
+        return Err(Failure::new(Code::Config, what).next(format!("mend `{key}` in dagbok.toml")));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it lies between 1 and a milliard"
+    )]
+    Ok((cpus * 1_000.0).round() as u64)
 }
 
 /// A triggerer's: the executor's, of which it has the Python, the environment of tries and the lease.

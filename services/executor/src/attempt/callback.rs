@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bundle::BundleFolder,
     phase::{Phase, PhaseTeller},
-    place::{Start, Started},
+    place::{Bounds, Start, Started},
 };
 
 /// How long a callback may take.
@@ -23,7 +23,12 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Running<'_> {
     /// Has the failure callback run, or that of a try that is followed by another; nothing where the task has none.
-    pub(super) async fn call_back(&self, folder: &BundleFolder, failure: &Failure) {
+    pub(super) async fn call_back(
+        &self,
+        folder: &BundleFolder,
+        failure: &Failure,
+        bounds: &Bounds,
+    ) {
         let Self { shared, item, .. } = self;
         let conf = startup::conf(item, &shared.store).await.ok().flatten();
         let callback = Callback {
@@ -32,7 +37,7 @@ impl Running<'_> {
         };
         let with = With { conf: conf.as_deref(), resume: None, callback: Some(&callback) };
         let frame = self.startup(with, folder);
-        let start = Start { item, folder, log: &self.log, startup: Some(&frame) };
+        let start = Start { item, folder, log: &self.log, startup: Some(&frame), bounds };
         let started = match self.place.start(start).await {
             Ok(started) => started,
             Err(error) => {

@@ -1,11 +1,20 @@
 //! Makes the terminal report: the log stored, the traceback within its limit.
 use std::sync::Arc;
 
-use dagbok_events::{Digest, Failure, LogRef, Usage};
-use dagbok_protocol::{ReportBody, limits::INLINE_TRACEBACK_BYTES};
+use dagbok_events::{Digest, Failure, LogRef, Usage, encode_any};
+use dagbok_protocol::{ReportBody, UsageSeries, limits::INLINE_TRACEBACK_BYTES};
 
 use super::{run::Running, said::Said, settle::End, verdict::Verdict};
 use crate::log::Early;
+
+/// What a try used.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    /// What the kernel counted; `None` where nobody could tell any more.
+    pub(super) counted: Option<Usage>,
+    /// What was seen over its time; `None` where there was no look.
+    pub(super) series: Option<UsageSeries>,
+}
 
 impl Running<'_> {
     /// The terminal report, with the log stored.
@@ -14,7 +23,7 @@ impl Running<'_> {
         verdict: Verdict,
         said: Said,
         early: Option<Early>,
-        usage: Option<Usage>,
+        used: Used,
     ) -> End {
         let verdict = self.masked(verdict);
         if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
@@ -22,7 +31,8 @@ impl Running<'_> {
         }
         self.log.finish();
         let Said { xcoms, at: last_word, skips, outlets, .. } = said;
-        let log = self.log_ref(early).await;
+        let log = self.log_ref(early, used.series).await;
+        let usage = used.counted;
         let known = usage.unwrap_or_default();
         let body = match verdict {
             Verdict::Succeeded => {
@@ -82,9 +92,10 @@ impl Running<'_> {
         }
     }
 
-    async fn log_ref(&self, early: Option<Early>) -> Option<LogRef> {
+    async fn log_ref(&self, early: Option<Early>, used: Option<UsageSeries>) -> Option<LogRef> {
         let extent = self.log.extent();
-        if extent.bytes == 0 {
+        // What it used stands with its log, though there be no line.
+        if extent.bytes == 0 && used.is_none() {
             return None;
         }
         let (lines, dropped) = self.log.counts();
@@ -96,13 +107,27 @@ impl Running<'_> {
             Some(stored) => stored,
             None => self.store_whole().await,
         };
+        let usage = match used {
+            Some(series) => self.store_usage(&series).await,
+            None => None,
+        };
         match stored {
             Ok(digest) => {
                 let digest = Digest::new(digest).expect("a blob store answers with a digest");
-                Some(LogRef { digest, size: extent.bytes, lines, dropped })
+                Some(LogRef { digest, size: extent.bytes, lines, dropped, usage })
             }
             Err(why) => {
                 tracing::error!(key = %self.item.key, why, "a try's log can't be kept");
+                None
+            }
+        }
+    }
+
+    async fn store_usage(&self, series: &UsageSeries) -> Option<Digest> {
+        match self.shared.store.put(encode_any(series).into()).await {
+            Ok(digest) => Digest::new(digest).ok(),
+            Err(why) => {
+                tracing::error!(key = %self.item.key, why, "what a try used can't be kept");
                 None
             }
         }

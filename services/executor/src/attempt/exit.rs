@@ -7,6 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::verdict::memory_text;
 use crate::{
     held::{Control, Kill},
     log::LiveLog,
@@ -128,7 +129,10 @@ impl ProcessWatch {
             Control::Freeze => self.process.signal(Signal::SIGSTOP).await,
             Control::Thaw => self.process.signal(Signal::SIGCONT).await,
             Control::Kill(why) => {
-                let hard = matches!(why, Kill::Fenced | Kill::Refused(_) | Kill::Garbled(_));
+                let hard = matches!(
+                    why,
+                    Kill::Fenced | Kill::Refused(_) | Kill::Garbled(_) | Kill::OutOfMemory(_)
+                );
                 self.log.system("warning", told(&why));
                 // An order counts most: nothing more is to be said of the try.
                 if exit.kill.is_none() || matches!(why, Kill::Order(_) | Kill::Refused(_)) {
@@ -199,6 +203,7 @@ fn told(why: &Kill) -> String {
                 .to_owned()
         }
         Kill::Drained => "ended because the executor is being stopped".to_owned(),
+        Kill::OutOfMemory(why) => memory_text(why),
         Kill::Garbled(why) => format!("ended because its result could not be told any more: {why}"),
     }
 }

@@ -1,17 +1,20 @@
 //! Runs one try as a process: prepared, forked, served, watched, judged.
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Usage};
+use dagbok_events::{Failure, FailureKind, Fault, Limits, LostWhy, OutOfMemoryBy, Usage};
 use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{ReportBody, WorkItem};
+use parking_lot::Mutex;
 use tokio::{
     io::BufReader,
     net::UnixStream,
     sync::{mpsc, oneshot},
+    time::{sleep, timeout},
 };
 
 use super::{
     ask::{ApiClient, PATIENCE},
+    conclude::Used,
     exit::{Exit, Patience, ProcessWatch},
     said::Said,
     serve::Server,
@@ -23,13 +26,24 @@ use super::{
 use crate::{
     Stretch, begun,
     bundle::BundleFolder,
+    cgroup::Group,
     held::{Control, Held, Kill},
     log::LiveLog,
     phase::{Phase, PhaseTeller},
-    place::{Place, PlaceError, Start, Started},
+    place::{Bounds, Place, PlaceError, Start, Started},
     reports::Unreportable,
+    room::Part,
     shared::Shared,
+    usage::{Bound, Watched},
+    work::WorkFolder,
 };
+
+/// How long a try waits here for what it asks for before it is handed back: another executor may have it free.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
+/// How long one that can never have it here is held, so that it does not come back at once.
+const TOO_SMALL_WAIT: Duration = Duration::from_secs(2);
+/// What a process may ask for at once beyond twice its limit, in bytes: much that is asked for is never used.
+const DATA_MORE: u64 = 1 << 30;
 
 /// One try being run.
 pub(crate) struct Running<'a> {
@@ -40,6 +54,16 @@ pub(crate) struct Running<'a> {
     pub(crate) log: Arc<LiveLog>,
     /// Where it runs.
     pub(crate) place: &'a dyn Place,
+    /// What it takes up of this executor; free once its end is reported.
+    pub(crate) part: Mutex<Option<Part>>,
+}
+
+/// What goes with the try's process.
+struct Around {
+    bounds: Bounds,
+    limits: Limits,
+    group: Option<Arc<Group>>,
+    _work: WorkFolder,
 }
 
 /// Why there is no process.
@@ -59,7 +83,7 @@ impl Running<'_> {
             prepared = self.prepare() => prepared,
         };
         match prepared {
-            Ok((folder, started)) => self.supervise(&folder, started, words).await,
+            Ok((folder, started, around)) => self.supervise(&folder, started, around, words).await,
             Err(Unstarted::Called(end)) => end,
             Err(Unstarted::Failed(failure)) => self.unstarted(*failure).await,
         }
@@ -72,7 +96,7 @@ impl Running<'_> {
                 () = self.shared.shutdown.started() => return self.hand_back(),
                 word = words.recv() => match word {
                     Some(Control::Kill(Kill::Order(_) | Kill::Refused(_))) => return End::Silent,
-                    Some(Control::Kill(Kill::Fenced | Kill::Drained | Kill::Garbled(_))) | None => return self.hand_back(),
+                    Some(Control::Kill(Kill::Fenced | Kill::Drained | Kill::Garbled(_) | Kill::OutOfMemory(_))) | None => return self.hand_back(),
                     Some(Control::Freeze | Control::Thaw) => {}
                 },
             }
@@ -84,10 +108,62 @@ impl Running<'_> {
         if self.pulled.must_ask { End::Nak } else { End::report(ReportBody::Returned) }
     }
 
-    async fn prepare(&self) -> Result<(BundleFolder, Started), Unstarted> {
+    /// A part of what this executor has, once it is free. Where that takes long, or can never be, somebody else
+    /// may have room.
+    async fn room(&self) -> Result<(), Unstarted> {
+        let (room, asked) = (&self.shared.room, &self.item.resources);
+        let part = if let Some(lacks) = room.too_small(asked) {
+            tracing::warn!(key = %self.item.key, lacks, "a try asks for more than this executor has, and is handed back");
+            sleep(TOO_SMALL_WAIT).await;
+            None
+        } else {
+            timeout(ROOM_WAIT, room.wait(asked)).await.ok()
+        };
+        match part {
+            Some(part) => {
+                *self.part.lock() = Some(part);
+                Ok(())
+            }
+            None => Err(Unstarted::Called(self.hand_back())),
+        }
+    }
+
+    /// What the process is bounded by.
+    fn around(&self) -> Result<Around, String> {
+        let Self { shared, item, .. } = self;
+        let settings = &shared.settings;
+        let limits = settings.limits_of(item);
+        let group = shared.cgroups.as_ref().map(|groups| groups.make(&limits)).transpose();
+        let group = group.map_err(|error| format!("no cgroup can be made for it: {error}"))?;
+        let work = shared.work.make();
+        let work =
+            work.map_err(|error| format!("no working directory can be made for it: {error}"))?;
+        let mut env = std::collections::BTreeMap::new();
+        if !settings.gpus.is_empty() {
+            let part = self.part.lock();
+            let gpus = part.as_ref().map(|part| part.gpus().join(",")).unwrap_or_default();
+            // None is an empty list, at which no device is seen.
+            env.insert("CUDA_VISIBLE_DEVICES".to_owned(), gpus);
+        }
+        // Without a group one huge request is refused at once; smaller ones are seen when they are in use.
+        let data = limits.memory.filter(|_| group.is_none());
+        let bounds = Bounds {
+            cgroup: group.as_ref().map(|group| group.path().display().to_string()),
+            oom_score_adj: settings.oom_score_adj,
+            data: data.map(|memory| memory.saturating_mul(2).saturating_add(DATA_MORE)),
+            cwd: Some(work.path().display().to_string()),
+            user: item.run_as_user.clone(),
+            env,
+        };
+        Ok(Around { bounds, limits, group: group.map(Arc::new), _work: work })
+    }
+
+    async fn prepare(&self) -> Result<(BundleFolder, Started, Around), Unstarted> {
         let Self { shared, item, .. } = self;
         let system =
             |kind, why: String| Unstarted::Failed(Box::new(failure(kind, Fault::System, why)));
+        self.room().await?;
+        let around = self.around().map_err(|why| system(FailureKind::CouldNotStart, why))?;
         let folder = shared.bundles.folder(&item.bundle).await;
         let folder =
             folder.map_err(|error| system(FailureKind::CouldNotStart, error.to_string()))?;
@@ -106,7 +182,8 @@ impl Running<'_> {
             };
             marked.map_err(|error| system(FailureKind::CouldNotStart, why(error)))?;
         }
-        let start = Start { item, folder: &folder, log: &self.log, startup: at_once };
+        let bounds = &around.bounds;
+        let start = Start { item, folder: &folder, log: &self.log, startup: at_once, bounds };
         let mut process = self.place.start(start).await.map_err(|error| match error {
             PlaceError::Load(error) => {
                 Unstarted::Failed(Box::new(failure_to_load(&error, &folder)))
@@ -116,7 +193,7 @@ impl Running<'_> {
         if self.pulled.must_ask {
             process.startup = startup;
         }
-        Ok((folder, process))
+        Ok((folder, process, around))
     }
 
     pub(super) fn startup(&self, with: With<'_>, folder: &Path) -> Vec<u8> {
@@ -145,7 +222,8 @@ impl Running<'_> {
                 None => return End::Nak,
             }
         }
-        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, None).await
+        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, Used::default())
+            .await
     }
 
     fn started(&self, pid: u32) -> ReportBody {
@@ -160,11 +238,13 @@ impl Running<'_> {
         &self,
         folder: &BundleFolder,
         process: Started,
+        around: Around,
         words: mpsc::UnboundedReceiver<Control>,
     ) -> End {
         let Self { shared, item, .. } = self;
         let Started { process, pid, stream, startup, pump, exited } = process;
         shared.holds.forked(self.held, pid);
+        let watched = self.watch(pid, &around);
         self.tell_start();
         let phase =
             PhaseTeller::new(if self.pulled.must_ask { Phase::Waiting } else { Phase::Running });
@@ -196,7 +276,10 @@ impl Running<'_> {
             self.place.orphaned(item, how);
         }
         drop(process);
-        let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
+        let verdict = verdict::judge(&said, &exit, folder, watched.killed_at_limit(), || {
+            let limit = shared.oom.limit();
+            shared.oom.claim().then(|| watched.killed(OutOfMemoryBy::Machine, limit))
+        });
         // Before its end.
         if started.await.is_ok_and(|sent| sent.is_err()) {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
@@ -208,9 +291,18 @@ impl Running<'_> {
         }
         if let (Verdict::Failed(failure), None, None) = (&verdict, &said.ending, &item.dag_callback)
         {
-            self.call_back(folder, failure).await;
+            self.call_back(folder, failure, &around.bounds).await;
         }
-        self.conclude(verdict, said, early, usage(&exit)).await
+        let used = Used { counted: usage(&exit, watched.resident()), series: watched.series() };
+        self.conclude(verdict, said, early, used).await
+    }
+
+    /// Looks at what it uses from now on.
+    fn watch(&self, pid: u32, around: &Around) -> Watched {
+        let Around { limits, group, .. } = around;
+        let over = group.is_none().then(|| Arc::clone(self.held));
+        let bound = Bound { limits: *limits, group: group.clone(), over };
+        self.shared.meters.watch(&self.item.key, pid, self.shared.clock.now(), bound)
     }
 
     /// What answers the process of the try.
@@ -314,10 +406,11 @@ impl Running<'_> {
     }
 }
 
-/// What the kernel counted; `None` where nobody could tell any more.
-fn usage(exit: &Exit) -> Option<Usage> {
+/// What the kernel counted, or what was seen where that is more: several processes have more together than the
+/// largest of them. `None` where nobody could tell any more.
+fn usage(exit: &Exit, seen: u64) -> Option<Usage> {
     exit.exited.as_ref().map(|exited| Usage {
-        max_rss_bytes: exited.max_rss_bytes,
+        max_rss_bytes: exited.max_rss_bytes.max(seen),
         user_us: exited.user_us,
         system_us: exited.system_us,
     })

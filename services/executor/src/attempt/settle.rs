@@ -14,6 +14,7 @@ use super::{null, run::Running, verdict::failure};
 use crate::{
     ExecutorStats, Stretch, begun,
     held::Held,
+    room::Part,
     shared::{Shared, since_boot},
 };
 
@@ -53,6 +54,9 @@ impl End {
         Self::Report { body: Box::new(body), last_word: None }
     }
 }
+
+/// What a try takes up of its executor.
+type Room = (OwnedSemaphorePermit, Option<Part>);
 
 /// Hands an item back for which there is no slot: by a report, since one that is delivered again would count
 /// as one that may have begun here.
@@ -94,6 +98,7 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     // What has waited for so long may be given up by now.
     let late = item.ask_after.is_some_and(|after| waited >= after.to_std());
     let pulled = Pulled { at: Instant::now(), must_ask: offered_again || stale || late, again };
+    let mut part = None;
     let end = match &shared.place {
         None => null::run(&shared, &item).await,
         Some(place) => {
@@ -105,18 +110,20 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
                 pulled: &pulled,
                 log: Arc::clone(&log),
                 place: &**place,
+                part: parking_lot::Mutex::default(),
             };
             let end = running.run(words).await;
+            part = running.part.into_inner();
             shared.logs.end(&item.key, &log);
             end
         }
     };
-    settle(&shared, &held, end, slot).await;
+    settle(&shared, &held, end, (slot, part)).await;
     shared.holds.release(&item.key);
     shared.tell_slots();
 }
 
-async fn settle(shared: &Arc<Shared>, held: &Held, end: End, slot: OwnedSemaphorePermit) {
+async fn settle(shared: &Arc<Shared>, held: &Held, end: End, room: Room) {
     match end {
         End::Nak => {
             drop(held.handle().nak(Duration::ZERO).await);
@@ -133,7 +140,7 @@ async fn settle(shared: &Arc<Shared>, held: &Held, end: End, slot: OwnedSemaphor
         }
     }
     // The slot is free before the item is gone: the next one need not wait for that.
-    drop(slot);
+    drop(room);
     shared.tell_slots();
     acknowledge(held).await;
 }

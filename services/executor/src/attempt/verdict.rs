@@ -1,7 +1,9 @@
 //! What a try's end means: its own last word first, then what was done to it, then what the kernel says.
 use std::path::Path;
 
-use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Micros, Timestamp};
+use dagbok_events::{
+    Failure, FailureKind, Fault, LostWhy, Micros, OutOfMemory, OutOfMemoryBy, Timestamp,
+};
 use dagbok_protocol::{limits::MESSAGE_BYTES, text};
 use nix::sys::signal::Signal;
 
@@ -35,12 +37,14 @@ pub(crate) enum Verdict {
     Lost(LostWhy),
 }
 
-/// Judges. `oom` says whether the kernel killed for memory, and is asked only where that would explain it.
+/// Judges. `own` is a kill for memory in the try's own group. `oom` says whether the kernel killed for memory
+/// elsewhere, whom and under which limit, and is asked only where that would explain it.
 pub(crate) fn judge(
     said: &Said,
     exit: &Exit,
     folder: &Path,
-    oom: impl FnOnce() -> bool,
+    own: Option<OutOfMemory>,
+    oom: impl FnOnce() -> Option<OutOfMemory>,
 ) -> Verdict {
     let terminated = said.error.as_ref().is_some_and(|error| error.kind == "terminated");
     match &said.ending {
@@ -52,7 +56,9 @@ pub(crate) fn judge(
                 said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
             return Verdict::Skipped(cut(message));
         }
-        Some(Ending::Failed) if !terminated => return failed(failure_said(said, folder)),
+        Some(Ending::Failed) if !terminated => {
+            return failed(with_memory(failure_said(said, folder), own));
+        }
         Some(Ending::Failed) | None => {}
     }
     match &exit.kill {
@@ -60,6 +66,10 @@ pub(crate) fn judge(
         Some(Kill::Order(_) | Kill::Refused(_)) => return Verdict::Lost(LostWhy::Ordered),
         Some(Kill::Drained) => return Verdict::Lost(LostWhy::Drained),
         Some(Kill::Fenced) => return Verdict::Lost(LostWhy::Fenced),
+        Some(Kill::OutOfMemory(why)) => {
+            let signal = exit.exited.as_ref().and_then(|exited| exited.signal);
+            return failed(Failure { signal, ..out_of_memory((**why).clone()) });
+        }
         Some(Kill::Garbled(why)) => {
             let message = format!(
                 "the task broke the connection of its process to Dagbok ({why}); code that closes or \
@@ -91,9 +101,9 @@ pub(crate) fn judge(
         });
     }
     if said.error.is_some() {
-        return failed(failure_said(said, folder));
+        return failed(with_memory(failure_said(said, folder), own));
     }
-    failed(failure_seen(exited, exit.killed, oom))
+    failed(failure_seen(exited, exit.killed, own, oom))
 }
 
 /// A try whose end nobody saw, since the process that had forked it was gone before.
@@ -131,7 +141,50 @@ pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failu
         retryable: true,
         retry_delay: None,
         retry_reason: None,
+        out_of_memory: None,
     }
+}
+
+/// What is to be said of a try that was ended for its memory.
+pub(super) fn memory_text(of: &OutOfMemory) -> String {
+    let who = match (of.process.as_str(), of.pid) {
+        ("", 0) => "a process of the try".to_owned(),
+        ("", pid) => format!("process {pid}"),
+        (name, 0) => format!("`{name}`"),
+        (name, pid) => format!("`{name}` (process {pid})"),
+    };
+    let peak = format!("the try had used up to {} MiB", of.peak_bytes >> 20);
+    let limit = of.limit_bytes.map(|limit| format!("{} MiB", limit >> 20));
+    match (of.by, limit) {
+        (OutOfMemoryBy::Limit, limit) => {
+            let limit = limit.unwrap_or_default();
+            format!("out of memory: the kernel killed {who} at the try's limit of {limit}; {peak}")
+        }
+        (OutOfMemoryBy::Executor, limit) => {
+            let limit = limit.unwrap_or_default();
+            format!(
+                "out of memory: ended above the try's limit of {limit}; {peak}, most of it in {who}"
+            )
+        }
+        (OutOfMemoryBy::Machine, Some(limit)) => format!(
+            "the kernel killed {who} for want of memory: its executor and all tries have {limit} together; {peak}"
+        ),
+        (OutOfMemoryBy::Machine, None) => {
+            format!("the kernel killed {who} for want of memory on the machine; {peak}")
+        }
+    }
+}
+
+fn out_of_memory(of: OutOfMemory) -> Failure {
+    let text = memory_text(&of);
+    Failure { out_of_memory: Some(of), ..failure(FailureKind::OutOfMemory, Fault::User, text) }
+}
+
+/// A failure that came of a kill in the try's own group, where there was one: what the task itself says stays.
+fn with_memory(said: Failure, own: Option<OutOfMemory>) -> Failure {
+    let Some(own) = own else { return said };
+    let message = cut(format!("{}; the task then said: {}", memory_text(&own), said.message));
+    Failure { kind: FailureKind::OutOfMemory, message, out_of_memory: Some(own), ..said }
 }
 
 /// A DAG file that did not load.
@@ -175,7 +228,16 @@ fn failure_said(said: &Said, folder: &Path) -> Failure {
     }
 }
 
-fn failure_seen(exited: &Exited, killed: bool, oom: impl FnOnce() -> bool) -> Failure {
+fn failure_seen(
+    exited: &Exited,
+    killed: bool,
+    own: Option<OutOfMemory>,
+    oom: impl FnOnce() -> Option<OutOfMemory>,
+) -> Failure {
+    if let Some(own) = own {
+        let Exited { signal, exit_code, .. } = *exited;
+        return Failure { signal, exit_code, ..out_of_memory(own) };
+    }
     let Some(signal) = exited.signal else {
         let code = exited.exit_code.unwrap_or_default();
         let message = format!("the process ended with exit code {code} before its task did");
@@ -186,17 +248,16 @@ fn failure_seen(exited: &Exited, killed: bool, oom: impl FnOnce() -> bool) -> Fa
     };
     let name = Signal::try_from(signal)
         .map_or_else(|_| signal.to_string(), |signal| signal.as_str().to_owned());
-    let peak = exited.max_rss_bytes >> 20;
-    let (kind, fault, message) = if signal == Signal::SIGKILL as i32 && !killed && oom() {
-        let message = format!(
-            "the kernel killed the process for want of memory; it had used up to {peak} MiB"
-        );
-        (FailureKind::OutOfMemory, Fault::User, message)
-    } else {
-        let fault = if is_a_crash(signal) { Fault::User } else { Fault::System };
-        (FailureKind::Signal, fault, format!("the process was ended by the signal {name}"))
-    };
-    Failure { signal: Some(signal), ..failure(kind, fault, message) }
+    if signal == Signal::SIGKILL as i32
+        && !killed
+        && let Some(mut why) = oom()
+    {
+        why.peak_bytes = why.peak_bytes.max(exited.max_rss_bytes);
+        return Failure { signal: Some(signal), ..out_of_memory(why) };
+    }
+    let fault = if is_a_crash(signal) { Fault::User } else { Fault::System };
+    let message = format!("the process was ended by the signal {name}");
+    Failure { signal: Some(signal), ..failure(FailureKind::Signal, fault, message) }
 }
 
 /// Signals that a process brings upon itself.

@@ -163,7 +163,7 @@ async fn hand_in_one(
         read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let size = bytes.len() as u64;
     let digest = Digest::new(shared.store.put(bytes).await?).map_err(|error| error.to_string())?;
-    let body = ReportBody::Left { log: LogRef { digest, size, lines, dropped: 0 } };
+    let body = ReportBody::Left { log: LogRef { digest, size, lines, dropped: 0, usage: None } };
     let report = shared.reporter.report_of(executor.clone(), key, body);
     report.send().await.map_err(|error| error.to_string())?;
     let told = path.with_extension(TOLD);

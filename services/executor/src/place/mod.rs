@@ -4,12 +4,12 @@
 //! the process afterwards goes through [`Process`]. Nothing outside of this folder knows more of either.
 mod zygote;
 
-use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dagbok_protocol::WorkItem;
 use nix::sys::signal::Signal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, sync::oneshot};
 
 pub(crate) use zygote::{Pool, base};
@@ -49,6 +49,30 @@ pub(crate) struct Start<'a> {
     pub(crate) log: &'a Arc<LiveLog>,
     /// The first frame, where its code may run at once; without, it waits for that frame.
     pub(crate) startup: Option<&'a [u8]>,
+    /// Within which bounds.
+    pub(crate) bounds: &'a Bounds,
+}
+
+/// Within which bounds a try's process runs; it puts itself into them before any of the user's code runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Bounds {
+    /// Its cgroup's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup: Option<String>,
+    /// How much sooner than others it is killed where the machine has no more memory: `oom_score_adj`.
+    pub(crate) oom_score_adj: i32,
+    /// The most memory that it may ask for at once, in bytes: `RLIMIT_DATA`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<u64>,
+    /// Where it works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cwd: Option<String>,
+    /// Whose rights it has from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    /// Set in its environment besides.
+    #[serde(skip)]
+    pub(crate) env: BTreeMap<String, String>,
 }
 
 /// A try's process that is there.

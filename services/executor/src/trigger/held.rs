@@ -107,7 +107,7 @@ impl Lines {
         match store.put(self.bytes.into()).await {
             Ok(digest) => {
                 let digest = Digest::new(digest).expect("a blob store answers with a digest");
-                Some(LogRef { digest, size, lines, dropped })
+                Some(LogRef { digest, size, lines, dropped, usage: None })
             }
             Err(why) => {
                 tracing::error!(why, "a trigger's log can't be kept");

@@ -262,6 +262,9 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         trigger: None,
         watches: false,
         dag_callback: None,
+        resources: dagbok_events::Resources::default(),
+        limits: dagbok_events::Limits::default(),
+        run_as_user: None,
         run: RunContext {
             run_type: RunType::Manual,
             logical_date: Some(Timestamp(1_790_000_000_000_000)),

@@ -235,6 +235,8 @@ impl Player {
                 queues: vec![],
                 version: String::new(),
                 python: String::new(),
+                resources: dagbok_events::Resources::default(),
+                isolation: String::new(),
                 draining: false,
                 beat,
                 lease_ms: u64::try_from(self.lease.as_millis()).ok(),

@@ -1,8 +1,9 @@
 //! Something that is wrong, and what only time makes wrong.
-use dagbok_events::{DagId, Fault, RunKey, Timestamp};
+use dagbok_events::{DagId, Fault, RunKey, TaskId, Timestamp};
+use dagbok_protocol::lacking;
 use serde::{Deserialize, Serialize};
 
-use super::{Copy, Queued, Watch, dag_labels};
+use super::{Copy, Executor, Queued, Watch, dag_labels};
 use crate::{AlertScope, Labels, Rule, Severity, limits};
 
 /// Something that is wrong.
@@ -147,6 +148,16 @@ impl Watch {
         })
     }
 
+    /// What executors lack for a task, where none of them could ever have what it asks for.
+    fn too_large(&self, dag_id: &DagId, task: &TaskId, pulling: &[&Executor]) -> Option<String> {
+        let asked = self.dags.get(dag_id)?.asks.get(task)?;
+        let mut lacks = None;
+        for executor in pulling {
+            lacks = Some(lacking(&executor.resources, asked)?);
+        }
+        lacks
+    }
+
     /// Tries of a DAG that nobody has begun for too long.
     pub(super) fn stuck(&self, dag_id: &DagId, now: Timestamp) -> Option<Condition> {
         let is_stuck = |queued: &Queued| queued.at.plus(limits::STUCK_QUEUED) <= now;
@@ -164,6 +175,9 @@ impl Watch {
         let (severity, cause, why) = if pulling.is_empty() {
             let why = format!("no executor pulls from the queue `{}`", first.queue);
             (Severity::Critical, "no_executor", why)
+        } else if let Some(lacks) = self.too_large(dag_id, &oldest.1, &pulling) {
+            let why = format!("it asks for more than any executor of its queue has: {lacks}");
+            (Severity::Critical, "too_large", why)
         } else if has_room {
             let why = "executors that pull from it have free slots and have not begun them";
             (Severity::Warning, "free_slots", why.to_owned())

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     DagDisappeared, DagId, DagImportFailed, DagPaused, DagRegistered, Fact, Fault, MissedWhy,
-    Record, RunExpected, RunMissed, Scope, Timestamp,
+    Record, Resources, RunExpected, RunMissed, Scope, Timestamp,
 };
 
 use super::{Condition, Dag, Promise, Watch, dag_labels, dues::shift};
@@ -270,6 +270,9 @@ impl Watch {
         dag.max_active_runs = spec.max_active_runs;
         dag.is_gone = false;
         dag.deadlines.clone_from(&spec.deadlines);
+        let asking = spec.tasks.iter().filter(|task| task.resources != Resources::default());
+        let asks = asking.map(|task| (task.task_id.clone(), task.resources.clone()));
+        dag.asks = asks.collect();
         dag.retry_email.clear();
         for task in spec.tasks.iter().filter(|task| !task.retry_email.is_empty()) {
             dag.retry_email.insert(task.task_id.clone(), task.retry_email.clone());

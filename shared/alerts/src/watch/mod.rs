@@ -81,6 +81,9 @@ struct Executor {
     slots: u32,
     /// Tries that it began and that did not end.
     running: u32,
+    /// What its tries can use together.
+    #[serde(default)]
+    resources: dagbok_events::Resources,
 }
 
 /// An executor that is not.
@@ -135,6 +138,9 @@ struct Dag {
     email: Vec<String>,
     /// Mailboxes that its author names for retries, by task.
     retry_email: BTreeMap<TaskId, Vec<String>>,
+    /// What its tasks ask of an executor, of those that ask for anything.
+    #[serde(default)]
+    asks: BTreeMap<TaskId, dagbok_events::Resources>,
     /// Whom its author's notifiers tell.
     notify: Vec<String>,
     file: String,

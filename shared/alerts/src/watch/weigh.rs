@@ -181,7 +181,8 @@ impl Watch {
     pub(super) fn joined(&mut self, seq: u64, id: &ExecutorId, it: &ExecutorJoined) {
         let queues = it.queues.iter().cloned().collect();
         let (hostname, slots, running) = (it.hostname.clone(), it.slots, 0);
-        let joined = Executor { queues, hostname, slots, running };
+        let resources = it.resources.clone();
+        let joined = Executor { queues, hostname, slots, running, resources };
         self.let_lost_go();
         // What it takes up nobody misses any more.
         self.lost.retain(|_, lost| {

@@ -142,6 +142,8 @@ pub(crate) fn joined(world: &mut World, id: &str, host: &str, queue: &str) {
         queues: vec![QueueName::new(queue).unwrap()],
         version: String::new(),
         python: String::new(),
+        resources: dagbok_events::Resources::default(),
+        isolation: String::new(),
     };
     let scope = Scope::Executor(ExecutorId::new(id).unwrap());
     world.log(scope, Fact::ExecutorJoined(Box::new(joined)));

@@ -231,6 +231,9 @@ impl Namespace {
             trigger: None,
             watches: false,
             dag_callback: None,
+            resources: dagbok_events::Resources::default(),
+            limits: dagbok_events::Limits::default(),
+            run_as_user: None,
             ask: false,
         }
     }
@@ -482,5 +485,6 @@ fn executor_failure(message: String) -> Failure {
         retryable: false,
         retry_delay: None,
         retry_reason: None,
+        out_of_memory: None,
     }
 }

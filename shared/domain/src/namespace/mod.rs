@@ -157,6 +157,8 @@ struct Executor {
     slots: u32,
     /// Which queues it pulls from.
     queues: Vec<QueueName>,
+    /// What its tries can use together.
+    resources: dagbok_events::Resources,
 }
 
 /// Everything one scheduler decides over. See the module.

@@ -197,6 +197,7 @@ impl Namespace {
         self.change_executor(id, |executor| executor.slots = 0);
         self.change_executor(id, |executor| {
             executor.slots = f.slots;
+            executor.resources = f.resources.clone();
             executor.queues.clone_from(&f.queues);
             executor.queues.sort_unstable();
             executor.queues.dedup();

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 25;
+pub const SNAPSHOT_VERSION: u32 = 26;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,7 @@ struct SavedShared {
     next_number: RunNo,
     backfills: BTreeMap<BackfillId, DagId>,
     last_backfill: BackfillId,
-    executors: Vec<(ExecutorId, u32, Vec<QueueName>)>,
+    executors: Vec<(ExecutorId, u32, Vec<QueueName>, dagbok_events::Resources)>,
     /// Since when what is queued could have been begun, by queue.
     queued_since: BTreeMap<QueueName, Timestamp>,
     forgotten: BTreeMap<DagId, Forgotten>,
@@ -225,7 +225,8 @@ impl Namespace {
         let seen =
             self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen(id)?.clone())));
         let executors = self.executors.iter();
-        let executors = executors.map(|(id, it)| (id.clone(), it.slots, it.queues.clone()));
+        let executors = executors
+            .map(|(id, it)| (id.clone(), it.slots, it.queues.clone(), it.resources.clone()));
         let shared = SavedShared {
             version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
@@ -350,8 +351,10 @@ impl Namespace {
         it.forgotten = saved.forgotten;
         it.callbacks = Callbacks::restore(saved.callbacks);
         let executors = saved.executors.into_iter();
-        let executor = |slots, queues| Executor { slots, queues, ..Executor::default() };
-        it.executors = executors.map(|(id, slots, queues)| (id, executor(slots, queues))).collect();
+        let executor = |(id, slots, queues, resources)| {
+            (id, Executor { slots, queues, resources, ..Executor::default() })
+        };
+        it.executors = executors.map(executor).collect();
         for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());
             it.seen.insert(with_head(&id), seen);

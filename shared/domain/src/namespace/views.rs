@@ -213,6 +213,9 @@ impl Namespace {
             trigger: None,
             watches: false,
             dag_callback: None,
+            resources: spec.resources.clone(),
+            limits: spec.limits,
+            run_as_user: spec.run_as_user.clone(),
             ask: false,
         };
         let is_trigger = instance.state.deferred().is_some();

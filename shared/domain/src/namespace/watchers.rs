@@ -79,6 +79,9 @@ impl Namespace {
             trigger: Some(watcher.trigger.clone()),
             watches: true,
             dag_callback: None,
+            resources: dagbok_events::Resources::default(),
+            limits: dagbok_events::Limits::default(),
+            run_as_user: None,
             ask: false,
         }
     }

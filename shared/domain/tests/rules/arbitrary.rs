@@ -556,7 +556,8 @@ fn ended_tries() -> impl Strategy<Value = Fact> {
     let skips = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(task(), 0..3)];
     (tries(), instant(), select(faults), option::of(instant()), 0..3_u8, skips).prop_map(
         move |((task_id, map_index, try_number, leg), ended_at, fault, retry_at, kind, skips)| {
-            let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 });
+            let log =
+                Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0, usage: None });
             match kind {
                 0 => Fact::TrySucceeded(Box::new(TrySucceeded {
                     task_id,
@@ -623,6 +624,8 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             queues: vec![],
             version,
             python,
+            resources: dagbok_events::Resources::default(),
+            isolation: String::new(),
         }))
     });
     let left = select(vec![LeftWhy::Drained, LeftWhy::Gone]);

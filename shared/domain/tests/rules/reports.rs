@@ -20,7 +20,7 @@ fn every_claim() -> Vec<(ReportBody, &'static str)> {
         length: None,
     };
     let (xcoms, usage, message) = (vec![xcom.clone()], Usage::default(), String::new());
-    let left = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 };
+    let left = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0, usage: None };
     let log = Some(left.clone());
     let failure = failure(dagbok_events::Fault::User);
     vec![
@@ -120,7 +120,7 @@ fn what_was_left_of_a_try_is_kept_and_says_nothing_of_it() {
     let mut world = world();
     world.start("e1", "etl/r1/a/1");
     let before = world.state();
-    let log = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 };
+    let log = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0, usage: None };
     let sent = world.report("e1", "etl/r1/a/1", ReportBody::Left { log: log.clone() });
     sent.refused(RefusalCode::StaleReport, ["ReportRefused a 1 Left: InFlight"]);
     let Fact::ReportRefused(fact) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
@@ -212,7 +212,7 @@ fn an_executor_can_give_up_its_own_try() {
     let mut world = world();
     world.start("e1", "etl/r1/a/1");
     let usage = Some(Usage { max_rss_bytes: 7, user_us: 8, system_us: 9 });
-    let log = Some(LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 });
+    let log = Some(LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0, usage: None });
     let lost = ReportBody::Lost { why: LostWhy::Fenced, usage, log: log.clone() };
     let sent = world.report("e1", "etl/r1/a/1", lost);
     sent.is(["TryLost a 1 Fenced retry 2024-01-01T00:00:00Z"]);

@@ -74,6 +74,7 @@ fn a_retry_policy_may_have_the_next_try_wait_for_another_time_and_adds_no_retry(
     let failure = dagbok_events::Failure {
         retry_delay: Some(secs(7)),
         retry_reason: Some("busy".to_owned()),
+        out_of_memory: None,
         ..failure(Fault::User)
     };
     world

@@ -149,6 +149,9 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         is_teardown: false,
         on_failure_fail_dagrun: false,
         mapped_group: None,
+        resources: dagbok_events::Resources::default(),
+        limits: dagbok_events::Limits::default(),
+        run_as_user: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: Vec::new(),
@@ -182,6 +185,7 @@ pub(crate) fn failure(fault: Fault) -> Failure {
         retryable: true,
         retry_delay: None,
         retry_reason: None,
+        out_of_memory: None,
     }
 }
 
@@ -425,6 +429,8 @@ impl World {
             queues: vec![QueueName::new("default").expect("a queue")],
             version: "0.1.0".to_owned(),
             python: "3.11".to_owned(),
+            resources: dagbok_events::Resources::default(),
+            isolation: String::new(),
             draining: false,
             beat: 1,
             lease_ms: None,

@@ -167,6 +167,26 @@ fn a_try_that_is_offered_says_who_could_take_it() {
 }
 
 #[test]
+fn a_try_that_asks_for_more_than_any_executor_has_says_so_at_once() {
+    let asks = |gpus, memory| dagbok_events::Resources { gpus, memory, ..Default::default() };
+    let spec =
+        dag("etl")
+            .add("a", &[], |task| task.resources = asks(1, None))
+            .add("b", &[], |task| task.resources = asks(0, Some(1 << 40)));
+    let mut world = World::with([spec]);
+    world.join("e1");
+    world.trigger_as("etl", "r1");
+    world.settle();
+    let reasons = why(&world, "etl", "r1", "a");
+    let [Reason::TooLarge { executors: 1, lacks, .. }] = &reasons[..] else {
+        panic!("{reasons:?}")
+    };
+    assert_eq!(lacks, "1 GPUs, where it has 0");
+    // Memory is not counted by an executor that does not say how much it has.
+    assert!(matches!(why(&world, "etl", "r1", "b")[..], [Reason::Offered { .. }]));
+}
+
+#[test]
 fn what_a_mapped_task_is_mapped_over_is_named() {
     let spec = dag("etl").task("list", &[]).add("each", &["list"], |task| {
         task.trigger_rule = TriggerRule::Always;

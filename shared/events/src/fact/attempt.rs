@@ -45,6 +45,10 @@ pub struct LogRef {
     /// Lines that the cap left out.
     #[serde(default)]
     pub dropped: u64,
+    /// Digest of what the try used over its time, which is kept as long as the log; `None` where it was over before
+    /// it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Digest>,
 }
 
 /// See [`crate::Fact::TrySucceeded`]. Scope: the run.

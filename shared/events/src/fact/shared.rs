@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Micros, PoolName, QueueName, Timestamp};
+use crate::{Digest, Micros, PoolName, QueueName, Resources, Timestamp};
 
 /// See [`crate::Fact::PoolSet`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +115,12 @@ pub struct ExecutorJoined {
     /// Version of the Python that it runs tries with.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub python: String,
+    /// What its tries can use together; what is not said is not counted.
+    #[serde(default, skip_serializing_if = "crate::spec::is_default")]
+    pub resources: Resources,
+    /// How it holds tries to their limits, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub isolation: String,
 }
 
 /// How an executor went.

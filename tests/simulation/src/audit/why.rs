@@ -163,7 +163,10 @@ impl Audit {
             Reason::Reschedule { due } => {
                 matches!(&copy.stand, Stand::Later(_, _, at) if at == due && *at > now)
             }
-            Reason::NoExecutor { .. } | Reason::ExecutorsFull { .. } | Reason::Offered { .. } => {
+            Reason::NoExecutor { .. }
+            | Reason::TooLarge { .. }
+            | Reason::ExecutorsFull { .. }
+            | Reason::Offered { .. } => {
                 matches!(copy.stand, Stand::Queued(_))
             }
             Reason::Never { why, .. } => copy.stand == Stand::Done(Done::RuledOut(*why)),

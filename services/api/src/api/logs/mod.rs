@@ -6,6 +6,7 @@ mod follow;
 mod kept;
 mod lines;
 mod slice;
+mod usage;
 
 use std::{io, time::Duration};
 
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 pub(crate) use slice::{Reader, Wanted};
 use slice::{Slice, Stretch};
+pub(crate) use usage::{__path_usage, usage};
 use utoipa::IntoParams;
 
 use super::{

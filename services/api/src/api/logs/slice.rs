@@ -24,7 +24,7 @@ use crate::model::{
 /// The bytes of a slice, but for a longer line.
 const SLICE_BYTES: u32 = 256 << 10;
 /// How long an executor may take to answer, beyond what it is asked to wait.
-const EXECUTOR_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const EXECUTOR_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A try, as asked for.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Wanted {
         })
     }
 
-    fn key(&self, leg: Leg) -> TryKey {
+    pub(super) fn key(&self, leg: Leg) -> TryKey {
         TryKey {
             dag_id: self.run.dag_id.clone(),
             run_id: self.run.run_id.clone(),
@@ -87,7 +87,7 @@ pub(crate) struct Stretch {
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(super) state: ApiState,
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
 }
 
 impl Reader {

@@ -2,6 +2,7 @@
 //! over, of the rows.
 mod changes;
 mod expected;
+mod offer;
 mod over;
 mod past;
 mod text;

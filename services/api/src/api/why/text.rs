@@ -257,7 +257,7 @@ fn held_by(holders: &Holders) -> String {
     }
 }
 
-fn full(kind: &str, most: u32, what: &str, holders: &Holders) -> WhyReason {
+pub(super) fn full(kind: &str, most: u32, what: &str, holders: &Holders) -> WhyReason {
     WhyReason {
         most: Some(most),
         holders: holders.named.iter().map(holder).collect(),
@@ -295,9 +295,10 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         | Reason::MaxActiveTasks { .. }
         | Reason::MaxActiveTisPerDag { .. }
         | Reason::MaxActiveTisPerDagRun { .. } => of_room(it),
-        Reason::NoExecutor { .. } | Reason::ExecutorsFull { .. } | Reason::Offered { .. } => {
-            of_offer(it)
-        }
+        Reason::NoExecutor { .. }
+        | Reason::TooLarge { .. }
+        | Reason::ExecutorsFull { .. }
+        | Reason::Offered { .. } => super::offer::of_offer(it),
         Reason::Upstream { rule, tasks, more } => {
             let what = match rule {
                 TriggerRule::AllSuccess => "upstream tasks are not done: ".to_owned(),
@@ -463,38 +464,5 @@ fn of_room(it: &Reason) -> WhyReason {
             full("max_active_tis_per_dagrun", *most, &what, holders)
         }
         _ => unreachable!("only asked of what has no room"),
-    }
-}
-
-/// What keeps a try that is offered.
-fn of_offer(it: &Reason) -> WhyReason {
-    match it {
-        Reason::NoExecutor { queue, others } => {
-            let others = match others {
-                0 => "; no executor is there at all".to_owned(),
-                1 => "; 1 pulls from others".to_owned(),
-                others => format!("; {others} pull from others"),
-            };
-            let message = format!("no executor pulls from the queue {queue}{others}");
-            WhyReason { name: Some(queue.to_string()), ..new("no_executor", message) }
-        }
-        Reason::ExecutorsFull { queue, executors, before, holders } => {
-            let line = match before {
-                0 => String::new(),
-                before => format!("; {before} tries were queued there before it"),
-            };
-            let what = format!(
-                "all {executors} executors that pull from the queue {queue} are full{line}"
-            );
-            let it = full("executors_full", *executors, &what, holders);
-            WhyReason { name: Some(queue.to_string()), most: None, ..it }
-        }
-        Reason::Offered { queue, executors } => {
-            let message = format!(
-                "it is offered on the queue {queue}, and {executors} executors that pull from it have not begun it yet"
-            );
-            WhyReason { name: Some(queue.to_string()), ..new("offered", message) }
-        }
-        _ => unreachable!("only asked of what is offered"),
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn executor_joined(
     fact: &ExecutorJoined,
 ) -> Result<(), StoreError> {
     let Some(id) = executor_of(context) else { return Ok(()) };
-    let ExecutorJoined { hostname, slots, queues, version, python } = fact;
+    let ExecutorJoined { hostname, slots, queues, version, python, resources, isolation } = fact;
     let row = ExecutorRow {
         executor: id.clone(),
         hostname: hostname.clone(),
@@ -95,6 +95,8 @@ pub(super) fn executor_joined(
         queues: queues.clone(),
         version: version.clone(),
         python: python.clone(),
+        resources: resources.clone(),
+        isolation: isolation.clone(),
         joined_at: context.at,
         left_at: None,
         left: None,

@@ -1,5 +1,5 @@
 //! Rows about what runs share.
-use dagbok_events::{Digest, ExecutorId, LeftWhy, QueueName, Timestamp};
+use dagbok_events::{Digest, ExecutorId, LeftWhy, QueueName, Resources, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// An executor, as the log knows it.
@@ -17,6 +17,12 @@ pub struct ExecutorRow {
     pub version: String,
     /// Its Python.
     pub python: String,
+    /// What its tries can use together.
+    #[serde(default)]
+    pub resources: Resources,
+    /// How it holds tries to their limits.
+    #[serde(default)]
+    pub isolation: String,
     /// When it came.
     pub joined_at: Timestamp,
     /// When it went.

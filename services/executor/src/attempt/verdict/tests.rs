@@ -17,7 +17,14 @@ fn said(ending: Option<Ending>, kind: &str, exception: &str) -> Said {
 }
 
 fn judged(said: &Said, exit: &Exit, oom: bool) -> Verdict {
-    judge(said, exit, Path::new("/b"), || oom)
+    let killed = OutOfMemory {
+        limit_bytes: None,
+        peak_bytes: 0,
+        by: OutOfMemoryBy::Machine,
+        process: "python".to_owned(),
+        pid: 71,
+    };
+    judge(said, exit, Path::new("/b"), None, || oom.then_some(killed))
 }
 
 fn kind_of(verdict: &Verdict) -> (FailureKind, Fault) {
@@ -115,4 +122,38 @@ fn a_failure_names_its_place_in_the_bundle() {
     let Verdict::Failed(failure) = verdict else { panic!() };
     assert_eq!(failure.file.as_deref(), Some("sub/dag.py"));
     assert!(!failure.retryable);
+}
+
+#[test]
+fn a_kill_for_memory_names_the_limit_the_peak_and_who_was_killed() {
+    let killed = |by, limit_bytes| OutOfMemory {
+        limit_bytes,
+        peak_bytes: 255 << 20,
+        by,
+        process: "python3".to_owned(),
+        pid: 71,
+    };
+    let none = said(None, "", "");
+    let at_limit = killed(OutOfMemoryBy::Limit, Some(256 << 20));
+    let dead = exited(None, Some(9));
+    let verdict = judge(&none, &dead, Path::new("/b"), Some(at_limit.clone()), || None);
+    let Verdict::Failed(failure) = verdict else { panic!() };
+    let text = "out of memory: the kernel killed `python3` (process 71) at the try's limit of 256 MiB; the try had used up to 255 MiB";
+    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::OutOfMemory, text));
+    assert_eq!((failure.out_of_memory, failure.signal), (Some(at_limit.clone()), Some(9)));
+    // A child was killed, and the task says what came of that.
+    let bash = said(Some(Ending::Failed), "exception", "AirflowException");
+    let verdict = judge(&bash, &exited(Some(0), None), Path::new("/b"), Some(at_limit), || None);
+    let Verdict::Failed(failure) = verdict else { panic!() };
+    assert_eq!(failure.kind, FailureKind::OutOfMemory);
+    assert!(failure.message.ends_with("the task then said: m") && failure.exception.is_some());
+    let by_us = killed(OutOfMemoryBy::Executor, Some(200 << 20));
+    let exit = Exit { kill: Some(Kill::OutOfMemory(Box::new(by_us))), killed: true, ..dead };
+    let Verdict::Failed(failure) = judged(&none, &exit, true) else { panic!() };
+    assert!(failure.message.contains("limit of 200 MiB"), "{}", failure.message);
+    assert_eq!((failure.kind, failure.fault), (FailureKind::OutOfMemory, Fault::User));
+    for limit in [None, Some(1 << 30)] {
+        let text = memory_text(&killed(OutOfMemoryBy::Machine, limit));
+        assert!(text.contains("`python3` (process 71)") && text.contains("255 MiB"), "{text}");
+    }
 }

@@ -80,6 +80,11 @@ pub(crate) fn spawn(
     for name in foreign_python_variables() {
         command.env_remove(name);
     }
+    for (name, _) in std::env::vars_os() {
+        if !name.to_str().is_some_and(|name| settings.inherits(name)) {
+            command.env_remove(name);
+        }
+    }
     command.envs(&settings.env);
     if let Some(path) = &settings.python_path {
         let mut paths = OsString::from(path);

@@ -25,7 +25,11 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::message::{FromZygote, MESSAGE_BYTES, Ready, ToZygote};
-use crate::{log::Masks, place::Exited, raised::Raised};
+use crate::{
+    log::Masks,
+    place::{Bounds, Exited},
+    raised::Raised,
+};
 
 /// The zygote is gone, and with it what would have been said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +43,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) key: &'a str,
     /// Set in the child.
     pub(crate) env: &'a BTreeMap<String, String>,
+    /// What the child bounds itself by.
+    pub(crate) bounds: &'a Bounds,
     /// Bundle folder and file, where the child itself must load them.
     pub(crate) load: Option<(&'a str, &'a str)>,
     /// Frames, stdout, stderr, logs.
@@ -122,7 +128,8 @@ impl Zygote {
             waiting.tries.insert(launch.key.to_owned(), waiter);
         }
         let (bundle_path, file) = launch.load.unzip();
-        let word = ToZygote::Run { key: launch.key, env: launch.env, cwd: None, bundle_path, file };
+        let Launch { key, env, bounds, .. } = launch;
+        let word = ToZygote::Run { key, env, bounds, bundle_path, file };
         if let Err(error) = self.send(&word, &launch.fds).await {
             tracing::warn!(%error, key = launch.key, "a zygote did not take a try");
             self.line.waiting.lock().tries.remove(launch.key);

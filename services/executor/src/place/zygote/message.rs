@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{place::Exited, raised::Raised};
+use crate::{
+    place::{Bounds, Exited},
+    raised::Raised,
+};
 
 /// The largest message, in bytes: what a datagram socket surely takes.
 pub(crate) const MESSAGE_BYTES: usize = 64 << 10;
@@ -29,8 +32,8 @@ pub(crate) enum ToZygote<'a> {
         key: &'a str,
         /// Set in the child.
         env: &'a BTreeMap<String, String>,
-        /// The child's folder.
-        cwd: Option<&'a str>,
+        /// What the child bounds itself by.
+        bounds: &'a Bounds,
         /// For a base zygote: what the child itself loads.
         #[serde(skip_serializing_if = "Option::is_none")]
         bundle_path: Option<&'a str>,

@@ -1,10 +1,10 @@
 /** A task of a run: the error first, then the log opened at it, and why, values, tries, who was told. */
 import { A, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
 import { askRerun } from "../acts";
 import { get, part, type Shapes } from "../base";
 import { keys } from "../keys";
-import { later } from "../later";
+import { later, view } from "../later";
 import { kept, live } from "../live";
 import { Log } from "../log";
 import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, Read, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
@@ -14,11 +14,12 @@ import { Ledger } from "./alerts";
 import { Why } from "./why";
 
 const marks = () => import("../marks");
+const Usage = view(() => import("./usage"), (it) => it.Usage);
 type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
-const TABS = ["log", "why", "xcom", "rendered", "tries", "details", "told"] as const;
+const TABS = ["log", "why", "xcom", "rendered", "tries", "resources", "details", "told"] as const;
 type Tab = (typeof TABS)[number];
-const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", details: "Details", told: "Told" };
+const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", resources: "Resources", details: "Details", told: "Told" };
 
 /** The page of a task. */
 export default function TaskView() {
@@ -148,6 +149,11 @@ function Panel(props: { task: Task; within?: boolean }) {
             <Show when={chosen()} fallback={<Nothing>No try of it has begun, so nothing is rendered yet.</Nothing>}>{(one) => <Rendered task={it()} of={one()} />}</Show>
           </Match>
           <Match when={tab() === "tries"}><Tries task={it()} /></Match>
+          <Match when={tab() === "resources"}>
+            <Show when={chosen()} fallback={<Nothing>No try of it has begun, so nothing was used.</Nothing>}>
+              {(one) => <Suspense><Usage dag={it().dag_id} run={it().run_id} task={it().task.task_id} map={it().task.map_index} number={one().try_number} over={Boolean(one().dagbok.ended)} /></Suspense>}
+            </Show>
+          </Match>
           <Match when={tab() === "details"}><Details task={it()} of={chosen()} /></Match>
           <Match when={tab() === "told"}>
             <p><Told told={it().told} /></p>

@@ -110,5 +110,6 @@ fn failed_by_trigger() -> Failure {
         retryable: false,
         retry_delay: None,
         retry_reason: None,
+        out_of_memory: None,
     }
 }

@@ -58,6 +58,8 @@ impl Namespace {
             queues: presence.queues.clone(),
             version: presence.version.clone(),
             python: presence.python.clone(),
+            resources: presence.resources.clone(),
+            isolation: presence.isolation.clone(),
         }))];
         accepted(vec![answering(command, at, Scope::Executor(executor.clone()), facts)])
     }

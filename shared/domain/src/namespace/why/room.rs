@@ -1,6 +1,6 @@
 //! What has no room for a task, and who takes it up.
-use dagbok_events::{DagId, QueueName, Timestamp};
-use dagbok_protocol::{Holder, Holders, Reason};
+use dagbok_events::{DagId, QueueName, Resources, Timestamp};
+use dagbok_protocol::{Holder, Holders, Reason, lacking};
 
 use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
 use crate::{
@@ -81,6 +81,9 @@ impl Namespace {
             let others = self.executors.values().filter(|executor| executor.slots > 0).count();
             return Reason::NoExecutor { queue, others: u32::try_from(others).unwrap_or(u32::MAX) };
         }
+        if let Some(lacks) = self.too_large(&queue, place) {
+            return Reason::TooLarge { queue, executors, lacks };
+        }
         if with_room > 0 {
             return Reason::Offered { queue, executors };
         }
@@ -93,6 +96,25 @@ impl Namespace {
         let holders = self.holders(|run, no, _| pulls(run, no));
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         Reason::ExecutorsFull { queue, executors, before, holders }
+    }
+
+    /// What executors that pull from a queue lack for a try, where none of them could ever have it.
+    fn too_large(
+        &self,
+        queue: &QueueName,
+        (_, number, no): (Timestamp, RunNo, InstanceNo),
+    ) -> Option<String> {
+        let asked = &self.runs.get(&number)?.spec(no).resources;
+        if *asked == Resources::default() {
+            return None;
+        }
+        let mut lacks = None;
+        let pulling =
+            self.executors.values().filter(|it| it.slots > 0 && it.queues.contains(queue));
+        for executor in pulling {
+            lacks = Some(lacking(&executor.resources, asked)?);
+        }
+        lacks
     }
 
     /// The tries in flight that `takes` says of, the oldest runs' by name.

@@ -13,13 +13,9 @@ from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
 from dagbok.timezone import convert_to_utc, parse
 
-_REFUSED = {
-    "run_as_user": "run_as_user is",
-}
+_REFUSED: dict[str, str] = {}
 _WARNED = {
-    "executor_config": "executor_config is ignored",
     "executor": "executor is ignored: a task's queue says where it runs",
-    "resources": "resources are ignored",
 }
 
 

@@ -20,6 +20,7 @@ from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
 from dagbok.parsing.notifiers import retry_email, told_of_failures
+from dagbok.parsing.resources import ignored_of, of_machine
 from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -208,7 +209,7 @@ def _not_carried_out(dag: DAG) -> list[Json]:
     told = [{"what": _text(what), **_line(line)} for what in [*dag.ignored_arguments, *not_watched(dag)]]
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
-        ignored = list(task.ignored_arguments)
+        ignored = [*task.ignored_arguments, *ignored_of(task)]
         if task.start_date and dag.start_date and task.start_date > dag.start_date:
             ignored.append("a start_date later than the DAG's is ignored")
         for what in ignored:
@@ -297,7 +298,7 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
     for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun"):
         if (most := getattr(task, name)) is not None:
             spec[name] = _count(name, most, least=1)
-    spec.update(_past(task))
+    spec.update(_past(task) | of_machine(task))
     if task.queue != DEFAULT_QUEUE:
         spec["queue"] = _text(task.queue)
     if weight != 1:

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dagbok.exceptions import AirflowTaskTerminated
-from dagbok.runtime import interrupts, logs, processes
+from dagbok.runtime import bounding, interrupts, logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
 from dagbok.runtime.supervisor import Supervisor
@@ -21,7 +21,11 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def run_and_exit(
-    fds: list[int], env: Mapping[str, str | None], cwd: str | None, parent: int, find_dag: FindDag
+    fds: list[int],
+    env: Mapping[str, str | None],
+    bounds: Mapping[str, Any],
+    parent: int,
+    find_dag: FindDag,
 ) -> NoReturn:
     """Be a try until it is over. Exit handlers don't run: they belong to the process that was forked."""
     code = EXIT_INTERNAL
@@ -30,8 +34,7 @@ def run_and_exit(
         set_environment(env)
         # It is for files that are read before: a task's own processes would fetch what nobody masks.
         os.environ.pop("DAGBOK_LOOKUP", None)
-        if cwd is not None:
-            os.chdir(cwd)
+        bounding.stay_within(bounds, parent)
         interrupts.after_fork()
         supervisor = Supervisor(FrameStream(fds[0]))
         supervisor.share_with_forks()
@@ -39,6 +42,8 @@ def run_and_exit(
         code = 0
     except AirflowTaskTerminated:
         code = EXIT_TERMINATED
+    except bounding.Unbounded as error:
+        print(f"dagbok: the task was not begun: {error}", file=sys.stderr)
     except FrameError as error:
         print(f"dagbok: the task's process lost its supervisor: {error}", file=sys.stderr)
     except BaseException:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Container
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -32,6 +33,11 @@ def become_subreaper() -> None:
 def die_with_parent(sign: int = signal.SIGKILL) -> None:
     """Have this process killed when its parent ends; 0 takes that back."""
     _prctl(_PR_SET_PDEATHSIG, sign, 0, 0, 0)
+
+
+def be_readable() -> None:
+    """Have this process find its own files below /proc, which belong to root after a change of the user."""
+    _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 class Children:

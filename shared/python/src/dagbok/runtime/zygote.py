@@ -124,7 +124,7 @@ class Zygote:
         if pid == 0:
             self._leave()
             find_dag = self._find_loaded if self._dags is not None else _find_by_import(body)
-            child.run_and_exit(message.fds, body.get("env") or {}, body.get("cwd"), parent, find_dag)
+            child.run_and_exit(message.fds, body.get("env") or {}, body.get("bounds") or {}, parent, find_dag)
         self._tries[pid] = self._by_key[key] = Try(key, pid)
         self._watch(pid)
         message.close()

@@ -1,0 +1,48 @@
+//! What keeps a try that is offered to executors, in words.
+use dagbok_protocol::Reason;
+
+use super::text::{full, new};
+use crate::shapes::WhyReason;
+
+/// What keeps a try that is offered.
+pub(super) fn of_offer(it: &Reason) -> WhyReason {
+    match it {
+        Reason::NoExecutor { queue, others } => {
+            let others = match others {
+                0 => "; no executor is there at all".to_owned(),
+                1 => "; 1 pulls from others".to_owned(),
+                others => format!("; {others} pull from others"),
+            };
+            let message = format!("no executor pulls from the queue {queue}{others}");
+            WhyReason { name: Some(queue.to_string()), ..new("no_executor", message) }
+        }
+        Reason::TooLarge { queue, executors, lacks } => {
+            let who = match executors {
+                1 => "the executor that pulls".to_owned(),
+                executors => format!("any of the {executors} executors that pull"),
+            };
+            let message = format!(
+                "it asks for more than {who} from the queue {queue} could ever give: {lacks}"
+            );
+            WhyReason { name: Some(queue.to_string()), ..new("too_large", message) }
+        }
+        Reason::ExecutorsFull { queue, executors, before, holders } => {
+            let line = match before {
+                0 => String::new(),
+                before => format!("; {before} tries were queued there before it"),
+            };
+            let what = format!(
+                "all {executors} executors that pull from the queue {queue} are full{line}"
+            );
+            let it = full("executors_full", *executors, &what, holders);
+            WhyReason { name: Some(queue.to_string()), most: None, ..it }
+        }
+        Reason::Offered { queue, executors } => {
+            let message = format!(
+                "it is offered on the queue {queue}, and {executors} executors that pull from it have not begun it yet"
+            );
+            WhyReason { name: Some(queue.to_string()), ..new("offered", message) }
+        }
+        _ => unreachable!("only asked of what is offered"),
+    }
+}
