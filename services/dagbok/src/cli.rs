@@ -87,6 +87,12 @@ pub(crate) struct Global {
     /// A folder with the `dagbok` package, where the interpreter does not have it
     #[arg(long, env = "DAGBOK_PYTHONPATH", value_name = "DIR", global = true)]
     pub(crate) python_path: Option<PathBuf>,
+    /// What reads DAG files and runs tries: Dagbok's own package, or an installed Airflow (exact mode)
+    #[arg(long, env = "DAGBOK_RUNTIME", value_name = "NAME", global = true, value_parser = ["dagbok", "airflow"])]
+    pub(crate) runtime: Option<String>,
+    /// The Python of an environment with Airflow 3.1, 3.2 or 3.3, for exact mode
+    #[arg(long, env = "DAGBOK_AIRFLOW_PYTHON", value_name = "FILE", global = true)]
+    pub(crate) airflow_python: Option<PathBuf>,
 }
 
 /// What to do.

@@ -17,8 +17,8 @@ pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
-    Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python,
-    Scheduler, StatsdTags, Telemetry, Ui,
+    Airflow, Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor,
+    Python, Runtime, Scheduler, StatsdTags, Telemetry, Ui,
 };
 
 /// The JSON schema of `dagbok.toml`.
