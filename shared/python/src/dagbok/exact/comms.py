@@ -131,7 +131,7 @@ def _set_xcom(ask: Callable[[Json], Any], body: Json) -> Any:
 def _item(ask: Callable[[Json], Any], body: Json) -> Any:
     place = body["offset"]
     if place < 0:
-        place += ask({**body, "type": "GetXComCount"})["len"]
+        place += _count(ask, body)
     found = [] if place < 0 else _slice(ask, body, place, place + 1)
     if not found:
         raise SupervisorError("XCOM_NOT_FOUND", f"there is no value {body['offset']}")
@@ -143,17 +143,25 @@ def _sequence(ask: Callable[[Json], Any], body: Json) -> Any:
     if body.get("include_prior_dates"):
         found = _one(ask, body)
     else:
-        count = ask({**body, "type": "GetXComCount"})["len"]
+        count = _count(ask, body)
         found = _slice(ask, body, 0, count) if count else _one(ask, body)
     found = found[slice(body.get("start"), body.get("stop"), body.get("step"))]
     return part(answers.COMMS).XComSequenceSliceResult(root=found)
+
+
+def _count(ask: Callable[[Json], Any], body: Json) -> int:
+    return int(ask({**_named(body), "type": "GetXComCount"})["len"])
+
+
+def _named(body: Json) -> Json:
+    return {name: body[name] for name in ("key", "dag_id", "run_id", "task_id")}
 
 
 def _slice(ask: Callable[[Json], Any], body: Json, start: int, stop: int) -> list[Any]:
     """Return values one answer after another: each holds as many as it may."""
     found: list[Any] = []
     while start < stop:
-        root = ask({**body, "type": "GetXComSequenceSlice", "start": start, "stop": stop})["root"]
+        root = ask({**_named(body), "type": "GetXComSequenceSlice", "start": start, "stop": stop})["root"]
         if not root:
             break
         found += root
@@ -162,8 +170,7 @@ def _slice(ask: Callable[[Json], Any], body: Json, start: int, stop: int) -> lis
 
 
 def _one(ask: Callable[[Json], Any], body: Json) -> list[Any]:
-    names = ("key", "dag_id", "run_id", "task_id", "include_prior_dates")
-    asked = {name: body[name] for name in names if name in body}
+    asked = {**_named(body), "include_prior_dates": bool(body.get("include_prior_dates"))}
     try:
         return [ask({"type": "GetXCom", "map_index": None, **asked})["value"]]
     except SupervisorError as error:

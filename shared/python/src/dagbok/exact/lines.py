@@ -68,7 +68,7 @@ def told_of(said: Json) -> Json:
     more = " ".join(f"{name}={value}" for name, value in said.items() if name not in KNOWN)
     event = str(said.get("event", ""))
     fields["event"] = cut(mask(f"{event} {more}" if more else event), LONGEST)
-    exception = said.get("exception") or _traceback(said.get("error_detail"))
+    exception = _traceback(said.get("error_detail") or said.get("exception"))
     if exception:
         fields["exception"] = cut(mask(str(exception)), LONGEST)
     return fields
@@ -77,7 +77,7 @@ def told_of(said: Json) -> Json:
 def _traceback(details: Any) -> str:
     """Return structlog's description of exceptions as Python prints them, the last one raised last."""
     if not isinstance(details, list):
-        return ""
+        return str(details or "")
     parts = []
     for one in reversed([one for one in details if isinstance(one, dict)]):
         lines = ["Traceback (most recent call last):"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import inspect
 import os
 import signal
 import sys
@@ -58,7 +59,7 @@ def begin(runner: Any, details: Json, folder: str, find_dag: Callable[[str], Any
 
     runner.parse = parse
     _begin_figures(runner)
-    if runner.startup.__code__.co_argcount:
+    if inspect.signature(runner.startup).parameters:
         ti, context, log = runner.startup(message)
     else:  # 3.1 reads it from the line itself
         runner.SUPERVISOR_COMMS._get_response = lambda: message
