@@ -12,8 +12,16 @@ from pathlib import Path
 
 # The newest, and the oldest minor version that exact mode drives.
 VERSIONS = {
-    "3.3.2": ["apache-airflow-core==3.3.2", "apache-airflow-task-sdk==1.3.2", "apache-airflow-providers-standard==1.21.0"],
-    "3.1.8": ["apache-airflow-core==3.1.8", "apache-airflow-task-sdk==1.1.8", "apache-airflow-providers-standard==1.21.0"],
+    "3.3.2": [
+        "apache-airflow-core==3.3.2",
+        "apache-airflow-task-sdk==1.3.2",
+        "apache-airflow-providers-standard==1.21.0",
+    ],
+    "3.1.8": [
+        "apache-airflow-core==3.1.8",
+        "apache-airflow-task-sdk==1.1.8",
+        "apache-airflow-providers-standard==1.21.0",
+    ],
 }
 
 

@@ -1,4 +1,4 @@
-"""Exact mode: an installed Airflow's own parser and task runner behind our executor, on the newest and an older version.
+"""Exact mode: an installed Airflow's own parser and task runner behind our executor, on two versions of it.
 
 `make exact` runs it: it makes the two environments, minutes the first time. `make test` leaves it out.
 """
@@ -20,7 +20,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
-from harness import ROOT, Cli, wait_until
+from harness import ROOT, Cli, wait_until  # noqa: E402
 
 DAGS = HERE / "dags" / "plain.py"
 VERSIONS = ["3.3.2", "3.1.8"]

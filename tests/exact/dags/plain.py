@@ -35,7 +35,8 @@ with DAG("values", schedule=None, start_date=START, params={"name": Param("ann",
     values = made()
     told = read(values["numbers"], values["when"])
     told >> BashOperator(
-        task_id="templates", bash_command="echo '{{ dag.dag_id }} {{ ti.task_id }} {{ params.name }} {{ ti.xcom_pull(\"read\") }}'"
+        task_id="templates",
+        bash_command="echo '{{ dag.dag_id }} {{ ti.task_id }} {{ params.name }} {{ ti.xcom_pull(\"read\") }}'",
     )
 
 with DAG("mapped", schedule=None, start_date=START):
@@ -146,7 +147,7 @@ with DAG("killed", schedule=None, start_date=START):
     slow()
 
 
-def _mark(word: str):  # noqa: ANN202
+def _mark(word: str):
     def mark(context: object) -> None:
         with open(os.environ["EXACT_MARK"], "a") as file:
             file.write(f"{word}\n")

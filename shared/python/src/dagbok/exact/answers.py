@@ -17,7 +17,9 @@ def read(body: Any) -> Any:
     kind = body["type"]
     model = getattr(part(COMMS), kind, None)
     if model is None:
-        raise TypeError(f"this Airflow's task runner does not know the answer {kind}: nothing it asks should get it")
+        raise TypeError(
+            f"this Airflow's task runner does not know the answer {kind}: nothing it asks should get it"
+        )
     special = SPECIAL.get(kind)
     return special(model, body) if special is not None else startup.fill(model, body)
 
@@ -48,7 +50,12 @@ def _events(model: Any, body: Json) -> Any:
     kind = part(startup.MODELS).AssetEventResponse
     events = []
     for event in body["asset_events"]:
-        asset = {"name": event["name"], "uri": event["uri"], "group": event.get("group") or "asset", "extra": None}
+        asset = {
+            "name": event["name"],
+            "uri": event["uri"],
+            "group": event.get("group") or "asset",
+            "extra": None,
+        }
         known = {**event, "asset": asset, "created_dagruns": [], "extra": event.get("extra") or {}}
         events.append(startup.fill(kind, known).model_dump())
     return model.model_validate({"asset_events": events, "type": "AssetEventsResult"})
@@ -58,7 +65,9 @@ def _dag(model: Any, body: Json) -> Any:
     tags = [tag["name"] if isinstance(tag, dict) else tag for tag in body.get("tags") or ()]
     owners = body.get("owners")
     owner = ", ".join(owners) if isinstance(owners, list) else owners
-    return startup.fill(model, {**body, "tags": tags, "owners": owner, "next_dagrun": body.get("next_dagrun_logical_date")})
+    return startup.fill(
+        model, {**body, "tags": tags, "owners": owner, "next_dagrun": body.get("next_dagrun_logical_date")}
+    )
 
 
 SPECIAL = {

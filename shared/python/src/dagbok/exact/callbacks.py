@@ -1,4 +1,4 @@
-"""Callbacks that are called apart from a try: of one whose process is gone, and of a DAG for how its run ended."""
+"""Callbacks called apart from a try: of one whose process is gone, and of a DAG for how its run ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def _of_dag(said: Json, ti: Any, context: Any) -> None:
     ti.state, context["reason"] = said["state"], said["reason"]
     failed = []
     for callback in each(getattr(ti.task.dag, name)):
-        log.info("calling %s of the DAG: %s", name, getattr(callback, "__qualname__", type(callback).__name__))
+        log.info(
+            "calling %s of the DAG: %s", name, getattr(callback, "__qualname__", type(callback).__name__)
+        )
         try:
             callback(context)
         except Exception as error:

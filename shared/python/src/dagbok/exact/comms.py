@@ -1,7 +1,7 @@
-"""What stands where Airflow's task runner has the line to its supervisor: each message becomes a frame of ours.
+"""What stands where Airflow's task runner has its line to the supervisor: each message becomes our frame.
 
-The last word of a try is kept back, not sent: how it failed is told with it, which Airflow's runner says only once it
-has sent the word.
+The last word of a try is kept back, not sent: how it failed is told with it, which Airflow's runner says
+only once it has sent the word.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from dagbok.exceptions import SupervisorError
 from dagbok.masking import masker
 
 Json = dict[str, Any]
-LAST_WORDS = frozenset(["SucceedTask", "RetryTask", "TaskState", "RescheduleTask", "DeferTask", "AwaitInputTask"])
+LAST_WORDS = frozenset(
+    ["SucceedTask", "RetryTask", "TaskState", "RescheduleTask", "DeferTask", "AwaitInputTask"]
+)
 # What is only answered with `no such thing`, and is no error there.
 MISSING = frozenset(["CONNECTION_NOT_FOUND", "VARIABLE_NOT_FOUND", "XCOM_NOT_FOUND", "DAGRUN_ALREADY_EXISTS"])
 # What runs on Airflow's own API server, and has no counterpart here: what is said of it.
@@ -29,8 +31,8 @@ NOT_HERE = {
     "UpdateHITLDetail": "tasks that wait for a person's answer (human in the loop)",
     "GetVariableKeys": "a list of the variables' names",
     "GetTaskBreadcrumbs": "the breadcrumbs that Sentry is told of",
-    "ResendLoggingFD": "the supervisor's line for a process that the task starts (`run_as_user`, and variables or "
-    "connections in a virtual environment's own process)",
+    "ResendLoggingFD": "the supervisor's line for a process that the task starts (`run_as_user`, and variables "
+    "or connections in a virtual environment's own process)",
 }
 STORES = ("TaskStateStore", "AssetStateStore")
 IN_OUR_OWN = "run this DAG without exact mode, or change what asks for it"
@@ -54,6 +56,11 @@ class Comms:
     async def asend(self, msg: Any) -> Any:
         """Say a message from an event loop, without holding the loop up."""
         return await asyncio.to_thread(self.send, msg)
+
+    def copies(self, dag_id: str, run_id: str, task_id: str) -> int:
+        """Return how many copies a mapped task has in a run."""
+        asked = {"dag_id": dag_id, "run_ids": [run_id], "task_ids": [task_id]}
+        return int(self._ask({"type": "GetTICount", **asked})["count"])
 
     def _answer(self, msg: Any) -> Any:
         kind = type(msg).__name__
@@ -188,8 +195,9 @@ def _rendered(ask: Callable[[Json], Any], body: Json) -> Any:
 
 def _connection(ask: Callable[[Json], Any], body: Json) -> Any:
     from dagbok.models import connection
+    from dagbok.models.secrets import CONNECTIONS
 
-    text = connection.CONNECTIONS.in_folder(body["conn_id"])
+    text = CONNECTIONS.in_folder(body["conn_id"])
     if text and text.strip():
         found = connection.read(body["conn_id"], text)
         names = ("conn_type", "host", "schema", "login", "password", "port", "extra")

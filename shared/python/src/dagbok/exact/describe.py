@@ -109,7 +109,9 @@ def _settings(dag: Any, serialized: Json) -> Json:
 def _params(dag: Any) -> Json:
     """Return what is told of params: defaults, schemas, and those that a run's conf must give."""
     values, schemas, missing = {}, {}, []
-    for name, param in dag.params.items_unresolved() if hasattr(dag.params, "items_unresolved") else _raw(dag.params):
+    for name, param in (
+        dag.params.items_unresolved() if hasattr(dag.params, "items_unresolved") else _raw(dag.params)
+    ):
         if param.has_value:
             values[name] = param.resolve()
         else:
@@ -138,10 +140,14 @@ def _owner(dag: Any) -> str:
 
 
 def _not_carried_out(dag: Any) -> list[Json]:
-    told = [{"what": "a deadline is not watched in exact mode"}] if getattr(dag, "deadline", None) else []
+    told: list[Json] = (
+        [{"what": "a deadline is not watched in exact mode"}] if getattr(dag, "deadline", None) else []
+    )
     users = [task.task_id for task in dag.tasks if getattr(task, "run_as_user", None)]
     if users:
-        told.append({"what": "run_as_user is refused in exact mode", "task_id": users[0], "more": len(users) - 1})
+        told.append(
+            {"what": "run_as_user is refused in exact mode", "task_id": users[0], "more": len(users) - 1}
+        )
     return [{name: value for name, value in one.items() if value != 0} for one in told]
 
 
@@ -273,7 +279,9 @@ def _path(group: Any) -> str:
 
 def _micros(value: Any) -> int:
     if not isinstance(value, timedelta):
-        raise AirflowException(f"a delay or timeout must be a timedelta, not {type(value).__name__}: {value!r}")
+        raise AirflowException(
+            f"a delay or timeout must be a timedelta, not {type(value).__name__}: {value!r}"
+        )
     return min(value, LONGEST) // timedelta(microseconds=1)
 
 

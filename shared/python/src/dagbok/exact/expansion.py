@@ -15,15 +15,15 @@ RETURN_VALUE = "return_value"
 
 
 def expand_of(task: Any, group: Any, place: Mapping[str, int]) -> Json | None:
-    """Return how many copies a task has, by itself or by the mapped group that it is in; None where it is one."""
+    """Return how many copies a task has, by itself or by the mapped group around it; None where it is one."""
     extents: list[Json] = []
     if group is not None:
         extents += _extents(group._expand_input, place)
     if getattr(task, "is_mapped", False):
         if group is not None:
             raise AirflowException(
-                f"it is mapped in the mapped group `{group.group_id}`: operator expansion in an expanded task group "
-                "is not yet supported"
+                f"it is mapped in the mapped group `{group.group_id}`: operator expansion in an expanded "
+                "task group is not yet supported"
             )
         extents += _extents(task._get_specified_expand_input(), place)
     if not extents:
@@ -45,7 +45,9 @@ def _extent(value: Any, place: Mapping[str, int]) -> Json:
     kind = type(value).__name__
     if kind == "PlainXComArg":
         if value.key != RETURN_VALUE:
-            raise AirflowException(f"cannot map over XCom with custom key {value.key!r} from {value.operator.task_id}")
+            raise AirflowException(
+                f"cannot map over XCom with custom key {value.key!r} from {value.operator.task_id}"
+            )
         return {"Of": {"task": place[value.operator.task_id]}}
     if kind == "MapXComArg":
         return _extent(value.arg, place)

@@ -44,10 +44,10 @@ def run_try(supervisor: Supervisor, find_dag: Callable[[str], Any]) -> None:
         supervisor.ask({"type": word, "state": "failed", "end_date": dt.datetime.now(dt.UTC)})
         return
     with _signals() as came:
-        state, _, error = runner.run(ti, context, log)
-        tell(supervisor, comms.last_word, error, folder, details, signal.SIGTERM in came())
-    context["exception"] = error
-    runner.finalize(ti, state, context, log, error)
+        state, _, raised = runner.run(ti, context, log)
+        tell(supervisor, comms.last_word, raised, folder, details, signal.SIGTERM in came())
+    context["exception"] = raised
+    runner.finalize(ti, state, context, log, raised)
 
 
 def begin(runner: Any, details: Json, folder: str, find_dag: Callable[[str], Any]) -> tuple[Any, Any, Any]:
@@ -90,8 +90,8 @@ def _instance(runner: Any, what: Any, log: Any, folder: str, find_dag: Callable[
     user = getattr(task, "run_as_user", None)
     if user:
         raise RuntimeError(
-            f"task `{task.task_id}` has run_as_user={user!r}: exact mode runs every try as the executor's own user; "
-            "take it away, or run an executor as that user for a queue of its own"
+            f"task `{task.task_id}` has run_as_user={user!r}: exact mode runs every try as the executor's own "
+            "user; take it away, or run an executor as that user for a queue of its own"
         )
     register = getattr(runner, "_register_deserialization_allowed_classes", None)
     if register is not None:
@@ -107,20 +107,25 @@ def _instance(runner: Any, what: Any, log: Any, folder: str, find_dag: Callable[
     }
     if hasattr(what, "sentry_integration"):
         fields["sentry_integration"] = what.sentry_integration
-    _upstream_copies(what.ti_context, task, what.ti.map_index)
+    _upstream_copies(runner.SUPERVISOR_COMMS, what, task)
     return runner.RuntimeTaskInstance.model_construct(**fields)
 
 
-def _upstream_copies(context: Any, task: Any, map_index: Any) -> None:
-    """Say which copies a task of a mapped group reads, which 3.1 is told by its server and later ones work out."""
-    if "upstream_map_indexes" not in type(context).model_fields:
+def _upstream_copies(comms: Comms, what: Any, task: Any) -> None:
+    """Say which copies of a mapped group's tasks are read, which 3.1 is told and later ones work out."""
+    if "upstream_map_indexes" not in type(what.ti_context).model_fields:
         return
     own = task.get_closest_mapped_task_group()
     found: Json = {}
     for above in task.upstream_list:
         group = above.get_closest_mapped_task_group()
-        found[above.task_id] = map_index if group is not None and group is own else None
-    context.upstream_map_indexes = found
+        if group is None:
+            found[above.task_id] = None
+        elif group is own:
+            found[above.task_id] = what.ti.map_index
+        else:
+            found[above.task_id] = list(range(comms.copies(what.ti.dag_id, what.ti.run_id, above.task_id)))
+    what.ti_context.upstream_map_indexes = found
 
 
 def _bundle(folder: str) -> Any:
@@ -150,7 +155,12 @@ def _signals() -> Iterator[Callable[[], set[int]]]:
 
 
 def tell(
-    supervisor: Supervisor, word: Any, error: BaseException | None, folder: str, details: Json, terminated: bool
+    supervisor: Supervisor,
+    word: Any,
+    error: BaseException | None,
+    folder: str,
+    details: Json,
+    terminated: bool,
 ) -> None:
     """Say the last word of Airflow's runner, an error's details first."""
     if word is None:
@@ -202,7 +212,7 @@ def tell_error(
 
 
 def _succeed(body: Json, details: Json) -> Json:
-    """Return a success with the events of assets in our words: one of each outlet, those of aliases besides."""
+    """Return a success with the events of assets in our words: one of each outlet, and aliases'."""
     said = {}
     events: list[Json] = []
     for event in body.get("outlet_events") or ():

@@ -1,8 +1,8 @@
-"""Starts a module of this package in Airflow's own Python: `python -P .../dagbok/exact/start.py MODULE [ARGS]`.
+"""Starts a module of this package in Airflow's own Python: `python -P .../exact/start.py MODULE [ARGS]`.
 
-That Python does not have our package, and our package's folder must not be on its import path: whatever lies beside
-it, as another Airflow's pieces, would stand before what is installed there. So the package is put in by hand.
-With `--about` it says what it is, as JSON.
+That Python does not have our package, and our package's folder must not be on its import path: whatever
+lies beside it, as another Airflow's pieces, would stand before what is installed there. So the package is
+put in by hand. With `--about` it says what it is, as JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def about() -> dict[str, object]:
         "trouble": None,
     }
     if sys.version_info < OLDEST:
-        said["trouble"] = f"it is Python {said['version']}; exact mode needs 3.11 or later, with Airflow 3.1 to 3.3"
+        said["trouble"] = (
+            f"it is Python {said['version']}; exact mode needs 3.11 or later, with Airflow 3.1 to 3.3"
+        )
         return said
     put_in()
     from dagbok.exact import installation

@@ -1,7 +1,7 @@
 """The executor's first frame, in the words of Airflow's task runner.
 
-Airflow's classes refuse what they do not know, and require what this version came to know: each is filled by its own
-list of fields.
+Airflow's classes refuse what they do not know, and require what this version came to know: each is filled
+by its own list of fields.
 """
 
 from __future__ import annotations

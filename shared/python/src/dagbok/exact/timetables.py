@@ -1,4 +1,4 @@
-"""Airflow's timetables, as its serialized DAG has them, in the form of our spec: by our own classes of them."""
+"""Airflow's timetables, as its serialized DAG has them, in the form of our spec, by our own classes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def timetable(serialized: Json) -> Timetable:
     make = MAKERS.get(name) if path.startswith(OWN) else None
     if make is None:
         raise AirflowException(
-            f"its timetable is {path}: exact mode knows the runs of Airflow's own timetables but partitioned ones; "
-            "read this file without exact mode (tries may run in it all the same: `airflow.dags` in dagbok.toml)"
+            f"its timetable is {path}: exact mode knows the runs of Airflow's own timetables but "
+            "partitioned ones; read this file without exact mode (tries may run in it all the same: "
+            "`airflow.dags` in dagbok.toml)"
         )
-    return make(said)
+    made: Timetable = make(said)
+    return made
 
 
 def _span(value: Any) -> Any:
@@ -55,7 +57,11 @@ def _zone(said: Any) -> Any:
 def _triggers(said: Json) -> Json:
     run = said.get("run_immediately", False)
     immediately = run if isinstance(run, bool) else dt.timedelta(seconds=run)
-    return {"timezone": _zone(said["timezone"]), "interval": _span(said.get("interval")), "run_immediately": immediately}
+    return {
+        "timezone": _zone(said["timezone"]),
+        "interval": _span(said.get("interval")),
+        "run_immediately": immediately,
+    }
 
 
 def _events(said: Json) -> Timetable:
@@ -73,7 +79,9 @@ MAKERS: dict[str, Any] = {
     "CronDataIntervalTimetable": lambda said: timetables.CronDataIntervalTimetable(
         said["expression"], timezone=_zone(said["timezone"])
     ),
-    "CronTriggerTimetable": lambda said: timetables.CronTriggerTimetable(said["expression"], **_triggers(said)),
+    "CronTriggerTimetable": lambda said: timetables.CronTriggerTimetable(
+        said["expression"], **_triggers(said)
+    ),
     "MultipleCronTriggerTimetable": lambda said: timetables.MultipleCronTriggerTimetable(
         *said["expressions"], **_triggers(said)
     ),

@@ -1,8 +1,9 @@
-"""A process of a triggerer whose triggers are Airflow's: its base classes, its serialization, its connections."""
+"""A process of a triggerer whose triggers are Airflow's: its classes, serialization, connections."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from typing import Any
@@ -29,10 +30,8 @@ class ExactProcess(Process):
         trigger = kind(**kwargs)
         trigger.trigger_id = body["number"]
         names = ("dag_id", "run_id", "task_id", "map_index", "try_number", "logical_date")
-        try:
+        with contextlib.suppress(AttributeError):  # where its class makes that of its own
             trigger.task_instance = _Named({name: body[name] for name in names})
-        except AttributeError:
-            pass  # its class makes that of its own
         return trigger
 
     def _told_of(self, event: Any) -> tuple[str | None, Json, str]:

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
+from dagbok import exact
 from dagbok.exceptions import AirflowTaskTerminated
 from dagbok.runtime import interrupts, logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
-from dagbok import exact
 from dagbok.runtime.supervisor import Supervisor
 
 BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

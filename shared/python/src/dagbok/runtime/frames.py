@@ -10,6 +10,8 @@ try:
 except ModuleNotFoundError:  # Airflow's own Python has another package for it
     from dagbok.exact import packing as msgpack
 
+__all__ = ["FrameError", "FrameStream", "decode", "encode", "msgpack"]
+
 MAX_FRAME = 2**32 - 1
 # An answer has at most a value of 64 MiB of JSON, which MessagePack may say in a few times as many bytes.
 MAX_ANSWER = 2**28

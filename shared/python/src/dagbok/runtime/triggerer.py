@@ -251,7 +251,11 @@ class Process:
         ends = event.task_instance_state if isinstance(event, BaseTaskEndEvent) else None
         word = None if ends is None else str(getattr(ends, "value", ends))
         xcoms = getattr(event, "xcoms", None) or {} if word else {}
-        return word, {key: to_json(value, f"the XCom `{key}`") for key, value in xcoms.items()}, self._payload(event)
+        return (
+            word,
+            {key: to_json(value, f"the XCom `{key}`") for key, value in xcoms.items()},
+            self._payload(event),
+        )
 
     def _payload(self, event: Any) -> str:
         return json.dumps(to_json(event.payload, "the payload of the trigger's event"))
