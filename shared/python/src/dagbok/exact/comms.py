@@ -31,8 +31,8 @@ NOT_HERE = {
     "UpdateHITLDetail": "tasks that wait for a person's answer (human in the loop)",
     "GetVariableKeys": "a list of the variables' names",
     "GetTaskBreadcrumbs": "the breadcrumbs that Sentry is told of",
-    "ResendLoggingFD": "the supervisor's line for a process that the task starts (`run_as_user`, and variables "
-    "or connections in a virtual environment's own process)",
+    "ResendLoggingFD": "the supervisor's line for a process that the task starts (`run_as_user`, and "
+    "variables or connections in a virtual environment's own process)",
 }
 STORES = ("TaskStateStore", "AssetStateStore")
 IN_OUR_OWN = "run this DAG without exact mode, or change what asks for it"

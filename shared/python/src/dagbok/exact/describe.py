@@ -1,7 +1,7 @@
 """Airflow's DAG as the JSON of our DAG spec.
 
-What Airflow serializes (schedule, params, assets) is taken from its serialized DAG, which is the same from 3.1 to 3.3;
-the rest is read from the tasks themselves, by the names that Airflow documents.
+What Airflow serializes (the schedule, assets) is taken from its serialized DAG, which is the same from 3.1 to
+3.3; the rest is read from the tasks themselves, by the names that Airflow documents.
 """
 
 from __future__ import annotations

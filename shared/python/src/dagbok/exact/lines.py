@@ -1,4 +1,4 @@
-"""Airflow's log lines as the executor keeps them: exceptions as text, what else is said behind the message."""
+"""Airflow's log lines as the executor keeps them: exceptions as text, the rest behind the message."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ LONGEST = 256 * 1024
 KEPT = ("timestamp", "level", "logger", "filename", "lineno")
 # What the executor knows of its try, and would stand in each line again.
 KNOWN = frozenset(
-    (*KEPT, "event", "error_detail", "exception", "loc", "func_name", "pathname", "ti", "ti_id", "dag_id")
-    + ("task_id", "run_id", "try_number", "map_index", "task_instance_id")
+    (
+        *KEPT,
+        *("event", "error_detail", "exception", "loc", "func_name", "pathname"),
+        *("ti", "ti_id", "task_instance_id", "dag_id", "task_id", "run_id", "try_number", "map_index"),
+    )
 )
 
 

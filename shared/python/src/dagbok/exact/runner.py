@@ -90,7 +90,7 @@ def _instance(runner: Any, what: Any, log: Any, folder: str, find_dag: Callable[
     user = getattr(task, "run_as_user", None)
     if user:
         raise RuntimeError(
-            f"task `{task.task_id}` has run_as_user={user!r}: exact mode runs every try as the executor's own "
+            f"task `{task.task_id}` has run_as_user={user!r}: exact mode runs each try as the executor's own "
             "user; take it away, or run an executor as that user for a queue of its own"
         )
     register = getattr(runner, "_register_deserialization_allowed_classes", None)
@@ -112,7 +112,7 @@ def _instance(runner: Any, what: Any, log: Any, folder: str, find_dag: Callable[
 
 
 def _upstream_copies(comms: Comms, what: Any, task: Any) -> None:
-    """Say which copies of a mapped group's tasks are read, which 3.1 is told and later ones work out."""
+    """Say which copies of a mapped group are read: 3.1 is told, later versions work it out."""
     if "upstream_map_indexes" not in type(what.ti_context).model_fields:
         return
     own = task.get_closest_mapped_task_group()
