@@ -174,6 +174,15 @@ def test_a_try_that_is_killed_is_lost_and_made_again(airflow: Cli, tmp_path: Pat
     assert told["tasks"]["slow"]["state"] == "failed"
 
 
+def test_what_cannot_be_given_fails_its_task_and_says_what_to_do(airflow: Cli, tmp_path: Path) -> None:
+    story = Story(airflow, "refused", tmp_path)
+    assert story.tasks == {"as_nobody": "failed", "asks_a_person": "failed"}
+    failed = {fact["task_id"]: json.dumps(fact) for fact in story.facts if fact["type"] == "TryFailed"}
+    assert "run_as_user='nobody'" in failed["as_nobody"]
+    assert "Dagbok has no tasks that wait for a person's answer" in failed["asks_a_person"]
+    assert "run this DAG without exact mode" in failed["asks_a_person"]
+
+
 def test_a_version_that_is_not_known_is_refused() -> None:
     done = Cli(args=["--runtime", "airflow", "--airflow-python", sys.executable]).run("dags", "show", str(DAGS))
     assert done.returncode == 8

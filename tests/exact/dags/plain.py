@@ -167,3 +167,16 @@ with DAG("assets", schedule=None, start_date=START):
         outlet_events[things].extra = {"rows": 3}
 
     bring()
+
+
+with DAG("refused", schedule=None, start_date=START):
+    BashOperator(task_id="as_nobody", bash_command="true", run_as_user="nobody", retries=1, retry_delay=dt.timedelta(0))
+
+    @task
+    def asks_a_person() -> None:
+        from airflow.sdk.execution_time import comms, task_runner
+
+        ti = get_current_context()["ti"]
+        task_runner.SUPERVISOR_COMMS.send(comms.GetHITLDetailResponse(ti_id=ti.id))
+
+    asks_a_person()

@@ -105,8 +105,18 @@ def ready(started: float, dags: list[str]) -> Json:
         "why": why,
         "load_seconds": time.perf_counter() - started,
         "dags": dags,
-        "python": platform.python_version(),
+        "python": _python(),
     }
+
+
+def _python() -> str:
+    """Return what tries run on, as each try's inputs say it."""
+    version = platform.python_version()
+    if exact.is_wanted():
+        from dagbok.exact.load import version as airflow
+
+        return f"{version}+airflow-{airflow()}"
+    return version
 
 
 def load_and_serve(message: Message, zygote: Any) -> NoReturn:
