@@ -111,10 +111,8 @@ async fn places(
         let (own, kept) = place(settings.clone(), masks).await?;
         return Ok((Some(own), vec![kept]));
     };
-    let (own, beside) = tokio::join!(
-        place(settings.clone(), masks),
-        place(settings.in_airflow(airflow), masks)
-    );
+    let (own, beside) =
+        tokio::join!(place(settings.clone(), masks), place(settings.in_airflow(airflow), masks));
     let ((own, kept), (beside, kept_beside)) = (own?, beside?);
     let choice = Choice { own, airflow: beside, whose: airflow.clone() };
     Ok((Some(Arc::new(choice)), vec![kept, kept_beside]))

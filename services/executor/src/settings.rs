@@ -173,7 +173,14 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_text() {
-        let yes = [("a", "a"), ("*", "any"), ("*", ""), ("a*", "abc"), ("*c", "abc"), ("a*b*c", "axxbyc")];
+        let yes = [
+            ("a", "a"),
+            ("*", "any"),
+            ("*", ""),
+            ("a*", "abc"),
+            ("*c", "abc"),
+            ("a*b*c", "axxbyc"),
+        ];
         let no = [("a", "ab"), ("a*", "b"), ("*c", "cb"), ("a*b", "a"), ("", "a")];
         assert!(yes.iter().all(|(pattern, name)| fits(pattern, name)));
         assert!(!no.iter().any(|(pattern, name)| fits(pattern, name)));

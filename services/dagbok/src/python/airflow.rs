@@ -35,8 +35,11 @@ pub(crate) async fn find(config: &Config) -> Result<Python, Failure> {
     let package = base.package.as_deref().unwrap_or(Path::new(""));
     let start = package.join(START);
     let named = config.airflow.python.as_deref().ok_or_else(|| {
-        Failure::new(Code::NoAirflow, "exact mode is asked for, and no Python with Airflow is named")
-            .next("name one with --airflow-python, DAGBOK_AIRFLOW_PYTHON or `airflow.python`")
+        Failure::new(
+            Code::NoAirflow,
+            "exact mode is asked for, and no Python with Airflow is named",
+        )
+        .next("name one with --airflow-python, DAGBOK_AIRFLOW_PYTHON or `airflow.python`")
     })?;
     let about = ask(named, &start).await?;
     let version = about.airflow.unwrap_or_default();

@@ -185,8 +185,7 @@ impl Crowd {
 
     fn start_group(&mut self, of: TriggerNo, after_death: bool) -> Option<GroupNo> {
         let held = self.held.get(&of)?;
-        let (code, folder) =
-            (code_of(&held.item, &self.shared.settings), held.folder.clone());
+        let (code, folder) = (code_of(&held.item, &self.shared.settings), held.folder.clone());
         self.last_group += 1;
         let group = self.last_group;
         let events = self.events.clone();
