@@ -75,10 +75,11 @@ pub(crate) async fn beside(config: &Config) -> Result<Option<AirflowRuntime>, Fa
 
 fn environment() -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([(EXACT.to_owned(), "1".to_owned())]);
-    if std::env::var_os(AIRFLOW_HOME).is_none() {
-        // Airflow would make `~/airflow`, with a configuration that nobody asked for.
-        let home = std::env::temp_dir().join(format!("dagbok-airflow-{}", nix::unistd::getuid()));
-        env.insert(AIRFLOW_HOME.to_owned(), home.display().to_string());
+    // Airflow would make `~/airflow`, with a configuration that nobody asked for.
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let data = data.or_else(|| Some(std::env::home_dir()?.join(".local/share")));
+    if let Some(data) = data.filter(|_| std::env::var_os(AIRFLOW_HOME).is_none()) {
+        env.insert(AIRFLOW_HOME.to_owned(), data.join("dagbok/airflow").display().to_string());
     }
     env
 }
