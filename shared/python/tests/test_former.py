@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from dagbok.authoring.operator import BaseOperator
+from dagbok.authoring.params import Param
 from dagbok.compat.former import former_arguments
+from dagbok.exceptions import ParamValidationError
 
 
 def _operator(module: str, name: str, init: Any) -> Any:
@@ -40,3 +42,17 @@ def test_an_installed_release_that_takes_it_keeps_it() -> None:
     change(given, frozenset(given))
     assert given == {"is_delete_operator_pod": False}
     assert former_arguments("mine", "DockerOperator") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00+02:00", "2024-01-01T10:20:30.5", "2024-01-01 10:20"],
+)
+def test_a_date_time_of_a_param_needs_no_offset(value: str) -> None:
+    assert Param(value, type="string", format="date-time").resolve() == value
+
+
+@pytest.mark.parametrize("value", ["2024-01-01", "soon", "2024-13-01T00:00:00"])
+def test_what_is_no_date_time_is_refused(value: str) -> None:
+    with pytest.raises(ParamValidationError, match="is not a 'date-time'"):
+        Param(value, type="string", format="date-time").resolve()
