@@ -95,6 +95,12 @@ providers: $(VENV)/.tests-installed ## Provider packages as they are published, 
 	$(CARGO) build --locked --workspace
 	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q -rs tests/providers
 
+.PHONY: exact
+exact: $(VENV)/.tests-installed ## Exact mode, on two versions of Airflow that are installed for it: minutes
+	$(CARGO) build --locked --workspace
+	$(VENV)/bin/python tests/exact/install.py $(TOOLS)
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q -rs tests/exact
+
 .PHONY: chaos
 chaos: $(VENV)/.tests-installed $(NATS)/.installed build ## The long round of faults: kills, freezes, a full disk, for MINUTES (30)
 	DAGBOK_BIN=$(CURDIR)/target/release/dagbok $(VENV)/bin/python tests/e2e/chaos.py --minutes $${MINUTES:-30} --seed $${SEED:-0}

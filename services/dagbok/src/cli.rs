@@ -53,8 +53,8 @@ pub(crate) use services::{
     ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
-    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Usage, Why, WhyOf, WhyTask, XcomCommand,
-    Xcoms,
+    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Usage, Why, WhyOf, WhyTask,
+    XcomCommand, Xcoms,
 };
 
 use crate::{
@@ -106,6 +106,12 @@ pub(crate) struct Global {
     /// A folder with the `dagbok` package, where the interpreter does not have it
     #[arg(long, env = "DAGBOK_PYTHONPATH", value_name = "DIR", global = true, help_heading = EVERYWHERE)]
     pub(crate) python_path: Option<PathBuf>,
+    /// What reads DAG files and runs tries: Dagbok's own package, or an installed Airflow (exact mode)
+    #[arg(long, env = "DAGBOK_RUNTIME", value_name = "NAME", global = true, help_heading = EVERYWHERE, value_parser = ["dagbok", "airflow"])]
+    pub(crate) runtime: Option<String>,
+    /// The Python of an environment with Airflow 3.1, 3.2 or 3.3, for exact mode
+    #[arg(long, env = "DAGBOK_AIRFLOW_PYTHON", value_name = "FILE", global = true, help_heading = EVERYWHERE)]
+    pub(crate) airflow_python: Option<PathBuf>,
     /// Where results are held back that are drawn together.
     #[arg(skip)]
     pub(crate) held: Option<&'static Held>,

@@ -85,6 +85,8 @@ codes! {
     WhichDag = 45 => Usage,
     /// A DAG folder's environment can't be made, or is not there.
     BadEnvironment = 46 => Setup,
+    /// Exact mode has no Airflow that it can drive.
+    NoAirflow = 47 => Setup,
     /// A service ended that should not.
     ServiceFailed = 50 => Setup,
     /// A bug.

@@ -74,7 +74,7 @@ const fn is_state(command: &Command) -> bool {
             | Command::Dags(DagsCommand::Show(_) | DagsCommand::NextExecution(_))
             | Command::Executors(ExecutorsCommand::Show { .. })
             | Command::Runs(RunsCommand::Callbacks(_))
-            | Command::Tasks(TasksCommand::Why(_))
+            | Command::Tasks(TasksCommand::Why(_) | TasksCommand::Usage(_))
             | Command::Backfill(BackfillCommand::Show(_))
             | Command::Alerts(AlertsCommand::Show(_))
     ) || is_list(command)

@@ -35,12 +35,14 @@ impl Context {
         for (flag, variable, key, value) in [
             ("--python", "DAGBOK_PYTHON", "python.interpreter", &global.python),
             ("--python-path", "DAGBOK_PYTHONPATH", "python.path", &global.python_path),
+            ("--airflow-python", "DAGBOK_AIRFLOW_PYTHON", "airflow.python", &global.airflow_python),
         ] {
             let is_set = value.is_some()
                 && std::env::var_os(variable) == value.clone().map(PathBuf::into_os_string);
             let from = if is_set { variable } else { flag };
             push(&mut flags, from, key, path_text(value.as_ref())?);
         }
+        push(&mut flags, "--runtime", "airflow.runtime", global.runtime.clone());
         let sources = Sources {
             optional_file: home_of(global).map(|home| home.join(FILE_NAME)),
             file: global.config.clone(),

@@ -1,16 +1,20 @@
 //! Finds the Python that DAG files and tasks run in, and makes sure that it can.
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use dagbok_config::Config;
+use dagbok_config::{Config, Runtime};
+use dagbok_executor::AirflowRuntime;
 use dagbok_runtime::foreign_python_variables;
 use serde::Deserialize;
 use tokio::{process::Command, time::timeout};
 
 use crate::{codes::Code, environment, failure::Failure};
+
+pub(crate) mod airflow;
 
 /// A Python that is asked something answers within this.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -41,6 +45,15 @@ pub(crate) struct Python {
     /// Where the `dagbok` package lies.
     #[serde(default)]
     pub(crate) package: Option<PathBuf>,
+    /// Exact mode: what starts the package's modules in Airflow's own Python.
+    #[serde(skip)]
+    pub(crate) start: Option<PathBuf>,
+    /// What its processes are told by their environment.
+    #[serde(skip)]
+    pub(crate) env: BTreeMap<String, String>,
+    /// The Airflow that runs some of the tries.
+    #[serde(skip)]
+    pub(crate) beside: Option<AirflowRuntime>,
     /// Why it can't be imported.
     #[serde(default)]
     error: Option<String>,
@@ -62,6 +75,9 @@ impl Python {
     /// Finds what a DAG folder's files and tasks run in: its own environment, if it has a lock file, which the
     /// Python of this installation makes.
     pub(crate) async fn find_for(config: &Config, folder: Option<&Path>) -> Result<Self, Failure> {
+        if config.airflow.runtime == Runtime::Airflow {
+            return airflow::find(config).await;
+        }
         let base = Self::find(config).await?;
         let Some(folder) = folder.filter(|folder| environment::has_one(folder)) else {
             return Ok(base);
@@ -85,6 +101,15 @@ impl Python {
         // Each try's inputs say so: the same lock and Python give the same digest anywhere.
         python.version = format!("{}+{}", python.version, digest.get(..16).unwrap_or(&digest));
         Ok(python)
+    }
+
+    /// As `find_for`, for who runs tries: with the Airflow that runs some of them, where one does.
+    pub(crate) async fn find_for_tries(
+        config: &Config,
+        folder: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let beside = airflow::beside(config).await?;
+        Ok(Self { beside, ..Self::find_for(config, folder).await? })
     }
 
     /// Finds it and asks what it has.
@@ -164,6 +189,8 @@ impl Python {
         dagbok_processor::Python {
             interpreter: self.executable.clone(),
             package_path: self.package_path.clone(),
+            start: self.start.clone(),
+            env: self.env.clone(),
             bytecode: Some(home.join("bytecode")),
             lookup: None,
         }

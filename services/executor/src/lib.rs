@@ -34,6 +34,6 @@ pub use cgroup::can_have_cgroups;
 pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;
-pub use settings::{BrokerDown, ExecutorSettings, Runner};
+pub use settings::{AirflowRuntime, BrokerDown, ExecutorSettings, Runner};
 pub use stats::{ExecutorStats, Stretch};
 pub use trigger::run as run_triggerer;

@@ -8,7 +8,7 @@ use dagbok_runtime::{Clock, Shutdown};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,7 @@ use crate::{
     log::{LOGS, LogFolder, Logs, Masks, hand_in},
     oom::OomWatch,
     orders,
-    place::{Place, Pool},
+    place::{Choice, Place, Pool},
     pull::pull,
     reports::Reporter,
     room::Room,
@@ -63,22 +63,7 @@ pub async fn run(
     // Kept to the end: the socket goes with it.
     let lookup = Lookup::start(Arc::clone(&ports.signals), "an executor", shutdown.clone());
     tell_lookup(&lookup, &mut settings);
-    let started = match settings.runner {
-        Runner::Null => None,
-        Runner::Python => {
-            let python = |why| ExecutorError::Python { python: settings.python.clone(), why };
-            Some(Pool::start(settings.clone(), masks.clone()).await.map_err(python)?)
-        }
-    };
-    let (end_pool, pool_ends) = oneshot::channel::<()>();
-    let (place, supervised) = match started {
-        Some((pool, base)) => {
-            let ends = async move { drop(pool_ends.await) };
-            let place = Arc::clone(&pool) as Arc<dyn Place>;
-            (Some(place), Some(tokio::spawn(pool.supervise(base, ends))))
-        }
-        None => (None, None),
-    };
+    let (place, pools) = places(&settings, &masks).await?;
     let reporter = tokio::select! {
         () = shutdown.started() => return Ok(()),
         reporter = Reporter::open(&ports, settings.executor.clone(), clock.clone()) => reporter,
@@ -107,8 +92,8 @@ pub async fn run(
     serve(Arc::clone(&shared), Arc::clone(&folder)).await;
     shared.begun.tidy();
     shared.work.tidy();
-    drop(end_pool);
-    if let Some(supervised) = supervised {
+    for (end, supervised) in pools {
+        drop(end);
         drop(supervised.await);
     }
     drop(tokio::task::spawn_blocking(move || folder.tidy()).await);
@@ -147,6 +132,41 @@ fn isolation(settings: &ExecutorSettings) -> (Option<Cgroups>, String) {
     };
     tracing::info!(isolation = told, "how tries are held to their limits");
     (cgroups, told)
+}
+
+/// What keeps a place's processes going: it ends when the first is dropped.
+type Kept = (oneshot::Sender<()>, JoinHandle<()>);
+
+/// Where tries run: nowhere, in one place, or in two where Airflow runs some.
+async fn places(
+    settings: &ExecutorSettings,
+    masks: &Masks,
+) -> Result<(Option<Arc<dyn Place>>, Vec<Kept>), ExecutorError> {
+    if settings.runner == Runner::Null {
+        return Ok((None, Vec::new()));
+    }
+    let Some(airflow) = &settings.airflow else {
+        let (own, kept) = place(settings.clone(), masks).await?;
+        return Ok((Some(own), vec![kept]));
+    };
+    let (own, beside) =
+        tokio::join!(place(settings.clone(), masks), place(settings.in_airflow(airflow), masks));
+    let ((own, kept), (beside, kept_beside)) = (own?, beside?);
+    let choice = Choice { own, airflow: beside, whose: airflow.clone() };
+    Ok((Some(Arc::new(choice)), vec![kept, kept_beside]))
+}
+
+async fn place(
+    settings: ExecutorSettings,
+    masks: &Masks,
+) -> Result<(Arc<dyn Place>, Kept), ExecutorError> {
+    let python = settings.python.clone();
+    let started = Pool::start(settings, masks.clone()).await;
+    let (pool, base) = started.map_err(|why| ExecutorError::Python { python, why })?;
+    let (end, ends) = oneshot::channel::<()>();
+    let ends = async move { drop(ends.await) };
+    let place = Arc::clone(&pool) as Arc<dyn Place>;
+    Ok((place, (end, tokio::spawn(pool.supervise(base, ends)))))
 }
 
 fn check(settings: &ExecutorSettings) -> Result<(), ExecutorError> {

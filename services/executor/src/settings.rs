@@ -21,6 +21,39 @@ pub enum Runner {
     Null,
 }
 
+/// An Airflow that is installed, whose own task runner runs the tries of some DAGs and pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AirflowRuntime {
+    /// Its Python.
+    pub python: PathBuf,
+    /// The script that starts the package's modules there.
+    pub start: PathBuf,
+    /// What its processes are told by their environment.
+    pub env: BTreeMap<String, String>,
+    /// DAGs whose tries it runs; `*` stands for any text.
+    pub dags: Vec<String>,
+    /// Pools whose tries it runs; `*` stands for any text.
+    pub pools: Vec<String>,
+}
+
+impl AirflowRuntime {
+    /// Whether it runs a try.
+    pub(crate) fn takes(&self, item: &WorkItem) -> bool {
+        let named = |patterns: &[String], name: &str| patterns.iter().any(|one| fits(one, name));
+        named(&self.dags, item.key.dag_id.as_str()) || named(&self.pools, item.pool.as_str())
+    }
+}
+
+/// Whether a name is as a pattern says, in which `*` stands for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(left) = name.strip_prefix(start) else { return false };
+    left.char_indices()
+        .map(|(at, _)| &left[at..])
+        .chain(std::iter::once(""))
+        .any(|left| fits(rest, left))
+}
+
 /// How an executor runs.
 #[derive(Clone)]
 pub struct ExecutorSettings {
@@ -38,6 +71,10 @@ pub struct ExecutorSettings {
     pub python: PathBuf,
     /// Where the `dagbok` package lies, where it is not installed in that Python.
     pub python_path: Option<PathBuf>,
+    /// Exact mode: the script that starts the package's modules in Airflow's own Python, which `python` then is.
+    pub start: Option<PathBuf>,
+    /// The Airflow that runs some of the tries, where it does not run all.
+    pub airflow: Option<AirflowRuntime>,
     /// Folder of this executor's own: bundles, and the logs of tries in flight.
     pub home: PathBuf,
     /// Environment of every try, over the executor's own.
@@ -92,6 +129,8 @@ impl ExecutorSettings {
             runner: Runner::Python,
             python,
             python_path: None,
+            start: None,
+            airflow: None,
             home,
             env: BTreeMap::new(),
             inherit_env: vec!["*".to_owned()],
@@ -138,6 +177,17 @@ impl ExecutorSettings {
         !is_secret && self.inherit_env.iter().any(named)
     }
 
+    /// The same for what Airflow runs of it.
+    pub(crate) fn in_airflow(&self, airflow: &AirflowRuntime) -> Self {
+        let mut settings = self.clone();
+        settings.python.clone_from(&airflow.python);
+        settings.start = Some(airflow.start.clone());
+        settings.python_path = None;
+        settings.airflow = None;
+        settings.env.extend(airflow.env.clone());
+        settings
+    }
+
     /// Whether the broker is known to be down for everybody.
     pub(crate) fn broker_is_down(&self) -> bool {
         self.broker_down.as_ref().is_some_and(|tell| tell())
@@ -155,5 +205,25 @@ impl fmt::Debug for ExecutorSettings {
             .field("home", &self.home)
             .field("lease", &self.lease)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        let yes = [
+            ("a", "a"),
+            ("*", "any"),
+            ("*", ""),
+            ("a*", "abc"),
+            ("*c", "abc"),
+            ("a*b*c", "axxbyc"),
+        ];
+        let no = [("a", "ab"), ("a*", "b"), ("*c", "cb"), ("a*b", "a"), ("", "a")];
+        assert!(yes.iter().all(|(pattern, name)| fits(pattern, name)));
+        assert!(!no.iter().any(|(pattern, name)| fits(pattern, name)));
     }
 }

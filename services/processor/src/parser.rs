@@ -168,10 +168,15 @@ impl Parsers {
 fn command(python: &Python) -> Command {
     let mut command = Command::new(&python.interpreter);
     // -P: the folder we happen to stand in is not where modules come from.
-    command.args(["-P", "-m", "dagbok.parsing", "--serve"]);
+    match &python.start {
+        Some(start) => command.arg("-P").arg(start),
+        None => command.args(["-P", "-m"]),
+    };
+    command.args(["dagbok.parsing", "--serve"]);
     for name in foreign_python_variables() {
         command.env_remove(name);
     }
+    command.envs(&python.env);
     if let Some(path) = &python.package_path {
         let others = std::env::var_os("PYTHONPATH").filter(|others| !others.is_empty());
         let all =

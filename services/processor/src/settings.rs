@@ -1,5 +1,5 @@
 //! What the processor is told, and why it can't start.
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use dagbok_runlog::PortError;
 use thiserror::Error;
@@ -11,6 +11,10 @@ pub struct Python {
     pub interpreter: PathBuf,
     /// A folder put before the others on `PYTHONPATH`, where the `dagbok` package is not installed.
     pub package_path: Option<PathBuf>,
+    /// Exact mode: the script that starts the package's modules in Airflow's own Python.
+    pub start: Option<PathBuf>,
+    /// What its processes are told by their environment.
+    pub env: BTreeMap<String, String>,
     /// Where what had to be compiled is kept, as nothing is written into the DAG folder or beside what is
     /// installed; `None` keeps it nowhere.
     pub bytecode: Option<PathBuf>,

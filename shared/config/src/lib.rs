@@ -18,8 +18,8 @@ pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
-    Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python,
-    QueueLimits, Scheduler, StatsdTags, Telemetry, Ui,
+    Airflow, Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor,
+    Python, QueueLimits, Runtime, Scheduler, StatsdTags, Telemetry, Ui,
 };
 pub use size::Size;
 

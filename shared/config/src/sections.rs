@@ -29,6 +29,8 @@ pub struct Config {
     pub nats: Nats,
     /// The Python that DAG files and tasks run in.
     pub python: Python,
+    /// Exact mode: an Airflow that is installed reads files and runs tries, in the place of Dagbok's own package.
+    pub airflow: Airflow,
     /// How variables and connections are kept.
     pub secrets: Secrets,
     /// What is kept, and for how long.
@@ -346,6 +348,31 @@ pub struct Python {
     pub interpreter: Option<PathBuf>,
     /// A folder with the `dagbok` package, where the interpreter does not have it.
     pub path: Option<PathBuf>,
+}
+
+/// Exact mode: which Airflow, and what it runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Airflow {
+    /// What reads DAG files and runs tries: Dagbok's own package, or an installed Airflow's parser and task runner.
+    pub runtime: Runtime,
+    /// The Python of an environment with Airflow 3.1, 3.2 or 3.3.
+    pub python: Option<PathBuf>,
+    /// DAGs whose tries Airflow runs though `runtime` is `dagbok`; `*` stands for any text.
+    pub dags: Vec<String>,
+    /// Pools whose tries Airflow runs though `runtime` is `dagbok`; `*` stands for any text.
+    pub pools: Vec<String>,
+}
+
+/// What files and tries run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Dagbok's own package, which answers what files import from Airflow.
+    #[default]
+    Dagbok,
+    /// An Airflow that is installed.
+    Airflow,
 }
 
 /// What is kept, and for how long. What is older goes; what goes is said by facts, and counted by

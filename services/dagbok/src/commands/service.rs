@@ -241,7 +241,7 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
     let null = args.null;
     run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
         let folder = base.config().processor.dags.clone();
-        let python = Python::find_for(base.config(), folder.as_deref()).await?;
+        let python = Python::find_for_tries(base.config(), folder.as_deref()).await?;
         let mut settings = services::executor(base.config(), &python, base.folder("executor")?)?;
         if null {
             settings.runner = dagbok_executor::Runner::Null;
@@ -270,7 +270,7 @@ pub(crate) async fn triggerer(global: &Global, args: &TriggererArgs) -> Outcome 
     let mut flags = Flags::new();
     push(&mut flags, "--lease", "executor.lease", args.lease.map(|lease| lease.to_string()));
     run(global, &args.nats, flags, ("triggerer", "dagbok-triggerer"), async |mut base: Base| {
-        let python = Python::find(base.config()).await?;
+        let python = Python::find_for_tries(base.config(), None).await?;
         let settings = services::triggerer(base.config(), &python, base.folder("triggerer")?)?;
         let shutdown = base.crew.shutdown(Stage::Takes);
         let service = dagbok_executor::run_triggerer(base.ports, settings, base.clock, shutdown);

@@ -42,7 +42,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let home = context.home()?;
     let (opened, python) = tokio::join!(
         wire::open(&home, config),
-        Python::find_for(config, config.processor.dags.as_deref())
+        Python::find_for_tries(config, config.processor.dags.as_deref())
     );
     let ((ports, report), python) = (opened?, python?);
     let mut scheduler = services::scheduler(config)?;

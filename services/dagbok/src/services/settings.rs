@@ -136,9 +136,12 @@ pub(crate) fn executor(
         ExecutorId::new(format!("executor-{}", fresh_id())).expect("a UUID is within the rules");
     let mut settings = ExecutorSettings::new(id, hostname(), python.executable.clone(), home);
     settings.python_path.clone_from(&python.package_path);
+    settings.start.clone_from(&python.start);
+    settings.airflow.clone_from(&python.beside);
     settings.slots = config.executor.slots.unwrap_or_else(default_slots);
     settings.queues = queues(config)?;
-    settings.env.clone_from(&config.executor.env);
+    settings.env.clone_from(&python.env);
+    settings.env.extend(config.executor.env.clone());
     settings.lease = config.executor.lease.0;
     settings.drain_timeout = config.executor.drain.0;
     settings.kill_grace = config.executor.kill_grace.0;

@@ -2,6 +2,7 @@
 //!
 //! A [`Place`] starts a process for a try and hands out its frames, its output and its end; what is done to
 //! the process afterwards goes through [`Process`]. Nothing outside of this folder knows more of either.
+mod choice;
 mod zygote;
 
 use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, sync::oneshot};
 
+pub(crate) use choice::Choice;
 pub(crate) use zygote::{Pool, base};
 
 use crate::{

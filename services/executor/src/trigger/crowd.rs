@@ -173,7 +173,7 @@ impl Crowd {
     /// Puts a trigger into a process that has its code: one that is there, or where it is `apart`, a fresh one.
     fn place(&mut self, no: TriggerNo, after_death: bool) {
         let Some(held) = self.held.get(&no) else { return };
-        let code = code_of(&held.item);
+        let code = code_of(&held.item, &self.shared.settings);
         let fits = |group: &Group| group.code == code && !group.after_death;
         let found = self.groups.iter().find(|(_, group)| fits(group)).map(|(group, _)| *group);
         let group = if after_death { None } else { found };
@@ -185,11 +185,11 @@ impl Crowd {
 
     fn start_group(&mut self, of: TriggerNo, after_death: bool) -> Option<GroupNo> {
         let held = self.held.get(&of)?;
-        let (code, folder) = (code_of(&held.item), held.folder.clone());
+        let (code, folder) = (code_of(&held.item, &self.shared.settings), held.folder.clone());
         self.last_group += 1;
         let group = self.last_group;
         let events = self.events.clone();
-        match Process::start(&self.shared, group, folder.as_deref(), events) {
+        match Process::start(&self.shared, (group, code.in_airflow), folder.as_deref(), events) {
             Ok(process) => {
                 tracing::info!(pid = process.pid, "a process for triggers was started");
                 self.groups.insert(group, Group::new(code, process, after_death));

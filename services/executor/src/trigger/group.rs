@@ -8,6 +8,7 @@ use dagbok_events::Digest;
 use dagbok_protocol::WorkItem;
 
 use super::{held::TriggerNo, process::Process};
+use crate::ExecutorSettings;
 
 /// Which process.
 pub(super) type GroupNo = u64;
@@ -17,17 +18,22 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// One that has nothing to do ends after this.
 pub(super) const IDLE: Duration = Duration::from_mins(1);
 
-/// Whose code a process has: none but our own, or a bundle's.
-pub(super) type Code = Option<Digest>;
+/// Whose code a process has: none but our own, or a bundle's; and whether Airflow's own triggers run in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Code {
+    pub(super) bundle: Option<Digest>,
+    pub(super) in_airflow: bool,
+}
 
 /// Classes that are ours, whatever the bundle: they share a process.
 const OWN: [&str; 3] = ["airflow.triggers.", "airflow.providers.standard.triggers.", "dagbok."];
 
 /// What of code a trigger needs.
-pub(super) fn code_of(item: &WorkItem) -> Code {
+pub(super) fn code_of(item: &WorkItem, settings: &ExecutorSettings) -> Code {
     let path = item.trigger.as_ref().map_or("", |trigger| trigger.class_path.as_str());
     let is_own = OWN.iter().any(|own| path.starts_with(own));
-    (!is_own).then(|| item.bundle.clone())
+    let in_airflow = settings.airflow.as_ref().is_some_and(|airflow| airflow.takes(item));
+    Code { bundle: (!is_own).then(|| item.bundle.clone()), in_airflow }
 }
 
 /// One process and what runs in it.

@@ -42,16 +42,19 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one for the bundle in `folder`; what it says comes as events of `group`.
+    /// Starts one for the bundle in `folder`, in Airflow's Python or ours; what it says comes as events of `group`.
     pub(super) fn start(
         shared: &Arc<Shared>,
-        group: GroupNo,
+        (group, in_airflow): (GroupNo, bool),
         folder: Option<&str>,
         events: mpsc::UnboundedSender<Event>,
     ) -> io::Result<Self> {
+        let airflow = shared.settings.airflow.as_ref().filter(|_| in_airflow);
+        let exact = airflow.map(|airflow| shared.settings.in_airflow(airflow));
+        let settings = exact.as_ref().unwrap_or(&shared.settings);
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-        let (output, child) = base::spawn(&shared.settings, "dagbok.runtime.triggerer", theirs)?;
+        let (output, child) = base::spawn(settings, "dagbok.runtime.triggerer", theirs)?;
         let words = Arc::new(Mutex::new(VecDeque::new()));
         tokio::spawn(base::listen(output, words, shared.masks.clone()));
         let (reading, writing) = stream_of(ours)?.into_split();

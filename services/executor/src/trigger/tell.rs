@@ -26,7 +26,7 @@ pub(super) async fn make_ready(
 ) -> Result<(String, Option<String>), String> {
     let trigger = item.trigger.as_ref().ok_or("it names no trigger")?;
     let kwargs = deferral::unpack(&shared.store, &trigger.kwargs).await?;
-    let folder = match code_of(item) {
+    let folder = match code_of(item, &shared.settings).bundle {
         None => None,
         Some(digest) => {
             let folder = shared.bundles.folder(&digest).await.map_err(|error| error.to_string())?;

@@ -107,6 +107,8 @@ impl Bench {
                 PathBuf::from,
             ),
             package_path: Some(fs::canonicalize(checkout.join("shared/python/src")).unwrap()),
+            start: None,
+            env: BTreeMap::new(),
             bytecode: Some(std::env::temp_dir().join("dagbok-test-bytecode")),
             lookup: None,
         };

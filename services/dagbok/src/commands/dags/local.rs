@@ -142,7 +142,7 @@ pub(crate) async fn reader(
     context: &Context,
     folder: PathBuf,
 ) -> Result<(Python, ProcessorSettings), Failure> {
-    let python = Python::find_for(&context.config, Some(&folder)).await?;
+    let python = Python::find_for_tries(&context.config, Some(&folder)).await?;
     let mut config = context.config.clone();
     config.processor.dags = Some(folder);
     let cache = std::env::temp_dir().join(format!("dagbok-cache-{}", nix::unistd::getuid()));

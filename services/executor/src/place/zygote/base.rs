@@ -76,7 +76,10 @@ pub(crate) fn spawn(
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(&settings.python);
     // -P: what lies in the current folder must not stand in for Python's own modules.
-    command.args(["-P", "-m", module]);
+    match &settings.start {
+        Some(start) => command.arg("-P").arg(start).arg(module),
+        None => command.args(["-P", "-m", module]),
+    };
     for name in foreign_python_variables() {
         command.env_remove(name);
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
 
 T = TypeVar("T")
+Former = Callable[[dict[str, Any], frozenset[str]], None]
 
 
 @functools.cache
@@ -34,8 +35,11 @@ def _named_parameters(init: Callable[..., None]) -> tuple[frozenset[str], tuple[
     return frozenset(named), tuple(required)
 
 
-def _with_defaults(init: Callable[..., None]) -> Callable[..., None]:
-    """Wrap one class's `__init__` so that it takes what it names from the instance's default_args."""
+def _with_defaults(init: Callable[..., None], former: Former | None) -> Callable[..., None]:
+    """Wrap one class's `__init__` so that it takes what it names from the instance's default_args.
+
+    `former` puts arguments that an older release of a provider took into their present form.
+    """
 
     @functools.wraps(init)
     def wrapper(self: BaseOperator, *args: Any, **kwargs: Any) -> None:
@@ -47,6 +51,8 @@ def _with_defaults(init: Callable[..., None]) -> Callable[..., None]:
         for name, value in self._default_args.items():
             if name in named and name not in kwargs:
                 kwargs[name] = value
+        if former is not None:
+            former(kwargs, named)
         missing = [name for name in required if name not in kwargs]
         if missing:
             task = f" (task `{kwargs['task_id']}`)" if "task_id" in kwargs else ""
@@ -70,6 +76,14 @@ def merged_default_args(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     return merged, params
 
 
+def _former(module: str, name: str) -> Former | None:
+    if not module.startswith("airflow.providers."):
+        return None
+    from dagbok.compat.former import former_arguments
+
+    return former_arguments(module, name)
+
+
 class BaseOperatorMeta(ABCMeta):
     """Gives operators their default_args and draws the edges that their arguments imply."""
 
@@ -79,7 +93,7 @@ class BaseOperatorMeta(ABCMeta):
         """Make the class, its own `__init__` wrapped."""
         init = namespace.get("__init__")
         if init is not None:
-            namespace["__init__"] = _with_defaults(init)
+            namespace["__init__"] = _with_defaults(init, _former(namespace.get("__module__", ""), name))
         return super().__new__(mcs, name, bases, namespace, **kwargs)
 
     def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T:

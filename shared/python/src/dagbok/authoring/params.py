@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from datetime import datetime
 from typing import Any
 
 from dagbok.exceptions import ParamValidationError
@@ -211,8 +212,21 @@ def _validate_wholly(value: Any, schema: Mapping[str, Any]) -> None:
             "pip install jsonschema rfc3339-validator"
         ) from None
     try:
-        jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
+        formats = jsonschema.FormatChecker()
+        formats.checks("date-time")(_is_date_time)
+        jsonschema.validate(value, schema, format_checker=formats)
     except jsonschema.ValidationError as error:
         raise ParamValidationError(error.message) from None
     except jsonschema.SchemaError as error:
         raise ParamValidationError(f"its schema is none: {error.message}") from None
+
+
+def _is_date_time(value: Any) -> bool:
+    """Whether text is a date and a time; one without an offset too, which the older era takes for a param."""
+    if not isinstance(value, str):
+        return True  # formats are of texts
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return len(value) > len("2026-01-01")

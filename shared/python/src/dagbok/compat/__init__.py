@@ -22,6 +22,10 @@ def real_airflow_is_installed() -> bool:
 
 def activate() -> bool:
     """Put the finder in place if the setting and the installation call for it; whether it is there now."""
+    from dagbok import exact
+
+    if exact.is_wanted():
+        return False  # there it is Airflow itself that answers
     from dagbok.compat.finder import AirflowFinder
 
     mode = os.environ.get(MODE_VARIABLE, "auto")

@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from json import dumps, loads
 from typing import IO, Any, NoReturn
 
-from dagbok import compat
+from dagbok import compat, exact
 from dagbok.compat.lookup import prepare
 from dagbok.loading import drop_working_directory, put_last
 from dagbok.parsing.parse import Json, empty_answer, parse_file
@@ -80,6 +80,7 @@ def run() -> int:
     for name in _COMMON:
         importlib.import_module(name)
     prepare()
+    _parser()
     gc.collect()
     gc.freeze()
     last = loads(options.last)
@@ -149,7 +150,7 @@ def _answer_and_exit(asked: Asked, voice: _Voice) -> NoReturn:
         # What was installed since this process started is to be found.
         importlib.invalidate_caches()
         put_last(folder)
-        voice.say(_line(parse_file(folder, file, voice.note, last)))
+        voice.say(_line(_parser()(folder, file, voice.note, last)))
         code = 0
         sys.stdout.flush()
         sys.stderr.flush()
@@ -158,6 +159,16 @@ def _answer_and_exit(asked: Asked, voice: _Voice) -> NoReturn:
             traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _parser() -> Any:
+    """Return what parses a file; Airflow's own parser is made warm."""
+    if not exact.is_wanted():
+        return parse_file
+    from dagbok.exact import load, parse
+
+    load.warm()
+    return parse.parse_file
 
 
 def _line(document: Json) -> bytes:

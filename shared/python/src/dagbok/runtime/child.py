@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from dagbok import exact
 from dagbok.exceptions import AirflowTaskTerminated
 from dagbok.runtime import bounding, interrupts, logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
@@ -38,7 +39,14 @@ def run_and_exit(
         interrupts.after_fork()
         supervisor = Supervisor(FrameStream(fds[0]))
         supervisor.share_with_forks()
-        run_try(supervisor, find_dag)
+        if exact.is_wanted():
+            from dagbok.exact import lines
+            from dagbok.exact.runner import run_try as run_exactly
+
+            lines.configure(fds[3])
+            run_exactly(supervisor, find_dag)
+        else:
+            run_try(supervisor, find_dag)
         code = 0
     except AirflowTaskTerminated:
         code = EXIT_TERMINATED

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
+from dagbok.runtime.frames import msgpack
 
 MAX_MESSAGE = 64 * 1024
 MAX_FDS = 8

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import msgpack
+try:
+    import msgpack
+except ModuleNotFoundError:  # Airflow's own Python has another package for it
+    from dagbok.exact import packing as msgpack
+
+__all__ = ["FrameError", "FrameStream", "decode", "encode", "msgpack"]
 
 MAX_FRAME = 2**32 - 1
 # An answer has at most a value of 64 MiB of JSON, which MessagePack may say in a few times as many bytes.

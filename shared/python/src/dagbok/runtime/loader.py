@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from dagbok import exact
 from dagbok.authoring.dag import DAG
 from dagbok.loading import load_file, put_last
 from dagbok.masking import masker
@@ -48,6 +49,10 @@ def preload() -> None:
     """Import what tries need, before anything is forked."""
     for name in _COMMON:
         importlib.import_module(name)
+    if exact.is_wanted():
+        from dagbok.exact.load import warm
+
+        warm()
     logs.install()
     logs.mask_streams()
     learn_secrets(os.environ)
@@ -100,8 +105,18 @@ def ready(started: float, dags: list[str]) -> Json:
         "why": why,
         "load_seconds": time.perf_counter() - started,
         "dags": dags,
-        "python": platform.python_version(),
+        "python": _python(),
     }
+
+
+def _python() -> str:
+    """Return what tries run on, as each try's inputs say it."""
+    version = platform.python_version()
+    if exact.is_wanted():
+        from dagbok.exact.load import version as airflow
+
+        return f"{version}+airflow-{airflow()}"
+    return version
 
 
 def load_and_serve(message: Message, zygote: Any) -> NoReturn:
@@ -138,16 +153,26 @@ def _load(body: Json) -> dict[str, DAG]:
     signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, limit)
     try:
-        dags = {dag.dag_id: dag for dag in load_file(folder, file).dags}
+        dags = read_dags(folder, file)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sys.stdout.flush()
     logs.install()  # again: the file may have set up logging
     logs.mask_streams()  # and its own streams
-    for dag in dags.values():
-        _warm(dag)
+    if not exact.is_wanted():
+        for dag in dags.values():
+            _warm(dag)
     return dags
+
+
+def read_dags(folder: str, file: str) -> dict[str, DAG]:
+    """Import a file and return its DAGs by id; in exact mode Airflow's, by its own parser."""
+    if exact.is_wanted():
+        from dagbok.exact.load import load
+
+        return load(folder, file)
+    return {dag.dag_id: dag for dag in load_file(folder, file).dags}
 
 
 def _warm(dag: DAG) -> None:

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
-from dagbok import compat
+from dagbok import compat, exact
 from dagbok.dotted import find_by_path
 from dagbok.loading import drop_working_directory, load_file, put_last
 from dagbok.masking import mask, masker
@@ -231,29 +231,34 @@ class Process:
     async def _watch_on(self, number: int, trigger: BaseTrigger) -> bool:
         """Tell of each event of an asset's watcher; one that came to its end is made anew."""
         async for event in trigger.run():
-            text = json.dumps(to_json(event.payload, "the payload of the trigger's event"))
-            self.tell("TriggerFired", number=number, event=text, ends=None, xcoms={})
+            self.tell("TriggerFired", number=number, event=self._payload(event), ends=None, xcoms={})
         return True
 
     async def _follow(self, number: int, trigger: BaseTrigger) -> bool:
         async for event in trigger.run():
-            ends = event.task_instance_state if isinstance(event, BaseTaskEndEvent) else None
-            ends = None if ends is None else str(getattr(ends, "value", ends))
+            ends, xcoms, payload = self._told_of(event)
             if ends not in {None, "success", "failed", "skipped"}:
                 raise ValueError(f"an event may end its task as success, failed or skipped, not as {ends}")
-            xcoms = getattr(event, "xcoms", None) or {} if ends else {}
-            self.tell(
-                "TriggerFired",
-                number=number,
-                event=json.dumps(to_json(event.payload, "the payload of the trigger's event")),
-                ends=ends,
-                xcoms={key: to_json(value, f"the XCom `{key}`") for key, value in xcoms.items()},
-            )
+            self.tell("TriggerFired", number=number, event=payload, ends=ends, xcoms=xcoms)
             return False
         self.tell(
             "TriggerFailed", number=number, why="no_event", traceback="the trigger ended without an event"
         )
         return False
+
+    def _told_of(self, event: Any) -> tuple[str | None, Json, str]:
+        """Return how an event ends its task, what it hands on, and its payload as text."""
+        ends = event.task_instance_state if isinstance(event, BaseTaskEndEvent) else None
+        word = None if ends is None else str(getattr(ends, "value", ends))
+        xcoms = getattr(event, "xcoms", None) or {} if word else {}
+        return (
+            word,
+            {key: to_json(value, f"the XCom `{key}`") for key, value in xcoms.items()},
+            self._payload(event),
+        )
+
+    def _payload(self, event: Any) -> str:
+        return json.dumps(to_json(event.payload, "the payload of the trigger's event"))
 
     def _ended_badly(self, number: int, why: str, error: BaseException) -> None:
         # One that nobody waits for is taken out before it is cancelled; any other cancelling is its own.
@@ -278,6 +283,14 @@ def logs_to_lines(process: Process) -> None:
     root.setLevel(logs.level())
 
 
+def _kind() -> type[Process]:
+    if not exact.is_wanted():
+        return Process
+    from dagbok.exact.triggerer import ExactProcess
+
+    return ExactProcess
+
+
 def main() -> None:
     """Be such a process until its socket is closed."""
     control = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -289,12 +302,17 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     compat.activate()
-    process = Process(FrameStream(control))
+    process = _kind()(FrameStream(control))
     process.begin()
+    asker = Asker(process)
+    if exact.is_wanted():
+        from dagbok.exact.triggerer import prepare
+
+        prepare(process, asker)
     logs_to_lines(process)
     masker.tell = lambda forms: process.tell("MaskSecret", forms=list(forms))
     loader.learn_secrets(os.environ)
-    current.set_supervisor(Asker(process))  # type: ignore[arg-type]
+    current.set_supervisor(asker)  # type: ignore[arg-type]
     asyncio.run(process.run())
 
 

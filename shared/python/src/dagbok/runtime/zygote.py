@@ -17,9 +17,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from dagbok import compat
+from dagbok import compat, exact
 from dagbok.authoring.dag import DAG
-from dagbok.loading import drop_working_directory, load_file, put_last
+from dagbok.loading import drop_working_directory, put_last
 from dagbok.runtime import child, guard, interrupts, loader, processes, rehearsal
 from dagbok.runtime.control import Control, Message
 from dagbok.runtime.runner import DagMissing
@@ -252,7 +252,7 @@ def _find_by_import(body: Json) -> Any:
         folder, file = body["bundle_path"], body["file"]
         guard.install(folder)
         put_last(folder)
-        dags = {dag.dag_id: dag for dag in load_file(folder, file).dags}
+        dags = loader.read_dags(folder, file)
         if dag_id not in dags:
             raise DagMissing(f"{file} has no DAG `{dag_id}`; it has {', '.join(dags) or 'none'}")
         return dags[dag_id]
@@ -292,7 +292,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, interrupts.on_terminate)
     compat.activate()
     loader.preload()
-    rehearsal.rehearse()
+    if not exact.is_wanted():
+        rehearsal.rehearse()
     loader.tell_secrets(control)
     control.send(loader.ready(started, []))
     Zygote(control).serve()

@@ -1,0 +1,277 @@
+"""One try by Airflow's own task runner: its `startup`, `run` and `finalize`, in the order of its `main`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dagbok.exact import part, startup
+from dagbok.exact.comms import NOT_HERE, Comms
+from dagbok.masking import masker
+from dagbok.runtime.frames import FrameError
+from dagbok.runtime.supervisor import Supervisor
+from dagbok.tracebacks import report
+
+Json = dict[str, Any]
+RUNNER = "airflow.sdk.execution_time.task_runner"
+# Airflow's exceptions after which no retry follows, and those that have a kind of their own.
+NO_RETRY = ("AirflowFailException", "AirflowSensorTimeout")
+
+
+def run_try(supervisor: Supervisor, find_dag: Callable[[str], Any]) -> None:
+    """Run the try that the supervisor names, and tell it the result."""
+    details = supervisor.startup()
+    folder = details.get("bundle_info", {}).get("path") or ""
+    masker.tell = lambda forms: supervisor.ask({"type": "MaskSecret", "forms": forms})
+    comms = Comms(supervisor.ask)
+    runner = part(RUNNER)
+    runner.SUPERVISOR_COMMS = comms
+    part("airflow.sdk.execution_time.supervisor").block_orm_access()
+    if details.get("callback") or details.get("dag_callback"):
+        _call_back(supervisor, details, find_dag)
+        return
+    try:
+        ti, context, log = begin(runner, details, folder, find_dag)
+    except BaseException as error:
+        tell_error(supervisor, error, "import_error", folder)
+        word = "RetryTask" if details["ti_context"].get("should_retry") else "TaskState"
+        supervisor.ask({"type": word, "state": "failed", "end_date": dt.datetime.now(dt.UTC)})
+        return
+    with _signals() as came:
+        state, _, raised = runner.run(ti, context, log)
+        tell(supervisor, comms.last_word, raised, folder, details, signal.SIGTERM in came())
+    context["exception"] = raised
+    runner.finalize(ti, state, context, log, raised)
+
+
+def begin(runner: Any, details: Json, folder: str, find_dag: Callable[[str], Any]) -> tuple[Any, Any, Any]:
+    """Return Airflow's task instance, context and log, of a DAG that is loaded already."""
+    message = startup.details(details, folder)
+
+    def parse(what: Any, log: Any) -> Any:
+        return _instance(runner, what, log, folder, find_dag)
+
+    runner.parse = parse
+    _begin_figures(runner)
+    if inspect.signature(runner.startup).parameters:
+        ti, context, log = runner.startup(message)
+    else:  # 3.1 reads it from the line itself
+        runner.SUPERVISOR_COMMS._get_response = lambda: message
+        ti, context, log = runner.startup()
+    _check_user(ti)
+    return ti, context, log
+
+
+def _begin_figures(runner: Any) -> None:
+    tools = getattr(runner, "stats_utils", None)
+    if tools is not None:
+        legacy = runner.conf.getboolean("metrics", "legacy_names_on")
+        runner.stats.initialize(factory=tools.get_stats_factory(), export_legacy_names=legacy)
+
+
+def _check_user(ti: Any) -> None:
+    user = getattr(ti.task, "run_as_user", None)
+    if user and os.environ.get("_AIRFLOW__REEXECUTED_PROCESS") == "1":
+        raise RuntimeError(f"run_as_user={user!r}: {NOT_HERE['ResendLoggingFD']} is not had in exact mode")
+
+
+def _instance(runner: Any, what: Any, log: Any, folder: str, find_dag: Callable[[str], Any]) -> Any:
+    """Return the task instance that Airflow's own `parse` makes, without reading the file again."""
+    dag = find_dag(what.ti.dag_id)
+    if what.ti.task_id not in dag.task_dict:
+        raise LookupError(f"DAG `{dag.dag_id}` in {what.dag_rel_path} has no task `{what.ti.task_id}`")
+    task = dag.task_dict[what.ti.task_id]
+    user = getattr(task, "run_as_user", None)
+    if user:
+        raise RuntimeError(
+            f"task `{task.task_id}` has run_as_user={user!r}: exact mode runs each try as the executor's own "
+            "user; take it away, or run an executor as that user for a queue of its own"
+        )
+    register = getattr(runner, "_register_deserialization_allowed_classes", None)
+    if register is not None:
+        register(dag, log)
+    fields = {
+        **what.ti.model_dump(exclude_unset=True),
+        "task": task,
+        "bundle_instance": _bundle(folder),
+        "_ti_context_from_server": what.ti_context,
+        "max_tries": what.ti_context.max_tries,
+        "start_date": what.start_date,
+        "state": runner.TaskInstanceState.RUNNING,
+    }
+    if hasattr(what, "sentry_integration"):
+        fields["sentry_integration"] = what.sentry_integration
+    _upstream_copies(runner.SUPERVISOR_COMMS, what, task)
+    return runner.RuntimeTaskInstance.model_construct(**fields)
+
+
+def _upstream_copies(comms: Comms, what: Any, task: Any) -> None:
+    """Say which copies of a mapped group are read: 3.1 is told, later versions work it out."""
+    if "upstream_map_indexes" not in type(what.ti_context).model_fields:
+        return
+    own = task.get_closest_mapped_task_group()
+    found: Json = {}
+    for above in task.upstream_list:
+        group = above.get_closest_mapped_task_group()
+        if group is None:
+            found[above.task_id] = None
+        elif group is own:
+            found[above.task_id] = what.ti.map_index
+        else:
+            found[above.task_id] = list(range(comms.copies(what.ti.dag_id, what.ti.run_id, above.task_id)))
+    what.ti_context.upstream_map_indexes = found
+
+
+def _bundle(folder: str) -> Any:
+    bundle = part("airflow.dag_processing.bundles.local").LocalDagBundle(name="dags", path=folder)
+    bundle.version = None
+    return bundle
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], set[int]]]:
+    """Note which signals come: Airflow's runner takes SIGTERM for itself, and tells nobody of it."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def came() -> set[int]:
+        try:
+            return set(os.read(reader, 4096))
+        except BlockingIOError:
+            return set()
+
+    try:
+        yield came
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+def tell(
+    supervisor: Supervisor,
+    word: Any,
+    error: BaseException | None,
+    folder: str,
+    details: Json,
+    terminated: bool,
+) -> None:
+    """Say the last word of Airflow's runner, an error's details first."""
+    if word is None:
+        raise FrameError("Airflow's task runner ended without a last word")
+    kind = type(word).__name__
+    body = word.model_dump(mode="json")
+    if error is not None or kind == "RetryTask" or body.get("state") == "failed":
+        failed = error if error is not None else RuntimeError("the task failed; its log says why")
+        more = {}
+        if body.get("retry_delay_seconds") is not None:
+            more["retry_delay_us"] = round(body["retry_delay_seconds"] * 1_000_000)
+        if body.get("retry_reason"):
+            more["retry_reason"] = body["retry_reason"]
+        tell_error(supervisor, failed, "terminated" if terminated else _kind(failed), folder, more)
+    if body.get("rendered_map_index"):
+        supervisor.ask({"type": "SetRenderedMapIndex", "rendered_map_index": body["rendered_map_index"]})
+    supervisor.ask(LAST[kind](body, details) if kind in LAST else body)
+
+
+def _kind(error: BaseException) -> str:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & set(NO_RETRY):
+        return "fail_without_retry"
+    if "AirflowTaskTimeout" in names:
+        return "timeout"
+    return "exception"
+
+
+def tell_error(
+    supervisor: Supervisor, error: BaseException, kind: str, folder: str, more: Json | None = None
+) -> None:
+    """Say what was raised, and where."""
+    seen = report(error, folder)
+    message = seen.message
+    if isinstance(error, SystemExit):
+        message = f"the task called sys.exit({error.code!r})"
+    supervisor.tell(
+        {
+            "type": "TaskError",
+            "kind": kind,
+            "exception": seen.exception,
+            "message": message,
+            "traceback": seen.traceback,
+            "file": seen.file,
+            "line": seen.line,
+            **(more or {}),
+        }
+    )
+
+
+def _succeed(body: Json, details: Json) -> Json:
+    """Return a success with the events of assets in our words: one of each outlet, and aliases'."""
+    said = {}
+    events: list[Json] = []
+    for event in body.get("outlet_events") or ():
+        key = event["dest_asset_key"]
+        if "source_alias_name" in event:
+            extra = json_text(event.get("extra"))
+            events.append({**key, "extra": extra, "aliases": [event["source_alias_name"]]})
+        else:
+            said[key["name"], key["uri"]] = event.get("extra")
+    for outlet in body.get("task_outlets") or ():
+        name, uri = outlet.get("name"), outlet.get("uri")
+        told = next((extra for (n, u), extra in said.items() if name in (None, n) and uri in (None, u)), None)
+        if outlet["type"] == "Asset":
+            events.append({"name": name, "uri": uri, "extra": json_text(told)})
+        elif outlet["type"] == "AssetNameRef":
+            events.append({"ref": {"Name": {"name": name}}, "extra": json_text(told)})
+        elif outlet["type"] == "AssetUriRef":
+            events.append({"ref": {"Uri": {"uri": uri}}, "extra": json_text(told)})
+    return {"type": "SucceedTask", "end_date": body["end_date"], "task_outlets": [], "outlet_events": events}
+
+
+def json_text(extra: Any) -> str | None:
+    """Return an event's extra as it stands in facts; none for none."""
+    import json
+
+    return json.dumps(extra) if extra else None
+
+
+def _defer(body: Json, details: Json) -> Json:
+    timeout = body.get("trigger_timeout")
+    now = dt.datetime.now(dt.UTC)
+    ends = [] if timeout is None else [now + _span(timeout)]
+    micros = details.get("execution_timeout_us")
+    if micros is not None:
+        began = details["ti_context"].get("first_started_at") or details["start_date"]
+        ends.append(began + dt.timedelta(microseconds=micros))
+    kwargs, following = body.get("trigger_kwargs"), body.get("next_kwargs")
+    return {
+        "type": "DeferTask",
+        "classpath": body["classpath"],
+        "trigger_kwargs": startup.encoded_text(kwargs or {}),
+        "next_method": body["next_method"],
+        "next_kwargs": startup.encoded_text(following) if following else None,
+        "timeout_at": min(ends) if ends else None,
+    }
+
+
+def _span(value: Any) -> dt.timedelta:
+    """Return a length of time of pydantic's JSON: ISO 8601, or seconds."""
+    adapter = part("pydantic").TypeAdapter(dt.timedelta)
+    span: dt.timedelta = adapter.validate_python(value)
+    return span
+
+
+LAST: dict[str, Callable[[Json, Json], Json]] = {"SucceedTask": _succeed, "DeferTask": _defer}
+
+
+def _call_back(supervisor: Supervisor, details: Json, find_dag: Callable[[str], Any]) -> None:
+    from dagbok.exact.callbacks import call_back
+
+    call_back(supervisor, details, find_dag)
+    sys.stdout.flush()
