@@ -92,34 +92,7 @@ pub(super) fn loaded(
     now: Timestamp,
 ) -> Checked<Loaded> {
     let source = Source { path, text, reads_secrets, now };
-    let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
-    for (name, section) in &file.receivers {
-        let receiver = receiver(&source, name, section)?;
-        let acknowledges =
-            matches!(receiver, Receiver::PagerDuty { .. } | Receiver::SlackBot { .. });
-        let resolves = section.send_resolved;
-        let fallback = section.fallback.clone();
-        let limit = section.limit.map(|it| limit(&source, name, it)).transpose()?;
-        let words = section.template.as_ref().map(|it| words(&source, name, it)).transpose()?;
-        let mails_dags = section.email.as_ref().is_some_and(|email| email.dag_email);
-        let refresh = match &receiver {
-            Receiver::Alertmanager { resend, .. } => Some(*resend),
-            _ => None,
-        };
-        let expires = section.expires.as_ref().map(|it| expires(&source, name, it)).transpose()?;
-        let known = ReceiverRules {
-            fallback,
-            resolves,
-            acknowledges,
-            mails_dags,
-            limit,
-            words,
-            refresh,
-            expires,
-        };
-        rules.insert(name.clone(), known);
-        receivers.insert(name.clone(), receiver);
-    }
+    let (rules, receivers) = all_receivers(&source, file)?;
     let mut chains = BTreeMap::new();
     for (name, section) in &file.chains {
         chains.insert(name.clone(), routes::chain(&source, name, section, file)?);
@@ -163,14 +136,56 @@ pub(super) fn loaded(
         }
         _ => source.wrong(&["receivers"], &error),
     })?;
+    let guard = guard(&source, file)?;
+    let calendars = crew::calendars(&source, file)?;
+    let files = crew::calendar_files(&source, file);
+    Ok(Loaded { policy, receivers, switch, links, guard, calendars, files })
+}
+
+/// Receivers, as the rules know them and as they are told.
+fn all_receivers(
+    source: &Source<'_>,
+    file: &File,
+) -> Checked<(BTreeMap<String, ReceiverRules>, BTreeMap<String, Receiver>)> {
+    let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
+    for (name, section) in &file.receivers {
+        let receiver = receiver(source, name, section)?;
+        let acknowledges =
+            matches!(receiver, Receiver::PagerDuty { .. } | Receiver::SlackBot { .. });
+        let resolves = section.send_resolved;
+        let fallback = section.fallback.clone();
+        let limit = section.limit.map(|it| limit(source, name, it)).transpose()?;
+        let words = section.template.as_ref().map(|it| words(source, name, it)).transpose()?;
+        let mails_dags = section.email.as_ref().is_some_and(|email| email.dag_email);
+        let refresh = match &receiver {
+            Receiver::Alertmanager { resend, .. } => Some(*resend),
+            _ => None,
+        };
+        let expires = section.expires.as_ref().map(|it| expires(source, name, it)).transpose()?;
+        let known = ReceiverRules {
+            fallback,
+            resolves,
+            acknowledges,
+            mails_dags,
+            limit,
+            words,
+            refresh,
+            expires,
+        };
+        rules.insert(name.clone(), known);
+        receivers.insert(name.clone(), receiver);
+    }
+    Ok((rules, receivers))
+}
+
+/// Which internal addresses may be gone to.
+fn guard(source: &Source<'_>, file: &File) -> Checked<Guard> {
     let mut guard = Guard::default();
     for (index, text) in file.guard.allow.iter().enumerate() {
         let at = ["guard", "allow", &index.to_string()];
         guard.allow(text).map_err(|what| source.wrong(&at, what))?;
     }
-    let calendars = crew::calendars(&source, file)?;
-    let files = crew::calendar_files(&source, file);
-    Ok(Loaded { policy, receivers, switch, links, guard, calendars, files })
+    Ok(guard)
 }
 
 /// How much a receiver is told one by one.

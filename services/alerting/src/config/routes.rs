@@ -131,13 +131,8 @@ fn route(
         let what = format!("there is no mute time `{odd}`; there are: {}", list(&there));
         return Err(wrong(&["mute_times"], &what));
     }
-    let runbook = section.runbook.as_ref();
-    if let Some(text) = runbook {
-        let place = place(&["runbook"]);
-        source.url(&place.iter().map(String::as_str).collect::<Vec<_>>(), text)?;
-    }
     let mut made = Route {
-        runbook: runbook.cloned().or_else(|| above.runbook.clone()),
+        runbook: runbook(source, section, &place(&["runbook"]))?.or_else(|| above.runbook.clone()),
         grouping,
         mutes,
         name: section.name.clone().unwrap_or_else(|| section.matchers.join(", ")),
@@ -154,6 +149,14 @@ fn route(
         made.routes.push(inside);
     }
     Ok(made)
+}
+
+/// Where it says what to do about what goes a route.
+fn runbook(source: &Source<'_>, section: &RouteSection, at: &[String]) -> Checked<Option<String>> {
+    if let Some(text) = &section.runbook {
+        source.url(&at.iter().map(String::as_str).collect::<Vec<_>>(), text)?;
+    }
+    Ok(section.runbook.clone())
 }
 
 pub(super) fn chain(

@@ -43,7 +43,9 @@ pub(super) async fn fetch(client: &Client, asking: &Asking) -> Result<Option<Got
         return Err(too_long());
     }
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| http::text_of(&error))? {
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| http::text_of(&error.without_url()))?
+    {
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > BYTES {
             return Err(too_long());

@@ -74,7 +74,6 @@ impl Desk {
         links: Links,
         settings: &Settings,
         studies: Studies,
-        calendars: Calendars,
     ) -> Self {
         let (snapshot_at, checkpoint_at) = (watch.last_seq(), book.last_seq());
         Self {
@@ -95,7 +94,7 @@ impl Desk {
             answers: Vec::new(),
             agenda: Agenda::default(),
             studies,
-            calendars,
+            calendars: Calendars::default(),
             is_new_configuration: false,
         }
     }

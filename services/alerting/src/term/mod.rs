@@ -95,9 +95,8 @@ impl Term {
         let (post, mut outcomes) = Post::new(Arc::new(senders));
         let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
         let studies = Studies::new(Arc::clone(&self.parts.run_log), &self.settings.namespace);
-        let calendars = Calendars::kept(&self.parts).await;
-        let mut desk =
-            Desk::new(book, start, reloader, post, links, &self.settings, studies, calendars);
+        let mut desk = Desk::new(book, start, reloader, post, links, &self.settings, studies);
+        desk.calendars = Calendars::kept(&self.parts).await;
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
         desk.begin(now);

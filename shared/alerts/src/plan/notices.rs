@@ -243,7 +243,9 @@ fn further(policy: &Policy, alert: &Alert) -> Vec<(Timestamp, AlertFact)> {
 
 /// When a message of an alert is due again.
 pub(super) fn due(policy: &Policy, alert: &Alert) -> Option<Timestamp> {
-    let until = alert.deliveries.values().filter_map(|it| match it.state {
+    // That it still is so is no news of what is over.
+    let is_wanted = |it: &&Delivery| it.purpose != Purpose::Refresh || alert.is_open();
+    let until = alert.deliveries.values().filter(is_wanted).filter_map(|it| match it.state {
         DeliveryState::Waiting { until } => Some(until),
         DeliveryState::Sending
         | DeliveryState::Accepted

@@ -11,7 +11,6 @@ use dagbok_alerts::Shift;
 use dagbok_events::{Micros, Timestamp};
 use event::{Event, Starts};
 use jiff::tz::TimeZone;
-use parts::Part;
 use zones::Zones;
 
 /// The longest calendar, in bytes.
