@@ -89,3 +89,29 @@ def test_a_real_alertmanager_knows_our_alert_by_its_labels_and_hears_its_end(
     it.cli.ok("alerts", "resolve", str(alert["alert_id"]))
     ended = wait_until("its end there", lambda: [got for got in hub.got if got.body["status"] == "resolved"])
     assert ended[0].body["alerts"][0]["labels"]["dedup_key"] == alert["dedup_key"]
+
+
+def test_a_real_alertmanager_is_told_again_while_it_is_not_over(alertmanager: tuple[str, Any], start: Start) -> None:
+    url, hub = alertmanager
+    it = start(f'[receivers.am.alertmanager]\nurl = "{url}"\nresend = "1s"\n')
+    fail(it, "night_1")
+    (alert,) = wait_until("the alert", lambda: of_rule(it, "run_failed"))
+    number = alert["alert_id"]
+    wait_until("its being taken", lambda: told_of(it, number, "am"))
+
+    def ends_at() -> str:
+        (theirs,) = httpx.get(f"{url}/api/v2/alerts").json()
+        ends: str = theirs["endsAt"]
+        return ends
+
+    first = ends_at()
+    wait_until("its being told again", lambda: ends_at() > first)
+    # Whoever has it in hand has not ended it: over there it would be over after four seconds.
+    it.cli.ok("alerts", "ack", str(number))
+    known = ends_at()
+    wait_until("its being told again, acknowledged", lambda: ends_at() > known)
+    found = it.api.get(f"/dagbok/alerts/{number}")["notifications"]
+    assert len([one for one in found if one["purpose"] == "refresh" and one["state"] == "accepted"]) <= 1
+    it.cli.ok("alerts", "resolve", str(number))
+    wait_until("its end there", lambda: [got for got in hub.got if got.body["status"] == "resolved"])
+    assert httpx.get(f"{url}/api/v2/alerts").json() == []

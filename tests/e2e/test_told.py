@@ -278,12 +278,44 @@ def test_what_a_silence_held_is_in_the_ledger(start: Start) -> None:
         wait_until("the page", lambda: pager.of("firing"))
 
 
-def test_check_asks_which_file_where_an_api_is_named(start: Start, tmp_path: Path) -> None:
+def test_check_says_the_same_of_what_another_installation_has_in_force(start: Start, tmp_path: Path) -> None:
+    spare = '[receivers.spare.webhook]\nurl = "https://example.org"\n'
+    crew = """
+[people.ana]
+contacts = [{ receiver = "pager" }]
+[schedules.gone]
+zone = "UTC"
+overrides = [{ person = "ana", from = "2020-01-01T00:00", until = "2020-01-02T00:00" }]
+[chains.c]
+steps = [{ schedules = ["gone"] }, { receivers = ["pager"] }]
+[route]
+chain = "c"
+runbook = "https://wiki.example.org/ml"
+"""
     with hook() as pager:
-        it = start(webhook("pager", pager.url))
-        asked = Cli(["--api", it.api.url]).run("alerts", "check")
-        assert asked.returncode == 2
-        assert "alerts check FILE" in asked.stderr
+        it = start(webhook("pager", pager.url) + spare + crew)
+        asked = Cli(["--api", it.api.url]).json("alerts", "check")
+        here = Cli(["--api", it.api.url], {"HOOK_SECRET": SECRET}).json(
+            "alerts", "check", str(tmp_path / "alerting.toml")
+        )
+        assert asked["file"] is None
+        here["warnings"] = [one.split(" at ")[0] for one in here["warnings"]]
+        asked["warnings"] = [one.split(" at ")[0] for one in asked["warnings"]]
+        assert {**here, "file": None} == asked
+        assert asked["dags"] == [{"dag_id": "training", "owner": "ml", "route": "platform", "receivers": ["pager"]}]
+        assert asked["warnings"] == [
+            "nothing names the receiver `spare`: it is never told",
+            "nobody is on call by the schedule `gone`",
+            "step 1 of the route `platform` reaches nobody now: it is passed over",
+        ]
+        # The way to what to do is on the alert, in its message, on the command line and at the API.
+        fail(it, "night_1")
+        (page,) = wait_until("the page", lambda: pager.of("firing"))
+        assert page.body["data"]["runbook"] == "https://wiki.example.org/ml"
+        assert "runbook: https://wiki.example.org/ml" in page.body["data"]["text"]
+        (alert,) = of_rule(it, "run_failed")
+        assert alert["labels"]["runbook"] == "https://wiki.example.org/ml"
+        assert "runbook: https://wiki.example.org/ml" in it.cli.ok("alerts", "show", str(alert["alert_id"]))
         doctor = Cli(["--home", str(it.home)], {"HOOK_SECRET": SECRET}).run("doctor")
         assert "nobody is told of what goes wrong" in doctor.stdout
         (it.home / "alerting.toml").write_text(config(tmp_path, webhook("pager", pager.url)).read_text())

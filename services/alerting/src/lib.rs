@@ -14,3 +14,4 @@ mod term;
 pub use config::{ConfigError, Loaded, load, load_policy, load_without_secrets, schema};
 pub use error::AlertingError;
 pub use service::{Parts, Settings, run};
+pub use term::calendars::with_calendars;

@@ -38,6 +38,8 @@ pub struct Settings {
     /// Where what links are signed with is kept, where the configuration names no key; without it, links hold until
     /// the next start.
     pub links_key: Option<PathBuf>,
+    /// The folder whose disk is watched; without one none is.
+    pub disk: Option<PathBuf>,
     /// How long a dead leader keeps the stand-by waiting.
     pub lease: Duration,
     /// How often the configuration is looked at for changes.
@@ -53,6 +55,7 @@ impl Settings {
             namespace: namespace.into(),
             config,
             links_key: None,
+            disk: None,
             lease: Duration::from_secs(5),
             look: Duration::from_secs(1),
             snapshot_every: 50_000,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dagbok_alerts::{
     Backtest, Labels, Policy, Refusal, Reply, Studied, Study, Watch, calls_of, labels_behind,
-    on_call, reach, replayed,
+    on_call, reach, replayed, review,
 };
 use dagbok_events::{Record, Timestamp, decode, encode_any};
 use dagbok_runlog::{PortError, ReadLimit, RunLog, Seq, limits::MAX_PAYLOAD};
@@ -97,7 +97,7 @@ impl Asked {
         // What is in force is at hand; what is tried is read first, on a thread for such work.
         let policy = apart(move || match by {
             By::Policy(policy) => Ok(*policy),
-            By::Text(text) => load_tried(&text).map_err(|error| error.to_string()),
+            By::Text(text) => load_tried(&text, now).map_err(|error| error.to_string()),
         });
         let policy = match policy.await {
             Ok(policy) => policy,
@@ -113,7 +113,10 @@ impl Asked {
                     let goes_on = labels.len() > DAGS;
                     let first = labels.into_iter().take(DAGS);
                     let dags = first.map(|labels| reach(&policy, &namespace, labels, now));
-                    Studied::Reach { dags: dags.collect(), goes_on }
+                    let dags = dags.collect();
+                    let receivers = policy.receivers.keys().cloned().collect();
+                    let warnings = review(&policy, now);
+                    Studied::Reach { dags, goes_on, receivers, warnings }
                 })
                 .await
             }
@@ -284,10 +287,15 @@ mod tests {
             receivers: Vec::new(),
         };
         let dags = (0..4_000).map(reach).collect();
-        let Reply::Studied(studied) = fitting(Studied::Reach { dags, goes_on: false }) else {
+        let Reply::Studied(studied) = fitting(Studied::Reach {
+            dags,
+            goes_on: false,
+            receivers: Vec::new(),
+            warnings: Vec::new(),
+        }) else {
             panic!("it is refused");
         };
-        let Studied::Reach { dags, goes_on } = *studied else { panic!("{studied:?}") };
+        let Studied::Reach { dags, goes_on, .. } = *studied else { panic!("{studied:?}") };
         assert!(goes_on && !dags.is_empty() && dags.len() < 4_000);
         assert_eq!(dags[0].dag_id, "dag_00000");
     }

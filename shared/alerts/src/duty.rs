@@ -52,6 +52,9 @@ pub struct DutyRoute {
     pub steps: Vec<DutyStep>,
     /// How often the steps begin again after the last.
     pub repeat: u32,
+    /// Where it says what to do about what goes this way.
+    #[serde(default)]
+    pub runbook: Option<String>,
 }
 
 /// A step of a chain.
@@ -78,6 +81,9 @@ pub struct DutySchedule {
     pub zone: String,
     /// Who is on call now, and who next; at most twelve turns of the next 21 days.
     pub turns: Vec<DutyTurn>,
+    /// Why its calendar can't be had or read just now.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// A stretch of time in which one person is on call, or nobody.
@@ -108,6 +114,7 @@ impl Duty {
             name: name.clone(),
             zone: schedule.zone.iana_name().unwrap_or("UTC").to_owned(),
             turns: turns(&policy.crew, schedule, now),
+            trouble: schedule.trouble.clone(),
         });
         Self {
             receivers: receivers.collect(),
@@ -132,6 +139,7 @@ fn down(route: &Route, depth: u32, routes: &mut Vec<DutyRoute>) {
         matchers: route.matchers.iter().map(ToString::to_string).collect(),
         steps: route.chain.steps.iter().map(step).collect(),
         repeat: route.chain.repeat,
+        runbook: route.runbook.clone(),
     });
     route.routes.iter().for_each(|child| down(child, depth + 1, routes));
 }
@@ -217,6 +225,7 @@ mod tests {
             rotations: vec![rotation],
             calendar: Vec::new(),
             overrides: vec![stands_in],
+            trouble: None,
         };
         let contact = Contact { receiver: "pager".to_owned(), after: Micros(0) };
         let people = BTreeMap::from([("bo".to_owned(), Person { contacts: vec![contact] })]);
@@ -249,6 +258,7 @@ mod tests {
             rotations: Vec::new(),
             calendar: vec![shift("ana", "2026-03-01T00:00:00Z", "2027-01-01T00:00:00Z")],
             overrides: vec![shift("bo", "2026-03-24T12:02:00Z", "2026-03-24T12:12:00Z")],
+            trouble: None,
         };
         let found = turns(&Crew::default(), &schedule, at("2026-03-24T12:00:00Z"));
         let from: Vec<_> = found.iter().map(|it| (it.person.as_deref(), it.from)).collect();
@@ -273,6 +283,7 @@ mod tests {
             repeat_interval: Micros(0),
             grouping: crate::Grouping::default(),
             mutes: Vec::new(),
+            runbook: None,
             routes: Vec::new(),
         };
         let mut routes = Vec::new();

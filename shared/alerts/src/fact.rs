@@ -1,9 +1,13 @@
 //! The facts of the alert log: what was found wrong, who was told, and what they answered. Only ever added to.
-use dagbok_events::{Micros, RunKey, Timestamp};
+use dagbok_events::{RunKey, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertScope, Labels, Rule};
+use crate::{
+    AlertScope, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten,
+    HeartbeatReceived, Labels, ProjectionObserved, Rule, SignOfLife, SignOfLifeAccepted,
+    SignOfLifeFailed,
+};
 
 /// Who decided, or asked for it.
 #[derive(
@@ -84,6 +88,14 @@ pub enum AlertFact {
     HeartbeatReceived(HeartbeatReceived),
     /// A heartbeat is not expected any more.
     HeartbeatForgotten(HeartbeatForgotten),
+    /// A calendar says another thing of who is on call, or can be had again.
+    CalendarTaken(CalendarTaken),
+    /// A calendar can't be had or read; what was read last holds.
+    CalendarRefused(CalendarRefused),
+    /// How much room is on the disk, where it changed or it is long since that was noted.
+    DiskObserved(DiskObserved),
+    /// Alerting is behind the run log for some time, or is so no more.
+    ProjectionObserved(ProjectionObserved),
 }
 
 /// See [`AlertFact::ClockWentBack`].
@@ -152,56 +164,6 @@ pub struct AlertReleased {
     pub id: u64,
 }
 
-/// See [`AlertFact::SignOfLife`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SignOfLife {
-    /// Counts them, from one.
-    pub number: u64,
-    /// What is wrong with telling people, so that failure is signalled; absent where all is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
-}
-
-/// See [`AlertFact::SignOfLifeFailed`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SignOfLifeFailed {
-    /// Number of the sign of life, from 1.
-    pub number: u64,
-    /// HTTP's status, where one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// What went wrong.
-    pub why: String,
-}
-
-/// See [`AlertFact::SignOfLifeAccepted`]. Recorded only where the one before failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SignOfLifeAccepted {
-    /// Number of the sign of life, from 1.
-    pub number: u64,
-}
-
-/// See [`AlertFact::HeartbeatReceived`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HeartbeatReceived {
-    /// Whose it is.
-    pub name: String,
-    /// After what time the next one comes.
-    pub period: Micros,
-    /// How much later it may come before that is an alert.
-    pub grace: Micros,
-    /// Who is told where it does not come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-}
-
-/// See [`AlertFact::HeartbeatForgotten`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HeartbeatForgotten {
-    /// Whose it was.
-    pub name: String,
-}
-
 /// See [`AlertFact::ConfigurationTaken`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigurationTaken {
@@ -209,6 +171,9 @@ pub struct ConfigurationTaken {
     pub digest: String,
     /// Receivers by name.
     pub receivers: Vec<String>,
+    /// Schedules whose calendars are had by their addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<String>,
 }
 
 /// See [`AlertFact::ConfigurationRefused`].
@@ -365,6 +330,8 @@ pub enum Purpose {
     Acknowledge,
     /// That it is over.
     Resolve,
+    /// That it still is so, to a receiver that forgets what it is not told again.
+    Refresh,
 }
 
 impl Purpose {
@@ -374,6 +341,7 @@ impl Purpose {
             Self::Trigger => "trigger",
             Self::Acknowledge => "acknowledge",
             Self::Resolve => "resolve",
+            Self::Refresh => "refresh",
         }
     }
 }

@@ -58,9 +58,57 @@ pub enum Rule {
     WatcherFailing,
     /// The words that the configuration has for a receiver can't be used; plain ones are sent.
     TemplateFailing,
+    /// The calendar of a schedule can't be had or read; what was read last holds.
+    CalendarRefused,
+    /// What a receiver is told by soon holds no more.
+    CredentialsExpiring,
+    /// Messages are not taken for too long.
+    MessagesWaiting,
+    /// A run is so late that it will miss a deadline if it takes as long as those before it.
+    DeadlineAhead,
+    /// Reports of executors are refused again and again.
+    ReportsRefused,
+    /// The disk on which the installation writes is full before long.
+    DiskFilling,
+    /// Alerting has not folded what the run log has for some time.
+    ProjectionBehind,
 }
 
 impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 30] = [
+        Self::RunFailed,
+        Self::RunMissing,
+        Self::CallbackFailed,
+        Self::RunMissed,
+        Self::ImportError,
+        Self::DagVanished,
+        Self::StuckQueued,
+        Self::ReceiverFailing,
+        Self::ConfigurationRefused,
+        Self::Test,
+        Self::SchedulerSilent,
+        Self::HeartbeatMissing,
+        Self::DeadlineMissed,
+        Self::RunSlow,
+        Self::RunStuck,
+        Self::Stale,
+        Self::ExecutorLost,
+        Self::PoolMissing,
+        Self::MemoryHigh,
+        Self::RetriesRising,
+        Self::TaskRetried,
+        Self::WatcherFailing,
+        Self::TemplateFailing,
+        Self::CalendarRefused,
+        Self::CredentialsExpiring,
+        Self::MessagesWaiting,
+        Self::DeadlineAhead,
+        Self::ReportsRefused,
+        Self::DiskFilling,
+        Self::ProjectionBehind,
+    ];
+
     /// As it stands in facts and labels.
     pub const fn word(self) -> &'static str {
         match self {
@@ -87,6 +135,13 @@ impl Rule {
             Self::TaskRetried => "task_retried",
             Self::WatcherFailing => "watcher_failing",
             Self::TemplateFailing => "template_failing",
+            Self::CalendarRefused => "calendar_refused",
+            Self::CredentialsExpiring => "credentials_expiring",
+            Self::MessagesWaiting => "messages_waiting",
+            Self::DeadlineAhead => "deadline_ahead",
+            Self::ReportsRefused => "reports_refused",
+            Self::DiskFilling => "disk_filling",
+            Self::ProjectionBehind => "projection_behind",
         }
     }
 
@@ -100,6 +155,8 @@ impl Rule {
                 | Self::DeadlineMissed
                 | Self::ExecutorLost
                 | Self::TaskRetried
+                | Self::CredentialsExpiring
+                | Self::DiskFilling
         )
     }
 }
@@ -126,6 +183,8 @@ pub enum AlertScope {
     Heartbeat(String),
     /// A task's, in whichever of its DAG's runs.
     Task(DagId, TaskId),
+    /// A schedule's, by its name.
+    Schedule(String),
     /// The whole namespace's, of which alerting itself is a part.
     Namespace,
 }
@@ -138,6 +197,7 @@ impl fmt::Display for AlertScope {
             Self::Receiver(name) => write!(f, "receiver:{name}"),
             Self::Heartbeat(name) => write!(f, "heartbeat:{name}"),
             Self::Task(dag_id, task_id) => write!(f, "task:{dag_id}/{task_id}"),
+            Self::Schedule(name) => write!(f, "schedule:{name}"),
             Self::Namespace => f.write_str("namespace"),
         }
     }

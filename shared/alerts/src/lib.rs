@@ -9,14 +9,17 @@ mod backtest;
 mod book;
 mod decide;
 mod duty;
+mod expiry;
 mod fact;
 mod key;
 mod label;
 pub mod limits;
+mod lives;
 mod mute;
 mod oncall;
 mod plan;
 mod policy;
+mod review;
 mod study;
 mod subject;
 mod text;
@@ -28,8 +31,8 @@ mod words;
 pub use backoff::wait_before;
 pub use backtest::{Backtest, Explained, WouldBe, explain};
 pub use book::{
-    Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Follows, Heartbeat, Held, Signs,
-    Silence, ToldWith,
+    Alert, AlertState, Attempt, Book, Calendar, Delivery, DeliveryState, Follows, Heartbeat, Held,
+    Signs, Silence, ToldWith,
 };
 pub use decide::{
     Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome, sign_answered,
@@ -39,24 +42,28 @@ pub use fact::{
     AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred,
     AlertReleased, AlertResolved, AlertSilenced, AlertSuppressed, AlertUnsilenced, AlertingBegan,
     AlertingClockWentBack, By, ConfigurationRefused, ConfigurationTaken, EscalatedWhy, Gathered,
-    HeartbeatForgotten, HeartbeatReceived, NotificationAccepted, NotificationAttempted,
-    NotificationFailed, NotificationRejected, NotificationWithheld, Purpose, ResolvedWhy,
-    SignOfLife, SignOfLifeAccepted, SignOfLifeFailed, SuppressedWhy,
+    NotificationAccepted, NotificationAttempted, NotificationFailed, NotificationRejected,
+    NotificationWithheld, Purpose, ResolvedWhy, SuppressedWhy,
 };
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
+pub use lives::{
+    CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten, HeartbeatReceived,
+    ProjectionObserved, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed,
+};
 pub use mute::MuteTime;
 pub use oncall::{Contact, Crew, Person, Rotation, Schedule, Shift};
 pub use plan::Agenda;
 pub use policy::{
     Chain, Grouping, Inhibition, Limit, Policy, PolicyError, ReceiverRules, Route, Routed, Step,
 };
+pub use review::review;
 pub use study::{
     OnCallNow, Reach, RecordCalls, Replayed, RuleOf, Studied, Study, WouldHaveBeen, WrongBy,
     calls_of, labels_behind, on_call, reach, replayed,
 };
 pub use subject::subject_of;
-pub use text::{Message, Status, Telling, render};
+pub use text::{Message, RUNBOOK, Status, Telling, render};
 pub use thresholds::Thresholds;
 pub use watch::{Condition, Watch, labels_of_spec};
 pub use words::{BadWords, Words};

@@ -106,3 +106,25 @@ pub const WATCHER_QUIET: Micros = Micros::from_secs(3_600);
 pub const LOST: usize = 100;
 /// Lines of a traceback that a message has.
 pub const LAST_LINES: usize = 5;
+/// How long before what a receiver is told by holds no more that is an alert.
+pub const EXPIRES_SOON: Micros = Micros::from_secs(14 * 86_400);
+/// A message that nobody took for so long is told of.
+pub const UNSENT: Micros = Micros::from_secs(900);
+/// So many refused reports within [`REFUSALS_WITHIN`] are told of.
+pub const REFUSALS: usize = 20;
+/// See [`REFUSALS`].
+pub const REFUSALS_WITHIN: Micros = Micros::from_secs(3_600);
+/// How often the free room of a disk is noted at most.
+pub const DISK_EVERY: Micros = Micros::from_secs(300);
+/// And how often at least, though it is as it was.
+pub const DISK_LEAST: Micros = Micros::from_secs(3_600);
+/// Notes of that which are remembered.
+pub const DISK_NOTES: usize = 24;
+/// A disk of which less than so many parts of a hundred are free is about to be full, whatever becomes of it.
+pub const DISK_LOW: u64 = 5;
+/// And one that is full within so long by what became of it lately.
+pub const DISK_AHEAD: Micros = Micros::from_secs(24 * 3_600);
+/// What became of it over less time says nothing.
+pub const DISK_SPAN: Micros = Micros::from_secs(1_800);
+/// How long alerting may know of records of the run log that it has not folded.
+pub const BEHIND: Micros = Micros::from_secs(60);

@@ -85,6 +85,8 @@ pub struct Schedule {
     pub calendar: Vec<Shift>,
     /// Who stands in; before everything else, the last of them first.
     pub overrides: Vec<Shift>,
+    /// Why its calendar can't be had or read just now, for people: what was read last holds.
+    pub trouble: Option<String>,
 }
 
 impl Schedule {
@@ -142,6 +144,7 @@ mod tests {
             }],
             calendar: Vec::new(),
             overrides: Vec::new(),
+            trouble: None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
 
-use crate::{Crew, Labels, Matcher, MuteTime, Thresholds, Words, limits, matches_all};
+use crate::{Crew, Labels, Matcher, MuteTime, Rule, Thresholds, Words, limits, matches_all};
 
 /// What the rules know of a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct ReceiverRules {
     pub limit: Option<Limit>,
     /// In which words it is told.
     pub words: Option<Words>,
+    /// After what time it is told again of what is not over, whoever has it in hand; without it it remembers by itself.
+    pub refresh: Option<Micros>,
+    /// When what it is told by holds no more.
+    pub expires: Option<Timestamp>,
 }
 
 /// How many messages a receiver has within a time: what is above is told together. What is critical is told at once,
@@ -88,6 +92,8 @@ pub struct Route {
     pub grouping: Grouping,
     /// Times at which it tells nobody, by name.
     pub mutes: Vec<String>,
+    /// Where it says what to do about what goes this way; what is said for a rule otherwise.
+    pub runbook: Option<String>,
     /// Narrower ones, in order.
     pub routes: Vec<Route>,
 }
@@ -139,7 +145,12 @@ impl Inhibition {
         vec![
             one("rule=scheduler_silent", &["rule=run_missing", "cause=scheduler_silent"], &[]),
             one("rule=scheduler_silent", &["rule=~\"stuck_queued|run_stuck|executor_lost\""], &[]),
-            one("rule=pool_missing", &["rule=~\"run_stuck|run_slow|deadline_missed\""], &["dag"]),
+            one(
+                "rule=pool_missing",
+                &["rule=~\"run_stuck|run_slow|deadline_missed|deadline_ahead\""],
+                &["dag"],
+            ),
+            one("rule=deadline_missed", &["rule=deadline_ahead"], &["dag"]),
             one("rule=import_error", &["rule=~\"run_missing|dag_vanished\""], &["file"]),
         ]
     }
@@ -160,6 +171,8 @@ pub struct Routed {
     pub grouping: Grouping,
     /// See [`Route::mutes`]: of several routes those that all of them have.
     pub mutes: Vec<String>,
+    /// See [`Route::runbook`]: the first route's that has one.
+    pub runbook: Option<String>,
 }
 
 /// The whole. The default tells nobody.
@@ -181,6 +194,10 @@ pub struct Policy {
     pub thresholds: Vec<Thresholds>,
     /// Times at which routes that name them tell nobody.
     pub mute_times: BTreeMap<String, MuteTime>,
+    /// Where it says what to do about what a rule finds, by the rule.
+    pub runbooks: BTreeMap<Rule, String>,
+    /// What is not as it should be by the file alone, for people: see [`crate::review`].
+    pub notes: Vec<String>,
 }
 
 /// A policy that could tell nobody.
@@ -312,6 +329,12 @@ impl Policy {
         self.receivers.iter().filter(|(_, rules)| rules.mails_dags).map(|(name, _)| name)
     }
 
+    /// Where it says what to do about an alert: as its route has it, or its rule.
+    pub(crate) fn runbook(&self, rule: Rule, labels: &Labels) -> Option<String> {
+        let routed = self.route(labels).and_then(|routed| routed.runbook);
+        routed.or_else(|| self.runbooks.get(&rule).cloned())
+    }
+
     /// Where an alert with these labels goes: the narrowest route that matches, or several where one says so;
     /// `None` where there is nobody at all.
     pub fn route(&self, labels: &Labels) -> Option<Routed> {
@@ -327,11 +350,13 @@ impl Policy {
             repeat_interval: first.repeat_interval,
             grouping: first.grouping.clone(),
             mutes: first.mutes.clone(),
+            runbook: first.runbook.clone(),
         };
         for other in found {
             routed.route = format!("{}, {}", routed.route, other.name);
             routed.group_interval = routed.group_interval.min(other.group_interval);
             routed.repeat_interval = routed.repeat_interval.min(other.repeat_interval);
+            routed.runbook = routed.runbook.or_else(|| other.runbook.clone());
             routed.mutes.retain(|name| other.mutes.contains(name));
             join(&mut routed.chain, &other.chain);
         }
@@ -394,6 +419,7 @@ mod tests {
             repeat_interval: Micros::from_secs(14_400),
             grouping: Grouping::default(),
             mutes: Vec::new(),
+            runbook: None,
             routes,
         }
     }

@@ -52,6 +52,12 @@ pub enum Studied {
         dags: Vec<Reach>,
         /// Whether there are more behind the last of these.
         goes_on: bool,
+        /// Who can be told at all.
+        #[serde(default)]
+        receivers: Vec<String>,
+        /// What of the configuration is not as it should be.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
 }
 
@@ -66,7 +72,7 @@ impl Studied {
                 it.alerts.truncate(kept);
                 true
             }
-            Self::Reach { dags, goes_on } if dags.len() > 1 => {
+            Self::Reach { dags, goes_on, .. } if dags.len() > 1 => {
                 dags.truncate(dags.len() / 2);
                 *goes_on = true;
                 true

@@ -27,7 +27,11 @@ impl AlertFact {
             | Self::ConfigurationRefused(_)
             | Self::AlertSilenced(_)
             | Self::AlertUnsilenced(_)
-            | Self::ClockWentBack(_) => None,
+            | Self::ClockWentBack(_)
+            | Self::CalendarTaken(_)
+            | Self::CalendarRefused(_)
+            | Self::DiskObserved(_)
+            | Self::ProjectionObserved(_) => None,
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::{
     ResolvedWhy, Rule, limits::DETAIL_BYTES,
 };
 
+/// The label that says where it stands what to do about an alert.
+pub const RUNBOOK: &str = "runbook";
+
 /// How an alert stands, as a message says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -60,6 +63,8 @@ pub struct Message {
     pub link: Option<String>,
     /// Where to acknowledge it without logging in; no part of [`Message::text`], which is the same for everybody.
     pub acknowledge: Option<String>,
+    /// Where it says what to do about it.
+    pub runbook: Option<String>,
     /// Why the receiver's own words could not be used, where it has some.
     pub plain_since: Option<String>,
 }
@@ -125,7 +130,7 @@ fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
     let severity = alert.labels.get("severity").map_or("", String::as_str);
     let test = if alert.rule == Rule::Test { "TEST: " } else { "" };
     let head = match purpose {
-        Purpose::Trigger => format!("{test}[{severity}] "),
+        Purpose::Trigger | Purpose::Refresh => format!("{test}[{severity}] "),
         Purpose::Acknowledge => format!("{test}[acknowledged] "),
         Purpose::Resolve => format!("{test}[resolved] "),
     };
@@ -158,6 +163,10 @@ fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
     if let Some(link) = &link {
         say("link", link);
     }
+    let runbook = alert.labels.get(RUNBOOK).cloned();
+    if let Some(runbook) = &runbook {
+        say(RUNBOOK, runbook);
+    }
     let causes: Vec<String> = alert.causes.iter().map(ToString::to_string).collect();
     if !causes.is_empty() {
         say("log", &format!("records {}", causes.join(", ")));
@@ -178,6 +187,7 @@ fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
         ended_at,
         link,
         acknowledge: None,
+        runbook,
         plain_since: None,
     }
 }
@@ -225,6 +235,7 @@ fn link_of(alert: &Alert, base: &str) -> Option<String> {
             AlertScope::File(_)
             | AlertScope::Receiver(_)
             | AlertScope::Heartbeat(_)
+            | AlertScope::Schedule(_)
             | AlertScope::Namespace,
             None,
         ) => None,

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{Labels, Message, limits};
 
 /// What templates may name.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "title",
     "text",
     "summary",
@@ -26,6 +26,7 @@ const NAMES: [&str; 17] = [
     "link",
     "route",
     "namespace",
+    "runbook",
 ];
 
 /// Words for a receiver, in place of the plain ones. Without one of the two that one is plain.
@@ -147,6 +148,7 @@ fn about(message: &Message, route: &str, summary: &str) -> Value {
         ("ended_at", message.ended_at.map(|at| at.to_string()).unwrap_or_default()),
         ("link", message.link.clone().unwrap_or_default()),
         ("route", route.to_owned()),
+        ("runbook", message.runbook.clone().unwrap_or_default()),
         ("namespace", label("namespace")),
     ];
     about.extend(texts.map(|(name, text)| (name, Value::from(text))));

@@ -28,7 +28,7 @@ fn world() -> World {
         hours: None,
     };
     let (rotations, calendar, overrides) = (vec![rotation], Vec::new(), Vec::new());
-    let schedule = Schedule { zone: TimeZone::UTC, rotations, calendar, overrides };
+    let schedule = Schedule { zone: TimeZone::UTC, rotations, calendar, overrides, trouble: None };
     crew.schedules.insert("primary".to_owned(), schedule);
     world
 }

@@ -47,7 +47,10 @@ fn crewed() -> World {
     });
     let (overrides, calendar) = (overrides.collect(), Vec::new());
     let zone = TimeZone::get("Europe/Madrid").unwrap();
-    crew.schedules.insert("primary".to_owned(), Schedule { zone, rotations, calendar, overrides });
+    crew.schedules.insert(
+        "primary".to_owned(),
+        Schedule { zone, rotations, calendar, overrides, trouble: None },
+    );
     let schedules = vec!["primary".to_owned()];
     let chain = &mut world.policy.root.as_mut().unwrap().chain;
     chain.steps.insert(0, Rung { schedules, wait: Micros::from_secs(600), ..Rung::default() });

@@ -203,7 +203,7 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
     tokio::spawn(async move { axum::serve(listener, app).await });
     let config = folder.path().join("alerting.toml");
     let text = format!(
-        "[receivers.hub.webhook]\nurl = \"http://{address}/\"\n[route]\nreceiver = \"hub\"\ngroup_after = 1000000\n"
+        "[receivers.hub.webhook]\nurl = \"http://{address}/\"\n[route]\nreceiver = \"hub\"\ngroup_after = 1000000\n[guard]\nallow = [\"127.0.0.1\"]\n"
     );
     std::fs::write(&config, text)?;
     let (ports, _) = open(&folder.path().join("runs"), Options::default())?;

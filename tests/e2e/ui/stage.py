@@ -106,7 +106,8 @@ def played(
     home = folder / "home"
     home.mkdir(parents=True)
     (home / "alerting.toml").write_text(
-        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n{CREW}'
+        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n{CREW}\n'
+        '[guard]\nallow = ["127.0.0.1"]\n'
     )
     with standalone(folder, dags) as it:
         for dag in ("reco_training", "etl_source_a", "gpu_fits", "long_log", *(["hostile"] if hostile else [])):

@@ -3,18 +3,19 @@ use std::{collections::BTreeMap, path::Path};
 
 use dagbok_alerts::{Limit, Policy, ReceiverRules, Words, limits::PACE};
 use dagbok_config::{Period, Secret};
-use dagbok_events::Micros;
+use dagbok_events::{Micros, Timestamp};
 use url::Url;
 
 use super::{
     ConfigError, Loaded, Mail, MailTls, Receiver, crew,
     file::{
-        EmailSection, File, LimitSection, LinksSection, ReceiverSection, SecretRef,
+        EmailSection, File, LimitSection, LinksSection, ReceiverSection, SecretRef, SlackSection,
         TemplateSection, WebhookSection,
     },
     place::line_of,
     routes,
 };
+use crate::receivers::Guard;
 
 /// What is being read, for errors.
 pub(super) struct Source<'a> {
@@ -22,6 +23,8 @@ pub(super) struct Source<'a> {
     text: &'a str,
     /// Whether secrets are read from where they are kept.
     reads_secrets: bool,
+    /// Around when repeating shifts are looked for.
+    pub(super) now: Timestamp,
 }
 
 /// What stands for a secret that is not read: nobody can be told anything by it.
@@ -40,7 +43,7 @@ impl Source<'_> {
     }
 
     /// Reads a secret from where it is kept.
-    fn secret(&self, at: &[&str], from: &SecretRef) -> Checked<Secret> {
+    pub(super) fn secret(&self, at: &[&str], from: &SecretRef) -> Checked<Secret> {
         let text = match (&from.env, &from.file) {
             (Some(_), None) | (None, Some(_)) if !self.reads_secrets => UNREAD.to_owned(),
             (Some(name), None) => std::env::var(name).map_err(|_| {
@@ -73,7 +76,7 @@ impl Source<'_> {
         self.path.parent().unwrap_or(Path::new(".")).join(file)
     }
 
-    fn url(&self, at: &[&str], text: &str) -> Checked<Secret> {
+    pub(super) fn url(&self, at: &[&str], text: &str) -> Checked<Secret> {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         match url.filter(Url::has_host) {
             Some(_) => Ok(Secret::new(text)),
@@ -82,21 +85,14 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) -> Checked<Loaded> {
-    let source = Source { path, text, reads_secrets };
-    let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
-    for (name, section) in &file.receivers {
-        let receiver = receiver(&source, name, section)?;
-        let acknowledges = matches!(receiver, Receiver::PagerDuty { .. });
-        let resolves = section.send_resolved;
-        let fallback = section.fallback.clone();
-        let limit = section.limit.map(|it| limit(&source, name, it)).transpose()?;
-        let words = section.template.as_ref().map(|it| words(&source, name, it)).transpose()?;
-        let mails_dags = section.email.as_ref().is_some_and(|email| email.dag_email);
-        let known = ReceiverRules { fallback, resolves, acknowledges, mails_dags, limit, words };
-        rules.insert(name.clone(), known);
-        receivers.insert(name.clone(), receiver);
-    }
+pub(super) fn loaded(
+    (path, text): (&Path, &str),
+    file: &File,
+    reads_secrets: bool,
+    now: Timestamp,
+) -> Checked<Loaded> {
+    let source = Source { path, text, reads_secrets, now };
+    let (rules, receivers) = all_receivers(&source, file)?;
     let mut chains = BTreeMap::new();
     for (name, section) in &file.chains {
         chains.insert(name.clone(), routes::chain(&source, name, section, file)?);
@@ -123,6 +119,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
     let thresholds = file.thresholds.iter().enumerate();
     let thresholds = thresholds.map(|(n, it)| routes::thresholds(&source, n, it));
     let policy = Policy {
+        notes: routes::unused(file),
         receivers: rules,
         root,
         external_url: file.external_url.clone(),
@@ -131,6 +128,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
         sign_every,
         thresholds: thresholds.collect::<Checked<_>>()?,
         mute_times: crew::mute_times(&source, file)?,
+        runbooks: routes::runbooks(&source, file)?,
     };
     policy.check().map_err(|error| match &error {
         dagbok_alerts::PolicyError::Circle { name } => {
@@ -138,8 +136,56 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
         }
         _ => source.wrong(&["receivers"], &error),
     })?;
-    let warnings = routes::unused(file);
-    Ok(Loaded { policy, receivers, switch, links, warnings })
+    let guard = guard(&source, file)?;
+    let calendars = crew::calendars(&source, file)?;
+    let files = crew::calendar_files(&source, file);
+    Ok(Loaded { policy, receivers, switch, links, guard, calendars, files })
+}
+
+/// Receivers, as the rules know them and as they are told.
+fn all_receivers(
+    source: &Source<'_>,
+    file: &File,
+) -> Checked<(BTreeMap<String, ReceiverRules>, BTreeMap<String, Receiver>)> {
+    let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
+    for (name, section) in &file.receivers {
+        let receiver = receiver(source, name, section)?;
+        let acknowledges =
+            matches!(receiver, Receiver::PagerDuty { .. } | Receiver::SlackBot { .. });
+        let resolves = section.send_resolved;
+        let fallback = section.fallback.clone();
+        let limit = section.limit.map(|it| limit(source, name, it)).transpose()?;
+        let words = section.template.as_ref().map(|it| words(source, name, it)).transpose()?;
+        let mails_dags = section.email.as_ref().is_some_and(|email| email.dag_email);
+        let refresh = match &receiver {
+            Receiver::Alertmanager { resend, .. } => Some(*resend),
+            _ => None,
+        };
+        let expires = section.expires.as_ref().map(|it| expires(source, name, it)).transpose()?;
+        let known = ReceiverRules {
+            fallback,
+            resolves,
+            acknowledges,
+            mails_dags,
+            limit,
+            words,
+            refresh,
+            expires,
+        };
+        rules.insert(name.clone(), known);
+        receivers.insert(name.clone(), receiver);
+    }
+    Ok((rules, receivers))
+}
+
+/// Which internal addresses may be gone to.
+fn guard(source: &Source<'_>, file: &File) -> Checked<Guard> {
+    let mut guard = Guard::default();
+    for (index, text) in file.guard.allow.iter().enumerate() {
+        let at = ["guard", "allow", &index.to_string()];
+        guard.allow(text).map_err(|what| source.wrong(&at, what))?;
+    }
+    Ok(guard)
 }
 
 /// How much a receiver is told one by one.
@@ -155,6 +201,17 @@ fn limit(source: &Source<'_>, name: &str, section: LimitSection) -> Checked<Limi
         return Err(source.wrong(&at, "from `1s` to `24h`"));
     }
     Ok(Limit { messages, per: micros(per) })
+}
+
+/// When what a receiver is told by holds no more: with that day's end anywhere.
+fn expires(source: &Source<'_>, name: &str, text: &str) -> Checked<Timestamp> {
+    let at = ["receivers", name, "expires"];
+    let day: jiff::civil::Date = text
+        .parse()
+        .map_err(|_| source.wrong(&at, format!("`{text}` is no day, as `2027-03-31`")))?;
+    let end = day.tomorrow().and_then(|it| it.to_zoned(jiff::tz::TimeZone::UTC));
+    let end = end.map_err(|error| source.wrong(&at, error))?;
+    Ok(Timestamp(end.timestamp().as_microsecond()))
 }
 
 /// In which words a receiver is told.
@@ -214,9 +271,7 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         return hook(source, name, webhook);
     }
     if let Some(slack) = &section.slack {
-        return Ok(Receiver::Slack {
-            url: source.secret(&["receivers", name, "slack", "url"], &slack.url)?,
-        });
+        return channel(source, name, slack);
     }
     if let Some(teams) = &section.teams {
         let url = source.secret(&["receivers", name, "teams", "url"], &teams.url)?;
@@ -233,10 +288,33 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
     }
     if let Some(alertmanager) = &section.alertmanager {
         let url = source.url(&["receivers", name, "alertmanager", "url"], &alertmanager.url)?;
-        return Ok(Receiver::Alertmanager { url });
+        let (resend, at) = (alertmanager.resend, ["receivers", name, "alertmanager", "resend"]);
+        if resend < Period::secs(1) || resend > Period::secs(86_400) {
+            return Err(source.wrong(&at, "from `1s` to `24h`"));
+        }
+        return Ok(Receiver::Alertmanager { url, resend: micros(resend) });
     }
     let email = section.email.as_ref().expect("one of the six is there");
     mail(source, name, email).map(|mail| Receiver::Email(Box::new(mail)))
+}
+
+fn channel(source: &Source<'_>, name: &str, slack: &SlackSection) -> Checked<Receiver> {
+    let at = |part: &'static str| ["receivers", name, "slack", part];
+    match (&slack.url, &slack.token, &slack.channel) {
+        (Some(url), None, None) => Ok(Receiver::Slack { url: source.secret(&at("url"), url)? }),
+        (None, Some(token), Some(channel)) => {
+            if channel.trim_start_matches('#').is_empty() || channel.len() > 100 {
+                return Err(source.wrong(&at("channel"), "as `C0123456789` or `#ml`"));
+            }
+            let api = source.url(&at("api_url"), &slack.api_url)?;
+            let token = source.secret(&at("token"), token)?;
+            Ok(Receiver::SlackBot { api, token, channel: channel.clone() })
+        }
+        _ => {
+            let what = "Slack is told by a webhook's `url`, or by a bot's `token` in a `channel`";
+            Err(source.wrong(&["receivers", name, "slack"], what))
+        }
+    }
 }
 
 fn hook(source: &Source<'_>, name: &str, webhook: &WebhookSection) -> Checked<Receiver> {

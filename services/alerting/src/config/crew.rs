@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    Calendar,
     build::{Checked, Source, known, list, micros},
-    file::File,
+    file::{File, SecretRef},
     ical,
 };
 
@@ -111,10 +112,20 @@ pub(super) struct ScheduleSection {
     /// Who stands in for a time; the last of them first.
     #[serde(default)]
     pub(super) overrides: Vec<ShiftSection>,
-    /// A calendar (iCalendar) whose events are shifts: the summary is the person's name. Events that repeat are not read.
-    /// A relative path begins where this file lies.
+    /// A calendar (iCalendar) whose events are shifts: the summary is the person's name. A relative path begins where this
+    /// file lies. It is taken anew when it changes.
     #[serde(default)]
     pub(super) ical: Option<PathBuf>,
+    /// The same by its web address, which often lets anybody read it: a secret. It is asked for again and again; while it
+    /// can't be had, or can't be read, what was had last holds, and that is an alert.
+    #[serde(default)]
+    pub(super) ical_url: Option<SecretRef>,
+    /// How often `ical_url` is asked for, from a minute to a day; a quarter of an hour where nobody says.
+    #[serde(default)]
+    pub(super) ical_every: Option<Period>,
+    /// Whether its calendar's file was taken out, since it can't be read.
+    #[serde(skip)]
+    pub(super) is_lame: bool,
 }
 
 /// People who take turns.
@@ -152,6 +163,45 @@ pub(super) struct ShiftSection {
     pub(super) from: String,
     /// Until when.
     pub(super) until: String,
+}
+
+/// Calendars that are had by their addresses, by their schedules.
+pub(super) fn calendars(source: &Source<'_>, file: &File) -> Checked<BTreeMap<String, Calendar>> {
+    let mut found = BTreeMap::new();
+    for (name, section) in &file.schedules {
+        let at = |part: &'static str| ["schedules", name, part];
+        let Some(from) = &section.ical_url else {
+            if section.ical_every.is_some() {
+                return Err(source.wrong(&at("ical_every"), "it goes with `ical_url`"));
+            }
+            continue;
+        };
+        if section.ical.is_some() {
+            return Err(
+                source.wrong(&at("ical_url"), "a schedule has `ical` or `ical_url`, not both")
+            );
+        }
+        let every = section.ical_every.unwrap_or(Period::secs(900));
+        if every < Period::secs(60) || every > Period::secs(86_400) {
+            return Err(source.wrong(&at("ical_every"), "from `1m` to `24h`"));
+        }
+        let url = source.secret(&at("ical_url"), from)?;
+        // The name that calendars give to what is HTTPS.
+        let url = url
+            .reveal()
+            .strip_prefix("webcal://")
+            .map_or(url.clone(), |rest| dagbok_config::Secret::new(format!("https://{rest}")));
+        let url = source.url(&at("ical_url"), url.reveal())?;
+        let zone = TimeZone::get(&section.zone)
+            .map_err(|_| source.wrong(&at("zone"), format!("`{}` is no zone", section.zone)))?;
+        found.insert(name.clone(), Calendar { url, every: every.0, zone });
+    }
+    Ok(found)
+}
+
+/// Files of calendars.
+pub(super) fn calendar_files(source: &Source<'_>, file: &File) -> Vec<PathBuf> {
+    file.schedules.values().filter_map(|it| it.ical.as_ref()).map(|it| source.beside(it)).collect()
 }
 
 pub(super) fn crew(source: &Source<'_>, file: &File) -> Checked<Crew> {
@@ -200,8 +250,9 @@ fn schedule(
     let at = |part: &'static str| ["schedules", name, part];
     let zone = TimeZone::get(&section.zone)
         .map_err(|_| source.wrong(&at("zone"), format!("`{}` is no zone", section.zone)))?;
-    if section.rotations.is_empty() && section.overrides.is_empty() && section.ical.is_none() {
-        let what = "somebody takes turns: `rotations`, `ical` or `overrides`";
+    let has_calendar = section.ical.is_some() || section.ical_url.is_some() || section.is_lame;
+    if section.rotations.is_empty() && section.overrides.is_empty() && !has_calendar {
+        let what = "somebody takes turns: `rotations`, `ical`, `ical_url` or `overrides`";
         return Err(source.wrong(&["schedules", name], what));
     }
     let someone =
@@ -224,14 +275,14 @@ fn schedule(
     let mut calendar = Vec::new();
     if let Some(path) = &section.ical {
         let path = source.beside(path);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            source.wrong(&at("ical"), format!("`{}` can't be read: {error}", path.display()))
-        })?;
-        calendar = ical::shifts(&text, &zone)
-            .map_err(|what| source.wrong(&at("ical"), format!("`{}`, {what}", path.display())))?;
+        let wrong = |what: &dyn std::fmt::Display| {
+            source.wrong(&at("ical"), format!("`{}` can't be read: {what}", path.display()))
+        };
+        let text = ical::read(&path).map_err(|error| wrong(&error))?;
+        calendar = ical::shifts(&text, &zone, source.now).map_err(|what| wrong(&what))?;
         calendar.iter().try_for_each(|shift| someone(&at("ical"), &shift.person))?;
     }
-    Ok(Schedule { zone, rotations, calendar, overrides })
+    Ok(Schedule { zone, rotations, calendar, overrides, trouble: None })
 }
 
 fn rotation(it: &RotationSection) -> Result<Rotation, String> {

@@ -44,9 +44,34 @@ pub(super) struct File {
     /// From when on a number or a time counts as wrong, for the DAGs that match. Of several that match, the first that
     /// says something counts.
     pub(super) thresholds: Vec<ThresholdsSection>,
+    /// Where it says what to do about what a rule finds: a web address by the rule's name, as `run_failed`. A route's own
+    /// `runbook` goes before it.
+    pub(super) runbooks: BTreeMap<String, String>,
+    /// Which internal addresses webhooks may go to.
+    pub(super) guard: GuardSection,
     /// The root of the routes: the platform's, to which goes whatever no other takes. With one receiver and no
     /// route, that receiver is told of everything.
     pub(super) route: Option<RouteSection>,
+}
+
+/// What keeps addresses that anybody may have written from leading into one's own network: those of `webhook`, `slack`,
+/// `teams` and `ical_url` do not go to internal addresses (of this machine, private, link-local, a cloud's metadata), by
+/// whatever name, and redirects are not followed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct GuardSection {
+    /// Internal addresses that may be gone to all the same: an address, a network as `10.1.0.0/16`, a host, or all below one
+    /// as `*.corp.example.org`.
+    pub(super) allow: Vec<String>,
+}
+
+impl File {
+    /// Takes calendars' files out. Who has nothing else keeps an empty schedule.
+    pub(super) fn without_calendars(&mut self) {
+        for schedule in self.schedules.values_mut() {
+            schedule.is_lame = schedule.ical.take().is_some();
+        }
+    }
 }
 
 /// A sign of life, by HTTP, as healthchecks.io and others take it.
@@ -117,6 +142,10 @@ pub(super) struct ReceiverSection {
     /// The receiver that is told in its place where it rejects a message, or fails five times.
     #[serde(default)]
     pub(super) fallback: Option<String>,
+    /// Until which day what it is told by holds, as `2027-03-31`: a key, a token, a certificate. From two weeks before that is
+    /// an alert (`credentials_expiring`).
+    #[serde(default)]
+    pub(super) expires: Option<String>,
     /// Whether it is told that an alert is over.
     #[serde(default = "yes")]
     pub(super) send_resolved: bool,
@@ -228,12 +257,27 @@ pub(super) struct WebhookSection {
     pub(super) secret: Option<SecretRef>,
 }
 
-/// An incoming webhook of Slack.
+/// A channel of Slack: an incoming webhook (`url`), or an app with a bot token (`token` and `channel`), which keeps a thread
+/// for each alert and changes its first message once somebody has it in hand and once it is over.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SlackSection {
-    /// Its address, which lets anybody write: a secret.
-    pub(super) url: SecretRef,
+    /// The incoming webhook's address, which lets anybody write: a secret.
+    #[serde(default)]
+    pub(super) url: Option<SecretRef>,
+    /// The app's bot token (`xoxb-…`), with the scope `chat:write`.
+    #[serde(default)]
+    pub(super) token: Option<SecretRef>,
+    /// The channel's id, as `C0123456789`, or its name, as `#ml`. The app has to be in it.
+    #[serde(default)]
+    pub(super) channel: Option<String>,
+    /// The address of Slack's API.
+    #[serde(default = "slack_api")]
+    pub(super) api_url: String,
+}
+
+fn slack_api() -> String {
+    "https://slack.com/api".to_owned()
 }
 
 /// The webhook of a workflow of Microsoft Teams ("when a Teams webhook request is received").
@@ -269,6 +313,14 @@ fn pagerduty() -> String {
 pub(super) struct AlertmanagerSection {
     /// The address that it is reached by, without `/api/v2/alerts`.
     pub(super) url: String,
+    /// After what time it is told again of what is not over, whoever has it in hand. What it was not told again for four
+    /// times as long is over there.
+    #[serde(default = "a_quarter")]
+    pub(super) resend: Period,
+}
+
+const fn a_quarter() -> Period {
+    Period::secs(900)
 }
 
 /// Mail by SMTP, as text and as a page.
@@ -386,6 +438,10 @@ pub(super) struct RouteSection {
     /// time is over, where it is not over itself: critical alerts too, so name none where these must wake somebody.
     #[serde(default)]
     pub(super) mute_times: Option<Vec<String>>,
+    /// Where it says what to do about what goes this way, as a web address; the route's above where not said. It is the
+    /// label `runbook`, and stands in every message.
+    #[serde(default)]
+    pub(super) runbook: Option<String>,
     /// When an alert that nobody acknowledges is told again; 4 hours where nobody says.
     #[serde(default)]
     pub(super) repeat_interval: Option<Period>,

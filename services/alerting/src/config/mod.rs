@@ -2,21 +2,29 @@
 mod build;
 mod crew;
 mod file;
-mod ical;
+pub(crate) mod ical;
 mod place;
 mod reload;
 mod routes;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use dagbok_alerts::Policy;
 use dagbok_config::Secret;
-use dagbok_events::hex;
+use dagbok_events::{Micros, Timestamp, hex};
+use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub(crate) use file::MailTls;
 pub(crate) use reload::{Looked, Reloader};
+
+use crate::receivers::Guard;
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -50,8 +58,23 @@ pub struct Loaded {
     pub(crate) switch: Option<Secret>,
     /// What links are signed with.
     pub(crate) links: Option<Secret>,
-    /// What holds and is not as it should be, for people.
-    pub warnings: Vec<String>,
+    /// Which internal addresses may be told.
+    pub(crate) guard: Guard,
+    /// Calendars that are had by their addresses, by their schedules. What they say is not in the policy.
+    pub(crate) calendars: BTreeMap<String, Calendar>,
+    /// Files of calendars.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// A calendar that is had by its address.
+#[derive(Clone, Debug)]
+pub(crate) struct Calendar {
+    /// The address.
+    pub(crate) url: Secret,
+    /// How often it is asked for.
+    pub(crate) every: Duration,
+    /// The clock that times without a zone go by.
+    pub(crate) zone: TimeZone,
 }
 
 impl Loaded {
@@ -70,11 +93,16 @@ pub(crate) struct Ways {
     pub(crate) switch: Option<Secret>,
     /// What links are signed with; the machine's own key where nobody says.
     pub(crate) links: Option<Secret>,
+    /// Which internal addresses may be told.
+    pub(crate) guard: Guard,
+    /// Calendars that are had by their addresses, by their schedules.
+    pub(crate) calendars: BTreeMap<String, Calendar>,
 }
 
 impl From<Loaded> for Ways {
     fn from(loaded: Loaded) -> Self {
-        Self { receivers: loaded.receivers, switch: loaded.switch, links: loaded.links }
+        let Loaded { receivers, switch, links, guard, calendars, .. } = loaded;
+        Self { receivers, switch, links, guard, calendars }
     }
 }
 
@@ -92,6 +120,15 @@ pub(crate) enum Receiver {
     Slack {
         /// The address, which is the secret.
         url: Secret,
+    },
+    /// A Slack channel, by an app that is in it.
+    SlackBot {
+        /// The address of Slack's API.
+        api: Secret,
+        /// The app's bot token.
+        token: Secret,
+        /// The channel.
+        channel: String,
     },
     /// A channel of Microsoft Teams, by a workflow's webhook.
     Teams {
@@ -111,6 +148,8 @@ pub(crate) enum Receiver {
     Alertmanager {
         /// The address of its API.
         url: Secret,
+        /// After what time it is told again.
+        resend: Micros,
     },
     /// Mailboxes.
     Email(Box<Mail>),
@@ -140,32 +179,49 @@ pub fn schema() -> serde_json::Value {
     file::schema()
 }
 
-/// Reads a configuration's text. `path` is for messages, and where relative paths of secrets begin.
-pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
+/// Reads a configuration's text. `path` is for messages, and where relative paths of secrets begin; calendars are read
+/// around `now`.
+pub fn load(path: &Path, text: &str, now: Timestamp) -> Result<Loaded, ConfigError> {
     let file = place::read(path, text)?;
-    build::loaded(path, text, &file, true)
+    build::loaded((path, text), &file, true, now)
+}
+
+/// The same, where files of calendars can't be read: nobody is on call by them.
+pub(crate) fn load_without_calendars(
+    path: &Path,
+    text: &str,
+    now: Timestamp,
+) -> Result<Loaded, ConfigError> {
+    let mut file = place::read(path, text)?;
+    file.without_calendars();
+    build::loaded((path, text), &file, true, now)
 }
 
 /// Reads all but secrets: nobody can be told anything by what it answers.
-pub fn load_without_secrets(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
+pub fn load_without_secrets(
+    path: &Path,
+    text: &str,
+    now: Timestamp,
+) -> Result<Loaded, ConfigError> {
     let file = place::read(path, text)?;
-    build::loaded(path, text, &file, false)
+    build::loaded((path, text), &file, false, now)
 }
 
 /// Reads who is told of what, and no secret.
-pub fn load_policy(path: &std::path::Path, text: &str) -> Result<Policy, ConfigError> {
-    load_without_secrets(path, text).map(|loaded| loaded.policy)
+pub fn load_policy(path: &Path, text: &str, now: Timestamp) -> Result<Policy, ConfigError> {
+    load_without_secrets(path, text, now).map(|loaded| loaded.policy)
 }
 
 /// Reads a configuration that somebody only tries: no secret of it, and no file that it names.
-pub(crate) fn load_tried(text: &str) -> Result<Policy, ConfigError> {
-    let path = std::path::Path::new("alerting.toml");
+pub(crate) fn load_tried(text: &str, now: Timestamp) -> Result<Policy, ConfigError> {
+    let path = Path::new("alerting.toml");
     let file = place::read(path, text)?;
-    if let Some((name, _)) = file.schedules.iter().find(|(_, it)| it.ical.is_some()) {
-        let what = format!("`schedules.{name}.ical`: what is only tried names no calendar's file");
+    let has_calendar = |it: &crew::ScheduleSection| it.ical.is_some() || it.ical_url.is_some();
+    if let Some((name, _)) = file.schedules.iter().find(|(_, it)| has_calendar(it)) {
+        let what = format!("`schedules.{name}.ical`: what is only tried names no calendar");
         return Err(ConfigError { file: path.to_owned(), line: None, what });
     }
-    build::loaded(path, text, &file, false).map(|loaded| loaded.policy)
+    build::loaded((path, text), &file, false, now).map(|loaded| loaded.policy)
 }
 
 /// SHA-256 of a configuration's text, in hexadecimal.

@@ -6,8 +6,12 @@ use std::{
 };
 
 use dagbok_alerts::Policy;
+use dagbok_events::{Micros, Timestamp};
 
-use super::{Ways, digest, load};
+use super::{Loaded, Ways, digest, load, load_without_calendars};
+
+/// What repeats in calendars is unrolled anew after so long: it is known for some time ahead only.
+const UNROLL: Micros = Micros::from_secs(12 * 3_600);
 
 /// What a look brought.
 pub(crate) enum Looked {
@@ -39,6 +43,9 @@ type Stamp = Option<(SystemTime, u64)>;
 pub(crate) struct Reloader {
     path: Option<PathBuf>,
     stamp: Option<Stamp>,
+    /// Files of calendars, and what each was like when it was read.
+    files: Vec<(PathBuf, Stamp)>,
+    read_at: Timestamp,
     /// The text that was put in force last, in this life or the one before.
     good: Option<String>,
     is_in_force: bool,
@@ -47,7 +54,8 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// `good` is the text that was in force before this process began.
     pub(crate) fn new(path: Option<PathBuf>, good: Option<String>) -> Self {
-        Self { path, stamp: None, good, is_in_force: false }
+        let (files, read_at) = (Vec::new(), Timestamp(0));
+        Self { path, stamp: None, files, read_at, good, is_in_force: false }
     }
 
     /// The text in force, where one is.
@@ -63,18 +71,19 @@ impl Reloader {
     }
 
     /// Looks whether the file changed since the last look.
-    pub(crate) fn look(&mut self) -> Looked {
+    pub(crate) fn look(&mut self, now: Timestamp) -> Looked {
         let Some(path) = self.path.clone() else {
             let first = self.stamp.replace(None).is_none();
             return if first { none() } else { Looked::Same };
         };
-        let stamp =
-            std::fs::metadata(&path).ok().and_then(|it| Some((it.modified().ok()?, it.len())));
-        if self.stamp == Some(stamp) {
+        let stamp = stamp_of(&path);
+        let is_same = self.files.iter().all(|(file, known)| stamp_of(file) == *known);
+        let is_old = !self.files.is_empty() && now.since(self.read_at) >= UNROLL;
+        if self.stamp == Some(stamp) && is_same && !is_old {
             return Looked::Same;
         }
         self.stamp = Some(stamp);
-        let looked = self.read(&path);
+        let looked = self.read(&path, now);
         if matches!(looked, Looked::Bad { .. }) {
             // What was missing may come without a change of this file: a secret that is mounted later.
             self.stamp = None;
@@ -82,7 +91,8 @@ impl Reloader {
         looked
     }
 
-    fn read(&mut self, path: &Path) -> Looked {
+    fn read(&mut self, path: &Path, now: Timestamp) -> Looked {
+        self.read_at = now;
         match std::fs::read_to_string(path) {
             // An editor that empties the file before it writes, a disk that is full.
             Ok(text) if text.trim().is_empty() && self.good.is_some() => {
@@ -92,9 +102,10 @@ impl Reloader {
                 );
                 Looked::Bad { digest: digest(&text), why }
             }
-            Ok(text) => match load(path, &text) {
+            Ok(text) => match load(path, &text, now) {
                 Ok(loaded) => {
-                    for warning in &loaded.warnings {
+                    self.files = stamps(&loaded);
+                    for warning in &loaded.policy.notes {
                         tracing::warn!("{}: {warning}", path.display());
                     }
                     self.is_in_force = true;
@@ -117,15 +128,26 @@ impl Reloader {
     }
 
     /// What was in force before this process began, where the file can't be read now.
-    pub(crate) fn last_good(&mut self) -> Option<(Policy, Ways)> {
+    pub(crate) fn last_good(&mut self, now: Timestamp) -> Option<(Policy, Ways)> {
         if self.is_in_force {
             return None;
         }
         let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
-        let loaded = load(path, text).ok()?;
+        // Whom no calendar names is reached by others: nobody at all would be told otherwise.
+        let loaded = load(path, text, now).or_else(|_| load_without_calendars(path, text, now));
+        let loaded = loaded.ok()?;
+        self.files = stamps(&loaded);
         self.is_in_force = true;
         Some((loaded.policy.clone(), loaded.into()))
     }
+}
+
+fn stamp_of(path: &Path) -> Stamp {
+    std::fs::metadata(path).ok().and_then(|it| Some((it.modified().ok()?, it.len())))
+}
+
+fn stamps(loaded: &Loaded) -> Vec<(PathBuf, Stamp)> {
+    loaded.files.iter().map(|file| (file.clone(), stamp_of(file))).collect()
 }
 
 /// No configuration: nobody is told.

@@ -1,7 +1,7 @@
 //! Routes, chains and what holds what back, from what the file says.
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_alerts::{Chain, Grouping, Inhibition, Matcher, Route, Step, Thresholds};
+use dagbok_alerts::{Chain, Grouping, Inhibition, Matcher, Route, Rule, Step, Thresholds};
 use dagbok_config::Period;
 use dagbok_events::Micros;
 
@@ -30,6 +30,7 @@ pub(super) fn only_receiver(source: &Source<'_>, file: &File) -> Checked<Option<
             repeat_interval: micros(REPEAT_INTERVAL),
             grouping: Grouping::default(),
             mutes: Vec::new(),
+            runbook: None,
             routes: Vec::new(),
         })),
         (Some(_), Some(_)) => {
@@ -63,6 +64,7 @@ pub(super) fn root(
         repeat_interval: micros(REPEAT_INTERVAL),
         grouping: Grouping::default(),
         mutes: Vec::new(),
+        runbook: None,
         routes: Vec::new(),
     };
     let mut root = route(source, file, chains, &above, section, &["route".to_owned()])?;
@@ -130,6 +132,7 @@ fn route(
         return Err(wrong(&["mute_times"], &what));
     }
     let mut made = Route {
+        runbook: runbook(source, section, &place(&["runbook"]))?.or_else(|| above.runbook.clone()),
         grouping,
         mutes,
         name: section.name.clone().unwrap_or_else(|| section.matchers.join(", ")),
@@ -146,6 +149,14 @@ fn route(
         made.routes.push(inside);
     }
     Ok(made)
+}
+
+/// Where it says what to do about what goes a route.
+fn runbook(source: &Source<'_>, section: &RouteSection, at: &[String]) -> Checked<Option<String>> {
+    if let Some(text) = &section.runbook {
+        source.url(&at.iter().map(String::as_str).collect::<Vec<_>>(), text)?;
+    }
+    Ok(section.runbook.clone())
 }
 
 pub(super) fn chain(
@@ -248,6 +259,20 @@ pub(super) fn thresholds(
         within: section.within.map(micros),
         memory_bytes: section.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
     })
+}
+
+/// Where it says what to do, by rules.
+pub(super) fn runbooks(source: &Source<'_>, file: &File) -> Checked<BTreeMap<Rule, String>> {
+    let one = |(word, url): (&String, &String)| {
+        let at = ["runbooks", word.as_str()];
+        let rule = Rule::ALL.into_iter().find(|rule| rule.word() == word).ok_or_else(|| {
+            let there: Vec<&str> = Rule::ALL.iter().map(|rule| rule.word()).collect();
+            source.wrong(&at, format!("there is no rule `{word}`; there are: {}", list(&there)))
+        })?;
+        source.url(&at, url)?;
+        Ok((rule, url.clone()))
+    };
+    file.runbooks.iter().map(one).collect()
 }
 
 /// Receivers and chains that nothing names.

@@ -128,7 +128,8 @@ fn html(message: &Message) -> String {
     };
     let take = message.acknowledge.as_ref().map(|link| button(link, "Acknowledge"));
     let look = message.link.as_ref().map(|link| button(link, "Look at it"));
-    let buttons: String = take.into_iter().chain(look).collect();
+    let read = message.runbook.as_ref().map(|link| button(link, "Runbook"));
+    let buttons: String = take.into_iter().chain(look).chain(read).collect();
     let rest = message.text.strip_prefix(&message.title).unwrap_or(&message.text);
     let lines: Vec<String> = rest.trim().lines().map(escaped).collect();
     let lines = lines.join("<br>\n");

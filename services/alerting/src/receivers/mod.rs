@@ -1,6 +1,8 @@
 //! How each kind of receiver is told. One POST or one mail each; what the provider answers is put into the three
 //! ways that the rules know.
 mod alertmanager;
+mod calendar;
+mod guard;
 mod http;
 mod mail;
 mod pagerduty;
@@ -8,7 +10,7 @@ mod slack;
 mod teams;
 mod webhook;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dagbok_alerts::{Answered, Message};
 use dagbok_config::Secret;
@@ -16,9 +18,13 @@ use dagbok_events::hex;
 use dagbok_runtime::Clock;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use guard::{Gate, Guard};
 pub(crate) use mail::is_mailbox;
 
-use crate::config::Receiver;
+use crate::{
+    config::Receiver,
+    term::calendars::{Asking, Got},
+};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,20 +34,34 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Whoever can send.
 #[derive(Debug)]
 pub(crate) struct Senders {
+    /// To addresses that the platform names: PagerDuty's, an Alertmanager's, the dead man's switch.
     http: reqwest::Client,
+    /// To addresses that anybody may have written: not to internal ones, but for those that are allowed.
+    guarded: reqwest::Client,
+    gate: Gate,
     clock: Clock,
+}
+
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        // A provider that moved is to be configured anew: keys are not carried elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("dagbok/", env!("CARGO_PKG_VERSION")))
 }
 
 impl Senders {
     pub(crate) fn new(clock: Clock) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            // A provider that moved is to be configured anew: keys are not carried elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("dagbok/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, clock })
+        let gate = Gate::default();
+        // No connection is kept: one that was allowed may be so no more.
+        let guarded = client().dns_resolver(Arc::new(gate.clone())).pool_max_idle_per_host(0);
+        Ok(Self { http: client().build()?, guarded: guarded.build()?, gate, clock })
+    }
+
+    /// From now on these internal addresses may be told.
+    pub(crate) fn allow(&self, guard: Guard) {
+        self.gate.put(guard);
     }
 
     /// Says that alerting lives, or what is wrong with it.
@@ -52,29 +72,59 @@ impl Senders {
         http::send(self.http.post(address).body(said), |_| None).await
     }
 
-    /// Tells a receiver; `name` is the delivery's, the same for each attempt.
+    /// Asks for a calendar.
+    pub(crate) async fn fetch(&self, asking: &Asking) -> Result<Option<Got>, String> {
+        self.gate.check_url(asking.url.reveal()).map_err(|error| error.to_string())?;
+        calendar::fetch(&self.guarded, asking).await
+    }
+
+    /// A client for an address that anybody may have written.
+    fn outside(&self, url: &Secret) -> Result<&reqwest::Client, Answered> {
+        match self.gate.check_url(url.reveal()) {
+            Ok(()) => Ok(&self.guarded),
+            Err(error) => Err(Answered::Rejected { status: None, why: error.to_string() }),
+        }
+    }
+
+    /// Tells a receiver; `name` is the delivery's, the same for each attempt, and `thread` what the provider called the
+    /// first message about the alert.
     pub(crate) async fn send(
         &self,
         receiver: &Receiver,
         name: &str,
+        thread: Option<&str>,
         message: &Message,
     ) -> Answered {
-        match receiver {
+        self.sent(receiver, name, thread, message).await.unwrap_or_else(|refused| refused)
+    }
+
+    async fn sent(
+        &self,
+        receiver: &Receiver,
+        name: &str,
+        thread: Option<&str>,
+        message: &Message,
+    ) -> Result<Answered, Answered> {
+        let answered = match receiver {
             Receiver::Webhook { url, secret } => {
-                let key = secret.as_ref();
-                let at = self.clock.now();
-                webhook::send(&self.http, url, key, name, message, at).await
+                let (key, at) = (secret.as_ref(), self.clock.now());
+                webhook::send(self.outside(url)?, url, key, name, message, at).await
             }
-            Receiver::Slack { url } => slack::send(&self.http, url, message).await,
-            Receiver::Teams { url } => teams::send(&self.http, url, message).await,
+            Receiver::Slack { url } => slack::send(self.outside(url)?, url, message).await,
+            Receiver::SlackBot { api, token, channel } => {
+                let bot = slack::Bot { api, token, channel };
+                slack::post(self.outside(api)?, &bot, message, thread).await
+            }
+            Receiver::Teams { url } => teams::send(self.outside(url)?, url, message).await,
             Receiver::PagerDuty { url, routing_key, .. } => {
                 pagerduty::send(&self.http, url, routing_key, message).await
             }
-            Receiver::Alertmanager { url } => {
-                alertmanager::send(&self.http, url, message, self.clock.now()).await
+            Receiver::Alertmanager { url, resend } => {
+                alertmanager::send(&self.http, url, *resend, message, self.clock.now()).await
             }
             Receiver::Email(mail) => mail::send(mail, name, message).await,
-        }
+        };
+        Ok(answered)
     }
 }
 

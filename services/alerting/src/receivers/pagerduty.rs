@@ -52,14 +52,17 @@ fn body(routing_key: &Secret, message: &Message) -> Value {
     event["client"] = json!("Dagbok");
     if let Some(link) = &message.link {
         event["client_url"] = json!(link);
-        event["links"] = json!([{ "href": link, "text": "the run" }]);
     }
-    if let Some(link) = &message.acknowledge {
-        let link = json!({ "href": link, "text": "acknowledge" });
-        match event.get_mut("links").and_then(Value::as_array_mut) {
-            Some(links) => links.push(link),
-            None => event["links"] = json!([link]),
-        }
+    let links: Vec<Value> = [
+        (&message.link, "the run"),
+        (&message.acknowledge, "acknowledge"),
+        (&message.runbook, "runbook"),
+    ]
+    .into_iter()
+    .filter_map(|(link, text)| Some(json!({ "href": link.as_ref()?, "text": text })))
+    .collect();
+    if !links.is_empty() {
+        event["links"] = json!(links);
     }
     event
 }

@@ -54,6 +54,7 @@ fn body(message: &Message, at: Timestamp) -> Value {
             "ended_at": message.ended_at,
             "link": message.link,
             "acknowledge": message.acknowledge,
+            "runbook": message.runbook,
         },
     })
 }

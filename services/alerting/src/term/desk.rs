@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 
 use dagbok_alerts::{
     Agenda, AlertFact, AlertRecord, AlertingBegan, AlertingClockWentBack, Book, By,
-    ConfigurationRefused, ConfigurationTaken, Message, Policy, Purpose, Refusal, Reply, SignOfLife,
-    Telling, Watch, limits::CLOCK_BACK, render, subject_of,
+    CalendarRefused, CalendarTaken, ConfigurationRefused, ConfigurationTaken, Message, Policy,
+    Purpose, Refusal, Reply, SignOfLife, Telling, Watch, limits::CLOCK_BACK, render, subject_of,
 };
 use dagbok_events::{Timestamp, encode_packed};
 use dagbok_projection::Decoded;
@@ -15,7 +15,11 @@ use crate::{
     config::{Looked, Reloader, Ways},
     keys::Links,
     study::Studies,
-    term::{answer, post::Post},
+    term::{
+        answer,
+        calendars::{Calendars, Fetched},
+        post::Post,
+    },
 };
 
 /// Records longer than this are compressed, in bytes.
@@ -29,6 +33,8 @@ pub(crate) struct Sending {
     pub(crate) receiver: String,
     pub(crate) name: String,
     pub(crate) attempt: u32,
+    /// What the receiver calls its first message about the alert.
+    pub(crate) thread: Option<String>,
     pub(crate) message: Message,
 }
 
@@ -56,6 +62,7 @@ pub(crate) struct Desk {
     answers: Vec<(Box<dyn Responder>, Reply)>,
     agenda: Agenda,
     pub(crate) studies: Studies,
+    pub(crate) calendars: Calendars,
     /// A configuration came into force that is not kept yet.
     is_new_configuration: bool,
 }
@@ -90,6 +97,7 @@ impl Desk {
             agenda: Agenda::default(),
             studies,
             is_watched: false,
+            calendars: Calendars::default(),
             is_new_configuration: false,
         }
     }
@@ -107,21 +115,22 @@ impl Desk {
 
     /// Takes a configuration that changed; one that can't be read leaves the last good one in force.
     pub(crate) fn look_at_configuration(&mut self, now: Timestamp) {
-        match self.reloader.look() {
+        match self.reloader.look(now) {
             Looked::Same => {}
             Looked::Good { digest, policy, ways } => {
                 let names = ways.receivers.keys().cloned().collect();
-                self.put_in_force(*policy, ways);
+                let calendars = ways.calendars.keys().cloned().collect();
+                self.put_in_force(*policy, ways, now);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
-                    let taken = ConfigurationTaken { digest, receivers: names };
+                    let taken = ConfigurationTaken { digest, receivers: names, calendars };
                     self.note(now, AlertFact::ConfigurationTaken(taken));
                     tracing::info!("the alerting configuration is in force");
                 }
             }
             Looked::Bad { digest, why } => {
-                if let Some((policy, ways)) = self.reloader.last_good() {
-                    self.put_in_force(policy, ways);
+                if let Some((policy, ways)) = self.reloader.last_good(now) {
+                    self.put_in_force(policy, ways, now);
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -132,16 +141,53 @@ impl Desk {
         }
     }
 
+    /// Asks for calendars whose time it is.
+    pub(crate) fn look_at_calendars(&mut self, now: Timestamp) {
+        for asking in self.calendars.due(now) {
+            self.post.fetch(asking);
+        }
+    }
+
+    /// Takes in what came of asking for a calendar.
+    pub(crate) fn fetched(&mut self, now: Timestamp, fetched: Fetched) {
+        let schedule = fetched.schedule.clone();
+        let Some(said) = self.calendars.came(now, fetched, &self.policy) else { return };
+        self.calendars.fill(&mut self.policy, now);
+        let known = self.book.calendar(&schedule);
+        match said {
+            Ok(read) => {
+                self.agenda.look_again();
+                let is_known = known.is_some_and(|it| {
+                    it.digest.as_ref() == Some(&read.digest) && it.refused.is_none()
+                });
+                if !is_known {
+                    let shifts = u32::try_from(read.shifts).unwrap_or(u32::MAX);
+                    let taken = CalendarTaken { schedule, digest: read.digest, shifts };
+                    self.note(now, AlertFact::CalendarTaken(taken));
+                }
+            }
+            Err(why) => {
+                if known.and_then(|it| it.refused.as_ref()).is_none() {
+                    tracing::warn!(%schedule, %why, "a calendar can't be read; what was read last holds");
+                    let refused = CalendarRefused { schedule, why };
+                    self.note(now, AlertFact::CalendarRefused(refused));
+                }
+            }
+        }
+    }
+
     /// What makes and opens links.
     pub(crate) fn links(&self) -> &Links {
         self.said_links.as_ref().unwrap_or(&self.own_links)
     }
 
-    fn put_in_force(&mut self, policy: Policy, ways: Ways) {
+    fn put_in_force(&mut self, policy: Policy, ways: Ways, now: Timestamp) {
         self.watch.heed(&policy.thresholds);
         self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
         self.policy = policy;
         self.is_watched = ways.switch.is_some();
+        self.calendars.take(&ways.calendars);
+        self.calendars.fill(&mut self.policy, now);
         self.post.take(ways);
         self.agenda.look_again();
     }
@@ -208,6 +254,7 @@ impl Desk {
             let AlertFact::NotificationAttempted(it) = fact else { continue };
             let Some(alert) = self.book.alert(it.id) else { continue };
             self.sending.insert(it.message.clone());
+            let thread = alert.threads.get(&it.receiver).cloned();
             let mut message = render(alert, &Telling::from(&**it), &self.policy);
             let base = self.policy.external_url.as_deref();
             if let Some(base) = base.filter(|_| it.purpose == Purpose::Trigger) {
@@ -218,6 +265,7 @@ impl Desk {
                 receiver: it.receiver.clone(),
                 name: it.message.clone(),
                 attempt: it.attempt,
+                thread,
                 message,
             });
         }

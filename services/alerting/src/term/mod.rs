@@ -1,9 +1,11 @@
 //! One term of leading: the loop that folds, decides, appends, and only then sends.
+pub(crate) mod calendars;
 mod desk;
 mod duty;
 mod feed;
 mod fold;
 mod key;
+mod machine;
 mod post;
 
 use std::{sync::Arc, time::Duration};
@@ -23,8 +25,10 @@ use crate::{
     receivers::Senders,
     study::Studies,
     term::{
+        calendars::Calendars,
         desk::Desk,
         feed::Feed,
+        machine::Looker,
         post::{Came, Outcome, Post},
     },
 };
@@ -92,6 +96,7 @@ impl Term {
         let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
         let studies = Studies::new(Arc::clone(&self.parts.run_log), &self.settings.namespace);
         let mut desk = Desk::new(book, start, reloader, post, links, &self.settings, studies);
+        desk.calendars = Calendars::kept(&self.parts).await;
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
         desk.begin(now);
@@ -100,11 +105,13 @@ impl Term {
         }
         let mut look = tokio::time::interval(self.settings.look);
         let mut hangups = Hangups::listen();
+        let mut looker = Looker::new(self.settings.disk.clone());
         loop {
             // What is wrong is known only once the whole log is.
             let is_ready = desk.watch.last_seq() >= known.0;
             let now = self.now(&mut desk, &mut steady);
             if is_ready {
+                self.observe(&mut desk, &mut looker, now).await;
                 desk.settle(now);
             }
             if let Some(end) = self.commit(&mut desk).await? {
@@ -112,6 +119,7 @@ impl Term {
             }
             self.snapshot(&mut desk).await;
             duty.know(&desk.policy, desk.is_watched);
+            desk.calendars.keep(&self.parts).await;
             if let Some(text) = desk.new_configuration() {
                 fold::store_configuration(&self.parts, text).await;
             }
@@ -136,6 +144,19 @@ impl Term {
         }
     }
 
+    /// Notes what is to be known of the machine, and of how far this is.
+    async fn observe(&self, desk: &mut Desk, looker: &mut Looker, now: Timestamp) {
+        if !looker.is_due(now) {
+            return;
+        }
+        let folded = desk.watch.last_seq();
+        // A log that can't be asked is told of by whoever needs it.
+        let last = self.parts.run_log.last().await.map_or(folded, |last| last.0);
+        for fact in looker.look(&desk.book, now, (folded, last)) {
+            desk.note(now, fact);
+        }
+    }
+
     /// Takes in what came.
     fn take(&self, desk: &mut Desk, steady: &mut Steady, wake: Wake) {
         match wake {
@@ -146,11 +167,12 @@ impl Term {
             }
             Wake::Came(came) => {
                 let now = self.now(desk, steady);
-                record(desk, now, &came);
+                record(desk, now, came);
             }
             Wake::Look => {
                 let now = self.now(desk, steady);
                 desk.look_at_configuration(now);
+                desk.look_at_calendars(now);
             }
             Wake::Hangup => {
                 let now = self.now(desk, steady);
@@ -239,7 +261,7 @@ impl Term {
             match tokio::time::timeout_at(until, outcomes.recv()).await {
                 Ok(Some(came)) => {
                     let now = self.clock.now().max(desk.book.last_at());
-                    record(&mut desk, now, &came);
+                    record(&mut desk, now, came);
                 }
                 Ok(None) | Err(_) => break,
             }
@@ -284,11 +306,12 @@ fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
 }
 
 /// Records what came of whatever was sent.
-fn record(desk: &mut Desk, now: Timestamp, came: &Came) {
+fn record(desk: &mut Desk, now: Timestamp, came: Came) {
     match came {
-        Came::Message(came) => record_message(desk, now, came),
+        Came::Message(came) => record_message(desk, now, &came),
+        Came::Calendar(fetched) => desk.fetched(now, fetched),
         Came::Sign { number, answered } => {
-            let fact = sign_answered(&desk.book, *number, answered);
+            let fact = sign_answered(&desk.book, number, &answered);
             if let Some(fact) = fact {
                 desk.note(now, fact);
             }

@@ -7,7 +7,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::desk::Sending;
+use super::{
+    calendars::{Asking, Fetched},
+    desk::Sending,
+};
 use crate::{config::Ways, receivers::Senders};
 
 /// Messages under way to one receiver at once: one that hangs keeps only its own waiting.
@@ -37,6 +40,8 @@ pub(crate) enum Came {
         /// What was answered.
         answered: Answered,
     },
+    /// Of asking for a calendar.
+    Calendar(Fetched),
 }
 
 #[derive(Debug)]
@@ -55,6 +60,7 @@ impl Post {
 
     /// From now on everybody is told so.
     pub(crate) fn take(&mut self, ways: Ways) {
+        self.senders.allow(ways.guard.clone());
         self.rooms.retain(|name, _| ways.receivers.contains_key(name));
         self.ways = Arc::new(ways);
     }
@@ -75,6 +81,20 @@ impl Post {
         });
     }
 
+    /// Asks for a calendar.
+    pub(crate) fn fetch(&self, asking: Asking) {
+        let (senders, outcomes) = (Arc::clone(&self.senders), self.outcomes.clone());
+        tokio::spawn(async move {
+            let schedule = asking.schedule.clone();
+            let came = match timeout(PATIENCE, senders.fetch(&asking)).await {
+                Ok(came) => came,
+                Err(_) => Err(format!("no answer within {} seconds", PATIENCE.as_secs())),
+            };
+            let _ =
+                outcomes.send(Came::Calendar(Fetched { schedule, url: asking.url, came })).await;
+        });
+    }
+
     pub(crate) fn send(&mut self, sending: Sending) {
         let (senders, ways) = (Arc::clone(&self.senders), Arc::clone(&self.ways));
         let room = self.rooms.entry(sending.receiver.clone());
@@ -85,7 +105,12 @@ impl Post {
             let begun = Instant::now();
             let answered = match ways.receivers.get(&sending.receiver) {
                 Some(receiver) => {
-                    let sent = senders.send(receiver, &sending.name, &sending.message);
+                    let sent = senders.send(
+                        receiver,
+                        &sending.name,
+                        sending.thread.as_deref(),
+                        &sending.message,
+                    );
                     timeout(PATIENCE, sent).await.unwrap_or_else(|_| Answered::Failed {
                         status: None,
                         why: format!("no answer within {} seconds", PATIENCE.as_secs()),

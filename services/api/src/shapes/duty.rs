@@ -41,6 +41,8 @@ pub struct DutyRouteInfo {
     pub steps: Vec<DutyStepInfo>,
     /// How often the steps begin again after the last, where nobody acknowledges.
     pub repeat: u32,
+    /// Where it says what to do about what goes this way, as a web address.
+    pub runbook: Option<String>,
 }
 
 /// A step of a route's chain.
@@ -67,6 +69,8 @@ pub struct DutyScheduleInfo {
     pub zone: String,
     /// Who is on call now, and who next: at most twelve turns of the next 21 days.
     pub turns: Vec<DutyTurnInfo>,
+    /// Why its calendar can't be had or read just now; what was read last holds.
+    pub trouble: Option<String>,
 }
 
 /// A stretch of time in which one person is on call, or nobody.

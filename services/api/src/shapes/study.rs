@@ -162,4 +162,10 @@ pub struct AlertReachCollection {
     pub dags: Vec<AlertReach>,
     /// How many there are.
     pub total_entries: usize,
+    /// Who can be told at all.
+    #[serde(default)]
+    pub receivers: Vec<String>,
+    /// What of the configuration is not as it should be.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, command: &AlertsCommand) -> Outcome {
         AlertsCommand::Silences => silences(context).await,
         AlertsCommand::Test(args) => test(context, args).await,
         AlertsCommand::Check(args) => check::run(context, args).await,
-        AlertsCommand::Oncall(args) => oncall::run(context, args),
+        AlertsCommand::Oncall(args) => oncall::run(context, args).await,
         AlertsCommand::Explain(args) => again::explain(context, args).await,
         AlertsCommand::Backtest(args) => again::backtest(context, args).await,
         AlertsCommand::Trace(args) => trace(context, args).await,

@@ -1,4 +1,6 @@
 //! Who is told of what goes wrong, and who notices when nobody can be told any more.
+use dagbok_runtime::Clock;
+
 use super::Finding;
 use crate::{context::Context, services};
 
@@ -23,7 +25,7 @@ pub(super) fn check(context: &Context) -> Option<Finding> {
             return Some(Finding::error(CHECK, what, "let this user read it"));
         }
     };
-    Some(match dagbok_alerting::load(&file, &text) {
+    Some(match dagbok_alerting::load(&file, &text, Clock::system().now()) {
         Err(error) => {
             Finding::error(CHECK, error.to_string(), "mend it; `dagbok alerts check` checks it")
         }

@@ -218,6 +218,7 @@ pub(crate) fn alerting(config: &Config, home: &Path) -> dagbok_alerting::Setting
     let file = alerting_file(config, home);
     let mut settings = dagbok_alerting::Settings::new(config.nats.namespace.as_str(), Some(file));
     settings.links_key = Some(home.join("links.key"));
+    settings.disk = Some(home.to_owned());
     settings.lease = config.alerting.lease.0;
     settings
 }

@@ -39,6 +39,11 @@ impl Book {
         let wordless = self.wordless.keys().cloned().map(AlertScope::Receiver);
         keys.extend(wordless.map(|scope| (Rule::TemplateFailing, scope)));
         keys.push((Rule::ConfigurationRefused, AlertScope::Namespace));
+        for rule in [Rule::MessagesWaiting, Rule::DiskFilling, Rule::ProjectionBehind] {
+            keys.push((rule, AlertScope::Namespace));
+        }
+        let calendars = self.calendars.keys().cloned().map(AlertScope::Schedule);
+        keys.extend(calendars.map(|scope| (Rule::CalendarRefused, scope)));
         let names = self.heartbeats.keys().cloned().map(AlertScope::Heartbeat);
         keys.extend(names.map(|scope| (Rule::HeartbeatMissing, scope)));
         keys
@@ -51,19 +56,7 @@ impl Book {
         scope: &AlertScope,
         now: Timestamp,
     ) -> Option<Condition> {
-        let own = |severity, since, summary: String, details| Condition {
-            rule,
-            scope: scope.clone(),
-            severity,
-            fault: Some(dagbok_events::Fault::System),
-            since,
-            causes: Vec::new(),
-            due: None,
-            run: None,
-            labels: Labels::new(),
-            summary,
-            details,
-        };
+        let own = own(rule, scope);
         match (rule, scope) {
             (Rule::ReceiverFailing, AlertScope::Receiver(receiver)) => {
                 let failing = self.failing.get(receiver).filter(|it| it.closed_at.is_none())?;
@@ -75,6 +68,9 @@ impl Book {
                     vec![("answer".to_owned(), why.clone())],
                 );
                 condition.labels.insert("receiver".to_owned(), receiver.clone());
+                if failing.is_refused {
+                    condition.labels.insert("cause".to_owned(), "credentials".to_owned());
+                }
                 Some(condition)
             }
             (Rule::TemplateFailing, AlertScope::Receiver(receiver)) => {
@@ -116,7 +112,67 @@ impl Book {
                 }
                 Some(condition)
             }
+            _ => self.wrong_with_others(rule, scope, now),
+        }
+    }
+
+    /// What is wrong with calendars, and with messages on their way.
+    fn wrong_with_others(
+        &self,
+        rule: Rule,
+        scope: &AlertScope,
+        now: Timestamp,
+    ) -> Option<Condition> {
+        let own = own(rule, scope);
+        match (rule, scope) {
+            (Rule::CalendarRefused, AlertScope::Schedule(schedule)) => {
+                let known = self.calendars.get(schedule).filter(|it| !it.is_closed)?;
+                let (since, why) = known.refused.as_ref()?;
+                let holds = match known.digest {
+                    Some(_) => "what was read last holds",
+                    None => "nobody is on call by it",
+                };
+                let summary =
+                    format!("the calendar of the schedule {schedule} can't be read, and {holds}");
+                let details = vec![("error".to_owned(), why.clone())];
+                // Without a calendar nobody knows who is on call.
+                let severity =
+                    if known.digest.is_some() { Severity::Warning } else { Severity::Critical };
+                let mut condition = own(severity, *since, summary, details);
+                condition.labels.insert("schedule".to_owned(), schedule.clone());
+                Some(condition)
+            }
+            (Rule::DiskFilling | Rule::ProjectionBehind, AlertScope::Namespace) => {
+                self.wrong_with_machine(rule, own)
+            }
+            (Rule::MessagesWaiting, AlertScope::Namespace) => {
+                let (first, count, receivers) = self.overdue(now)?;
+                let receivers = receivers.into_iter().collect::<Vec<_>>().join(", ");
+                let summary = format!("{count} messages are taken by nobody since {first}");
+                let details = vec![("receivers".to_owned(), receivers)];
+                Some(own(Severity::Critical, first, summary, details))
+            }
             _ => None,
         }
+    }
+}
+
+/// A condition of alerting's own, but for how bad it is, since when, and what is said of it.
+fn own(
+    rule: Rule,
+    scope: &AlertScope,
+) -> impl Fn(Severity, Timestamp, String, Vec<(String, String)>) -> Condition {
+    move |severity, since, summary, details| Condition {
+        rule,
+        scope: scope.clone(),
+        severity,
+        fault: Some(dagbok_events::Fault::System),
+        since,
+        causes: Vec::new(),
+        due: None,
+        run: None,
+        labels: Labels::new(),
+        summary,
+        details,
     }
 }

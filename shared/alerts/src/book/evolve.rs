@@ -49,6 +49,7 @@ impl Book {
                 self.paces
                     .retain(|name, pace| it.receivers.contains(name) || !pace.withheld.is_empty());
                 self.wordless.clear();
+                self.calendars.retain(|name, _| it.calendars.contains(name));
             }
             AlertFact::ConfigurationRefused(it) => {
                 let (digest, why) = (it.digest.clone(), it.why.clone());
@@ -63,6 +64,10 @@ impl Book {
             | AlertFact::SignOfLifeAccepted(_)
             | AlertFact::HeartbeatReceived(_)
             | AlertFact::HeartbeatForgotten(_) => self.lives(at, fact),
+            AlertFact::CalendarTaken(it) => self.calendar_taken(it),
+            AlertFact::CalendarRefused(it) => self.calendar_refused(at, it),
+            AlertFact::DiskObserved(it) => self.disk_observed(at, it),
+            AlertFact::ProjectionObserved(it) => self.projection_observed(at, it.behind),
             AlertFact::AlertOpened(it) => self.opened(at, it),
             AlertFact::AlertRecurred(it) => self.recurred(at, it),
             AlertFact::AlertAcknowledged(it) => {
@@ -111,6 +116,7 @@ impl Book {
                 self.touched.note(|| *held);
             }
             self.released(it.id);
+            self.refresh_no_more(it.id);
             self.settle(it.id);
             if it.why == ResolvedWhy::ByHand {
                 if let Some(incidents) = self.incidents.get_mut(&(rule, scope.clone())) {
@@ -134,9 +140,7 @@ impl Book {
                 let (state, why, took_ms) = (DeliveryState::Accepted, None, it.took_ms);
                 let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
                 self.came(at, &came);
-                if let Some(delivery) = self.delivery(it.id, &it.message) {
-                    delivery.provider_id.clone_from(&it.provider_id);
-                }
+                self.named(it);
             }
             AlertFact::NotificationFailed(it) => {
                 let (message, attempt, status) = (&*it.message, it.attempt, it.status);
@@ -161,6 +165,10 @@ impl Book {
             | AlertFact::SignOfLifeAccepted(_)
             | AlertFact::HeartbeatReceived(_)
             | AlertFact::HeartbeatForgotten(_)
+            | AlertFact::CalendarTaken(_)
+            | AlertFact::CalendarRefused(_)
+            | AlertFact::DiskObserved(_)
+            | AlertFact::ProjectionObserved(_)
             | AlertFact::ConfigurationTaken(_)
             | AlertFact::ConfigurationRefused(_)
             | AlertFact::AlertOpened(_)
@@ -212,6 +220,8 @@ impl Book {
             held: None,
             follows: super::Follows::default(),
             heard: std::collections::BTreeSet::new(),
+            threads: std::collections::BTreeMap::new(),
+            refreshed: std::collections::BTreeMap::new(),
             deliveries: std::collections::BTreeMap::new(),
         };
         self.alerts.insert(it.id, alert);
@@ -254,6 +264,7 @@ impl Book {
             alert.chase = Some(Chase { turn: it.turn, step: it.step, at });
             alert.is_news = false;
         }
+        alert.told_again(at, it);
         let delivery = alert.deliveries.entry(it.message.clone()).or_insert_with(|| Delivery {
             purpose: it.purpose,
             receiver: it.receiver.clone(),
@@ -275,6 +286,10 @@ impl Book {
         delivery.gathers.clone_from(&it.gathers);
         if delivery.count == 0 {
             delivery.first_at = at;
+            let is_own = alert.rule == Rule::MessagesWaiting || it.purpose == Purpose::Refresh;
+            if !is_own {
+                self.unsent.insert((at, it.id, it.message.clone()));
+            }
         }
         delivery.state = DeliveryState::Sending;
         delivery.count = delivery.count.max(it.attempt);
@@ -309,6 +324,11 @@ impl Book {
             (Rule::TemplateFailing, AlertScope::Receiver(name)) => {
                 self.wordless.remove(name);
             }
+            (Rule::CalendarRefused, AlertScope::Schedule(name)) => self.calendar_closed(name),
+            (Rule::MessagesWaiting, AlertScope::Namespace) => self.unsent_closed = Some(at),
+            (Rule::DiskFilling | Rule::ProjectionBehind, AlertScope::Namespace) => {
+                self.machine_is_well(rule);
+            }
             (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
                 if let Some(beat) = self.heartbeats.get_mut(name) {
                     beat.is_closed = true;
@@ -326,6 +346,8 @@ impl Book {
         self.missing.clear();
         self.paces.values_mut().for_each(|pace| pace.clock_back(to));
         self.words_clock_back(to);
+        self.unsent_clock_back(to);
+        self.machine_clock_back(to);
         let closed = self.incidents.values_mut().filter_map(|it| it.closed.as_mut());
         closed.for_each(|(_, at)| *at = (*at).min(to));
         for (name, beat) in &mut self.heartbeats {
@@ -340,6 +362,7 @@ impl Book {
             if let Some(chase) = &mut alert.chase {
                 chase.at = chase.at.min(to);
             }
+            alert.refreshed.values_mut().for_each(|(_, last)| *last = (*last).min(to));
             for delivery in alert.deliveries.values_mut() {
                 delivery.first_at = delivery.first_at.min(to);
                 if let DeliveryState::Waiting { until } = &mut delivery.state {
@@ -374,6 +397,9 @@ impl Book {
         }
         let (receiver, count) = (delivery.receiver.clone(), delivery.count);
         let (first_at, state) = (delivery.first_at, delivery.state);
+        if state.is_done() {
+            self.sent(at, (first_at, came.id, came.message));
+        }
         if state != DeliveryState::Withheld
             && let Some(pace) = self.paces.get_mut(&receiver)
         {
@@ -385,9 +411,12 @@ impl Book {
             (DeliveryState::Accepted, _) => self.takes_again(&receiver),
             // What a mailbox that an author named comes to says nothing of whoever carries the mail.
             (DeliveryState::Rejected, Some(_)) if is_retry => {}
-            (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, first_at, why),
+            (DeliveryState::Rejected, Some(why)) => {
+                let refused = is_refusal(came.status);
+                self.fails(receiver, at, first_at, (why, refused));
+            }
             (_, Some(why)) if count >= limits::FALLBACK_AFTER => {
-                self.fails(receiver, at, first_at, why);
+                self.fails(receiver, at, first_at, (why, is_refusal(came.status)));
             }
             _ => {}
         }
@@ -400,13 +429,19 @@ impl Book {
         }
     }
 
-    fn fails(&mut self, receiver: String, at: Timestamp, first_at: Timestamp, why: &str) {
+    fn fails(
+        &mut self,
+        receiver: String,
+        at: Timestamp,
+        first_at: Timestamp,
+        (why, is_refused): (&str, bool),
+    ) {
         let known = self.failing.get(&receiver);
         let is_news = known.is_none_or(|it| it.closed_at.is_some_and(|closed| first_at > closed));
         if is_news {
             self.touch_receiver(&receiver);
-            self.failing
-                .insert(receiver, Failing { since: at, why: why.to_owned(), closed_at: None });
+            let (since, why) = (at, why.to_owned());
+            self.failing.insert(receiver, Failing { since, why, is_refused, closed_at: None });
         }
     }
 
@@ -443,6 +478,11 @@ pub(super) fn trim(alert: &mut Alert) {
             alert.heard.insert(told.receiver);
         }
     }
+}
+
+/// Whether a provider refuses who asks, by HTTP's numbers and SMTP's.
+const fn is_refusal(status: Option<u16>) -> bool {
+    matches!(status, Some(401 | 403 | 530 | 534 | 535))
 }
 
 impl By {

@@ -52,7 +52,8 @@ impl Book {
                 self.signs.lost = self.signs.lost.saturating_add(1);
                 let is_known = self.failing.contains_key(SIGNS);
                 if self.signs.lost >= limits::SIGNS_LOST && !is_known {
-                    let failing = Failing { since: at, why: it.why.clone(), closed_at: None };
+                    let (since, why) = (at, it.why.clone());
+                    let failing = Failing { since, why, is_refused: false, closed_at: None };
                     self.failing.insert(SIGNS.to_owned(), failing);
                     self.touch_receiver(SIGNS);
                 }

@@ -1,13 +1,22 @@
 //! Which alerts there are and who was told, as a fold of the alert log.
+mod calendars;
 mod conditions;
 mod evolve;
+mod heartbeat;
 mod held;
+mod machine;
 mod pace;
+mod refresh;
+mod unsent;
 mod wordless;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
+pub use calendars::Calendar;
+use dagbok_events::{DecodeError, RunKey, Timestamp, decode_packed};
+pub(crate) use heartbeat::SIGNS;
+pub use heartbeat::{Heartbeat, Signs};
+pub(crate) use machine::Machine;
 pub(crate) use pace::Pace;
 use serde::{Deserialize, Serialize};
 pub(crate) use wordless::Wordless;
@@ -229,6 +238,10 @@ pub struct Alert {
     pub follows: Follows,
     /// Receivers that took word of it by messages that are not at hand any more.
     pub(crate) heard: BTreeSet<String>,
+    /// What receivers call the first message that they took about it, where they said so.
+    pub threads: BTreeMap<String, String>,
+    /// Of receivers that forget: how often each was told that it still is so, and when it was told last.
+    pub(crate) refreshed: BTreeMap<String, (u32, Timestamp)>,
     /// What was sent about it, by the delivery's name: the newest of it.
     pub deliveries: BTreeMap<String, Delivery>,
 }
@@ -254,7 +267,8 @@ impl Alert {
 
     /// Whether anything about it may still have to be sent.
     fn is_settled(&self) -> bool {
-        !self.is_open() && self.deliveries.values().all(|it| it.state.is_done())
+        let done = |it: &Delivery| it.state.is_done() || it.purpose == Purpose::Refresh;
+        !self.is_open() && self.deliveries.values().all(done)
     }
 }
 
@@ -288,6 +302,8 @@ pub(crate) struct Refused {
 pub(crate) struct Failing {
     pub(crate) since: Timestamp,
     pub(crate) why: String,
+    /// Whether it refuses who asks: a key that is wrong, or holds no more.
+    pub(crate) is_refused: bool,
     /// Somebody said then that it is over: messages that were begun before say nothing new.
     pub(crate) closed_at: Option<Timestamp>,
 }
@@ -299,42 +315,6 @@ pub(crate) struct Incidents {
     /// Somebody said of the newest that it is over: up to which cause, and when. What is wrong by that cause opens
     /// nothing; where the rules found that it was over, it is wrong again when they find it wrong.
     pub(crate) closed: Option<(u64, Timestamp)>,
-}
-
-/// Something outside that says regularly that it lives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// When it said so last.
-    pub at: Timestamp,
-    /// After what time it says so again.
-    pub period: Micros,
-    /// How much later it may.
-    pub grace: Micros,
-    /// Who is told where it does not.
-    pub owner: Option<String>,
-    /// Somebody said that its absence is over.
-    pub(crate) is_closed: bool,
-}
-
-impl Heartbeat {
-    /// From when its absence is an alert.
-    pub fn missing_at(&self) -> Timestamp {
-        self.at.plus(self.period).plus(self.grace)
-    }
-}
-
-/// What signs of life that nobody takes count as: a receiver of this name.
-pub(crate) const SIGNS: &str = "dead man's switch";
-
-/// Signs of life.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signs {
-    /// The last one's.
-    pub number: u64,
-    /// When it was sent.
-    pub at: Option<Timestamp>,
-    /// How many failed in a row.
-    pub lost: u32,
 }
 
 /// The fold.
@@ -370,6 +350,14 @@ pub struct Book {
     /// The same, by when each is missing.
     pub(crate) missing: BTreeSet<(Timestamp, String)>,
     pub(crate) signs: Signs,
+    /// What is known of calendars that are had by their addresses, by their schedules.
+    pub(crate) calendars: BTreeMap<String, Calendar>,
+    /// What is known of the machine.
+    pub(crate) machine: Machine,
+    /// Messages that were begun and that nobody took yet, by when they were begun.
+    pub(crate) unsent: BTreeSet<(Timestamp, u64, String)>,
+    /// Somebody said then that nothing is wrong with them.
+    pub(crate) unsent_closed: Option<Timestamp>,
     /// How many alerts there may be until old ones are let go.
     room: usize,
     #[serde(skip)]
@@ -483,6 +471,7 @@ impl Book {
         for id in old.take(surplus).collect::<Vec<_>>() {
             self.alerts.remove(&id);
         }
+        self.unsent.retain(|(_, id, _)| self.alerts.contains_key(id));
         for pace in self.paces.values_mut() {
             pace.withheld.retain(|(id, _)| self.alerts.contains_key(id));
         }

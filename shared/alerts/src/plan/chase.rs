@@ -104,6 +104,7 @@ pub(super) fn route_of(policy: &Policy, alert: &Alert) -> Option<Routed> {
             repeat_interval: NOBODY_WAIT,
             grouping: Grouping::default(),
             mutes: Vec::new(),
+            runbook: None,
         }),
         // By mail alone, and to whom the task's author names: nobody is woken by a task that is tried again.
         None if alert.rule == Rule::TaskRetried => mailed(policy),
@@ -124,6 +125,7 @@ fn mailed(policy: &Policy) -> Option<Routed> {
         repeat_interval: NEVER,
         grouping: Grouping::default(),
         mutes: root.mutes.clone(),
+        runbook: None,
     })
 }
 

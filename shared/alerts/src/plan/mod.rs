@@ -13,7 +13,7 @@ use holds::Holds;
 
 use crate::{
     Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, Book, By,
-    Condition, Policy, ResolvedWhy, Rule, Severity, SignOfLife, Watch, dedup_key, limits,
+    Condition, Policy, RUNBOOK, ResolvedWhy, Rule, Severity, SignOfLife, Watch, dedup_key, limits,
     touched::Changed,
 };
 
@@ -71,17 +71,20 @@ impl Agenda {
     ) -> Vec<AlertRecord> {
         let mut keys = keys(watch, book, now, !self.is_begun);
         keys.extend(book.missing_in(self.looked_at, now));
+        keys.extend(book.unsent_in(self.looked_at, now));
+        keys.extend(policy.expiring_in(self.looked_at, now, !self.is_begun));
         let looked_at = self.alerts(book, policy, now);
         let sent = BTreeMap::new();
         let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new(), sent };
         let (mut opened, mut changed) = (book.opened, BTreeSet::new());
         for (rule, scope) in &keys {
             let own = book.condition(*rule, scope, now);
+            let own = own.or_else(|| policy.condition(*rule, scope, now));
             // Where nobody mails those whom DAG files name, a retry is no alert.
             let is_told = *rule != Rule::TaskRetried || policy.mailing().next().is_some();
             let found = own.or_else(|| watch.condition(*rule, scope, now)).filter(|_| is_told);
             let facts = match found {
-                Some(condition) => about(book, &condition, &mut opened),
+                Some(condition) => about(book, policy, &condition, &mut opened),
                 None => over(watch, book, *rule, scope),
             };
             changed.extend(facts.iter().filter_map(changes));
@@ -161,7 +164,9 @@ impl Agenda {
         let sign = policy.sign_every.map(|every| sign_due(book, every));
         let room = pace::next_room(book, policy, self.looked_at);
         let mute = self.mute_change;
-        [at_once, alert, self.silence_end, mute, by_time, beat, sign, room]
+        let unsent = book.next_unsent(self.looked_at);
+        let expiry = policy.next_expiry(self.looked_at);
+        [at_once, alert, self.silence_end, mute, by_time, beat, sign, room, unsent, expiry]
             .into_iter()
             .flatten()
             .min()
@@ -232,7 +237,7 @@ fn changes(fact: &AlertFact) -> Option<u64> {
 }
 
 /// What a condition calls for: a new alert, another word in an open one, or nothing.
-fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact> {
+fn about(book: &Book, policy: &Policy, condition: &Condition, opened: &mut u64) -> Vec<AlertFact> {
     let key = (condition.rule, condition.scope.clone());
     let newest = book.newest.get(&key).and_then(|id| book.alert(*id));
     let incidents = book.incidents.get(&key).copied().unwrap_or_default();
@@ -246,7 +251,7 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
             } else {
                 // Whoever has it in hand has the one that was before; and one that got worse goes by other routes.
                 let over = resolved(alert, ResolvedWhy::Superseded, Some(condition.last_cause()));
-                vec![over, open(book, condition, generation + 1, opened)]
+                vec![over, open(book, policy, condition, generation + 1, opened)]
             }
         }
         // What is wrong with the file is another thing now: whoever looks must not mend what is mended.
@@ -260,14 +265,16 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
         }
         Some(_) => Vec::new(),
         // Somebody said that it is over, and nothing came since.
-        None if is_closed && !condition.causes.is_empty() => Vec::new(),
+        None if is_closed && (!condition.causes.is_empty() || condition.due.is_some()) => {
+            Vec::new()
+        }
         None => {
             let began = book.began.as_ref().map_or(Timestamp(0), |(at, _)| *at);
             let is_history = condition.since.plus(limits::LOOK_BACK) < began;
             if is_history {
                 Vec::new()
             } else {
-                vec![open(book, condition, generation + 1, opened)]
+                vec![open(book, policy, condition, generation + 1, opened)]
             }
         }
     }
@@ -287,7 +294,13 @@ fn is_worse(alert: &Alert, condition: &Condition) -> bool {
     known.into_iter().find(|it| Some(it.word()) == was).is_some_and(|was| was < condition.severity)
 }
 
-fn open(book: &Book, condition: &Condition, generation: u32, opened: &mut u64) -> AlertFact {
+fn open(
+    book: &Book,
+    policy: &Policy,
+    condition: &Condition,
+    generation: u32,
+    opened: &mut u64,
+) -> AlertFact {
     *opened += 1;
     let namespace = book.namespace();
     let (mut labels, mut details) = (condition.all_labels(namespace), condition.details.clone());
@@ -295,6 +308,9 @@ fn open(book: &Book, condition: &Condition, generation: u32, opened: &mut u64) -
         labels.insert("flapping".to_owned(), "true".to_owned());
         let what = format!("{} times within the hour, so it is told once it stays", limits::FLAPS);
         details.push(("came and went".to_owned(), what));
+    }
+    if let Some(runbook) = policy.runbook(condition.rule, &labels) {
+        labels.insert(RUNBOOK.to_owned(), runbook);
     }
     AlertFact::AlertOpened(Box::new(AlertOpened {
         id: *opened,

@@ -106,7 +106,10 @@ pub(super) fn facts(
 ) -> Vec<AlertFact> {
     let mut facts = Vec::new();
     for (message, delivery) in &alert.deliveries {
+        // That it still is so is no news of what is over.
+        let is_old = delivery.purpose == Purpose::Refresh && !alert.is_open();
         let is_due = match delivery.state {
+            DeliveryState::Sending | DeliveryState::Waiting { .. } if is_old => false,
             DeliveryState::Sending => !sending.contains(message),
             DeliveryState::Waiting { until } => until <= now,
             DeliveryState::Accepted
@@ -118,6 +121,7 @@ pub(super) fn facts(
             facts.push(again(policy, alert, message, delivery));
         }
     }
+    facts.extend(refreshed(policy, alert).into_iter().filter(|it| it.0 <= now).map(|it| it.1));
     let purpose = match alert.state {
         AlertState::Firing => {
             facts
@@ -132,7 +136,15 @@ pub(super) fn facts(
         let wants = if purpose == Purpose::Resolve { rules.resolves } else { rules.acknowledges };
         // A retry that is over is no news: its run's end is.
         let wants = wants && alert.rule != Rule::TaskRetried;
-        if wants && !has(alert, purpose, receiver, None) {
+        // What is under way that says that it still is so may come after its end, and open it anew.
+        let is_behind = purpose == Purpose::Resolve
+            && alert.deliveries.iter().any(|(message, it)| {
+                it.purpose == Purpose::Refresh
+                    && it.receiver == receiver
+                    && it.state == DeliveryState::Sending
+                    && sending.contains(message)
+            });
+        if wants && !is_behind && !has(alert, purpose, receiver, None) {
             let told = alert.deliveries.values().rev().find(|it| it.receiver == receiver);
             let route = told.map_or("platform", |it| it.route.as_str());
             let place = Place { turn: 0, step: 0, route, instead_of: None, person: None };
@@ -140,6 +152,29 @@ pub(super) fn facts(
         }
     }
     facts
+}
+
+/// Word that an alert is not over, to those who took word of it and forget what they are not told again, by when.
+fn refreshed(policy: &Policy, alert: &Alert) -> Vec<(Timestamp, AlertFact)> {
+    if !alert.is_open() || alert.rule == Rule::Test {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for receiver in alert.told() {
+        let every = policy.receivers.get(receiver).and_then(|it| it.refresh);
+        let is_under_way = alert.deliveries.values().any(|it| {
+            it.receiver == receiver && it.purpose != Purpose::Resolve && !it.state.is_done()
+        });
+        let (Some(every), false) = (every, is_under_way) else { continue };
+        let known = alert.refreshed.get(receiver).copied();
+        let (count, last) = known.unwrap_or((0, alert.opened_at));
+        let told = alert.deliveries.values().rev().find(|it| it.receiver == receiver);
+        let route = told.map_or("platform", |it| it.route.as_str());
+        let place = Place { turn: count, step: 0, route, instead_of: None, person: None };
+        let fact = first(policy, alert, Purpose::Refresh, receiver, &place);
+        found.push((last.plus(every), fact));
+    }
+    found
 }
 
 /// One more attempt of a message; a receiver that is not there any more gets none.
@@ -208,7 +243,9 @@ fn further(policy: &Policy, alert: &Alert) -> Vec<(Timestamp, AlertFact)> {
 
 /// When a message of an alert is due again.
 pub(super) fn due(policy: &Policy, alert: &Alert) -> Option<Timestamp> {
-    let until = alert.deliveries.values().filter_map(|it| match it.state {
+    // That it still is so is no news of what is over.
+    let is_wanted = |it: &&Delivery| it.purpose != Purpose::Refresh || alert.is_open();
+    let until = alert.deliveries.values().filter(is_wanted).filter_map(|it| match it.state {
         DeliveryState::Waiting { until } => Some(until),
         DeliveryState::Sending
         | DeliveryState::Accepted
@@ -216,5 +253,6 @@ pub(super) fn due(policy: &Policy, alert: &Alert) -> Option<Timestamp> {
         | DeliveryState::Withheld
         | DeliveryState::Gathered => None,
     });
-    until.chain(further(policy, alert).into_iter().map(|it| it.0)).min()
+    let refreshed = refreshed(policy, alert).into_iter();
+    until.chain(further(policy, alert).into_iter().chain(refreshed).map(|it| it.0)).min()
 }

@@ -23,6 +23,7 @@ enum About {
     Pool,
     Asset,
     Clock,
+    Report,
     Nothing,
 }
 
@@ -71,13 +72,13 @@ const fn about(fact: &Fact) -> About {
         Fact::AssetUpdated(_) => About::Asset,
         Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
         Fact::ClockWentBack(_) => About::Clock,
+        Fact::ReportRefused(_) => About::Report,
         Fact::BundlePublished(_)
         | Fact::XComPushed(_)
         | Fact::DagCallbackOrdered(_)
         | Fact::DagCallbackStarted(_)
         | Fact::DagCallbackLost(_)
         | Fact::TryNamed(_)
-        | Fact::ReportRefused(_)
         | Fact::VariableSet(_)
         | Fact::VariableDeleted(_)
         | Fact::ConnectionSet(_)
@@ -127,6 +128,7 @@ impl Watch {
             (About::Pool, ..) => self.of_pool(seq, fact),
             (About::Asset, ..) => self.of_asset(seq, fact),
             (About::Clock, ..) => self.clock_went_back(fact),
+            (About::Report, ..) => self.report_refused(seq, at),
             _ => {}
         }
     }
@@ -182,6 +184,7 @@ impl Watch {
                 *due = shift(due.clone(), back.to);
             }
         }
+        self.refusals_clock_back(back.to);
         for lost in self.lost.values_mut() {
             lost.at = lost.at.min(back.to);
         }

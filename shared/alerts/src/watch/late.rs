@@ -59,6 +59,7 @@ fn summary(rule: Rule, dag_id: &DagId, due: &Due) -> String {
         (Rule::DeadlineMissed, None) => {
             format!("{dag_id}: {run} is not done, and {what} was {}", due.at)
         }
+        (Rule::DeadlineAhead, _) => format!("{dag_id}: {run} will likely miss {what}"),
         (Rule::RunSlow, _) => {
             let since = due.from.map(|at| format!(" since {at}")).unwrap_or_default();
             format!("{dag_id}: {run} runs{since}; those before it took {what}")

@@ -5,6 +5,7 @@ mod condition;
 mod dues;
 mod evolve;
 mod late;
+mod refusals;
 mod runs;
 mod times;
 mod watchers;
@@ -54,6 +55,8 @@ pub struct Watch {
     pools: BTreeSet<PoolName>,
     /// When something takes too long.
     dues: Dues,
+    /// The newest reports that were refused: where, and when.
+    refusals: Vec<(u64, Timestamp)>,
     /// Watchers of assets that failed, by the DAG that they run for, each by what triggerers know it by.
     watchers: BTreeMap<(DagId, TaskId), FailingWatcher>,
     /// What the configuration says of that.
@@ -247,6 +250,7 @@ impl Watch {
                 keys.insert((Rule::ExecutorLost, AlertScope::Namespace));
             }
             keys.extend(self.quiet_watchers(since, now));
+            keys.extend(self.refusals_in(since, now));
         }
         self.looked_at = now;
         changed
@@ -267,9 +271,14 @@ impl Watch {
             (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
             (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
             (Rule::ExecutorLost, AlertScope::Namespace) => self.executors_gone(now),
+            (Rule::ReportsRefused, AlertScope::Namespace) => self.too_many_refusals(now),
             (Rule::WatcherFailing, AlertScope::Dag(dag_id)) => self.failing_watcher(dag_id, now),
             (
-                Rule::DeadlineMissed | Rule::RunSlow | Rule::RunStuck | Rule::Stale,
+                Rule::DeadlineMissed
+                | Rule::DeadlineAhead
+                | Rule::RunSlow
+                | Rule::RunStuck
+                | Rule::Stale,
                 AlertScope::Dag(dag_id),
             ) => self.late(rule, dag_id, now),
             _ => self.raised.get(&(rule, scope.clone())).cloned(),
@@ -288,6 +297,7 @@ impl Watch {
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
         found.extend(self.silent(now));
         found.extend(self.executors_gone(now));
+        found.extend(self.too_many_refusals(now));
         let watching: BTreeSet<&DagId> = self.watchers.keys().map(|(dag_id, _)| dag_id).collect();
         found.extend(watching.into_iter().filter_map(|dag_id| self.failing_watcher(dag_id, now)));
         let stuck: BTreeSet<&DagId> =
@@ -311,7 +321,8 @@ impl Watch {
         let waiting = self.waiting.range(later).next().map(|(at, _)| *at);
         let gone = self.next_lost(now);
         let quiet = self.next_quiet(now);
-        [promise, waiting, self.dues.next(now), gone, quiet].into_iter().flatten().min()
+        let refusals = self.next_refusals(now);
+        [promise, waiting, self.dues.next(now), gone, quiet, refusals].into_iter().flatten().min()
     }
 
     /// What time alone will make wrong after `now` by what the record at `seq` says.

@@ -106,6 +106,10 @@ impl Watch {
     }
 
     fn add_due(&mut self, rule: Rule, run: &RunKey, due: Due) {
+        let ahead = (rule == Rule::DeadlineMissed).then(|| self.ahead(run, &due)).flatten();
+        if let Some(ahead) = ahead {
+            self.add_due(Rule::DeadlineAhead, run, ahead);
+        }
         let Some(known) = self.runs.get_mut(run) else { return };
         known.dues.push((rule, due.clone()));
         self.put_due(rule, &run.dag_id, due);
@@ -138,9 +142,51 @@ impl Watch {
         }
     }
 
+    /// From when it is foretold that a run misses a deadline: once what is left is less than half of those before it took.
+    /// A run that has begun in time is foretold nothing.
+    fn ahead(&self, run: &RunKey, deadline: &Due) -> Option<Due> {
+        let (known, dag) = (self.runs.get(run)?, self.dags.get(&run.dag_id)?);
+        if deadline.task_id.is_some() || deadline.at <= known.at {
+            return None;
+        }
+        let half = dag.half()?;
+        let last = Timestamp(deadline.at.0.saturating_sub(half.0));
+        let (at, seq) = match known.started {
+            Some((_, started)) if started <= last => return None,
+            Some((seq, started)) => (started, seq),
+            None => (last.max(known.at), deadline.seq),
+        };
+        let took = half.0 / 1_000_000;
+        let what =
+            format!("{} of {}: those before it took {took} seconds", deadline.what, deadline.at);
+        let (run_id, is_configured) = (deadline.run_id.clone(), deadline.is_configured);
+        // By the scheduler's clock where the deadline is.
+        let from = deadline.from.and(Some(known.at));
+        Some(Due { at, seq, run_id, task_id: None, from, what, is_configured })
+    }
+
+    /// A run has begun: what was foretold of it is foretold anew.
+    fn foretell(&mut self, run: &RunKey) {
+        let Some(known) = self.runs.get_mut(run) else { return };
+        let all = std::mem::take(&mut known.dues);
+        let (before, kept): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(rule, _)| *rule == Rule::DeadlineAhead);
+        let deadlines = kept.iter().filter(|(rule, _)| *rule == Rule::DeadlineMissed);
+        let deadlines: Vec<Due> = deadlines.map(|(_, due)| due.clone()).collect();
+        known.dues = kept;
+        for (_, due) in before {
+            self.drop_due(Rule::DeadlineAhead, &run.dag_id, &due);
+        }
+        let ahead: Vec<Due> = deadlines.iter().filter_map(|due| self.ahead(run, due)).collect();
+        for due in ahead {
+            self.add_due(Rule::DeadlineAhead, run, due);
+        }
+    }
+
     fn started(&mut self, seq: u64, at: Timestamp, run: &RunKey) {
         let Some(known) = self.runs.get_mut(run) else { return };
         known.started = Some((seq, at));
+        self.foretell(run);
         if let Some(due) = self.slow(run) {
             self.add_due(Rule::RunSlow, run, due);
         }
@@ -365,14 +411,26 @@ impl Watch {
 impl Dag {
     /// How long nearly all of the newest runs took at most, where there were enough of them.
     fn usual(&self) -> Option<Micros> {
+        let took = self.successes()?;
+        let place = (took.len() * 99).div_ceil(100).max(1) - 1;
+        took.get(place).copied()
+    }
+
+    /// What half of the newest successes took at most: less is left than that to a run that will be late.
+    fn half(&self) -> Option<Micros> {
+        let took = self.successes()?;
+        took.get((took.len() - 1) / 2).copied()
+    }
+
+    /// How long the newest runs that succeeded took, the shortest first, where there were enough of them.
+    fn successes(&self) -> Option<Vec<Micros>> {
         let good = self.took.iter().rev().filter(|it| it.has_succeeded);
         let mut took: Vec<Micros> = good.take(limits::HISTORY).map(|it| it.run).collect();
         if took.len() < limits::HISTORY_LEAST {
             return None;
         }
         took.sort_unstable();
-        let place = (took.len() * 99).div_ceil(100).max(1) - 1;
-        took.get(place).copied()
+        Some(took)
     }
 
     /// How many runs' times its deadlines may ask for.

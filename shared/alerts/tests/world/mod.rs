@@ -49,6 +49,7 @@ pub(crate) fn policy() -> Policy {
         repeat_interval: HOUR,
         grouping: Grouping::default(),
         mutes: Vec::new(),
+        runbook: None,
         routes: Vec::new(),
     };
     let receivers = receivers.map(|(name, rules)| (name.to_owned(), rules)).into();

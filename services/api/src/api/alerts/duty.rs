@@ -32,6 +32,7 @@ pub(crate) async fn oncall(State(state): State<ApiState>) -> Result<Json<DutyRes
         matchers: it.matchers,
         steps: it.steps.into_iter().map(step).collect(),
         repeat: it.repeat,
+        runbook: it.runbook,
     };
     let receivers = duty.receivers.into_iter();
     Ok(Json(DutyResponse {
@@ -67,5 +68,6 @@ fn schedule(it: DutySchedule) -> DutyScheduleInfo {
         name: it.name,
         zone: it.zone,
         turns: it.turns.into_iter().map(turn).collect(),
+        trouble: it.trouble,
     }
 }

@@ -143,7 +143,7 @@ pub(crate) async fn on_call(
     Ok(Json(OnCallResponse { at: at.into(), schedules }))
 }
 
-/// Whom a failure of each DAG reaches by the configuration in force.
+/// Whom a failure of each DAG reaches by the configuration in force, and what of it is not as it should be.
 #[utoipa::path(get, path = "/api/v2/dagbok/alerts/check", tag = "Alert", responses(
     (status = 200, body = AlertReachCollection), (status = 503, body = Detail)
 ))]
@@ -152,20 +152,22 @@ pub(crate) async fn check(
     caller: Caller,
 ) -> Result<Json<AlertReachCollection>, ApiError> {
     let mut found: Vec<Reach> = Vec::new();
-    loop {
+    let (receivers, warnings) = loop {
         let last = found.last().and_then(|it| DagId::new(&*it.dag_id).ok());
         let asked = study(&state, caller.clone(), Study::Reach { after: last }, None).await?;
-        let Studied::Reach { dags, goes_on } = asked else { return Err(odd()) };
+        let Studied::Reach { dags, goes_on, receivers, warnings } = asked else {
+            return Err(odd());
+        };
         let is_over = !goes_on || dags.is_empty();
         found.extend(dags);
         if is_over {
-            break;
+            break (receivers, warnings);
         }
-    }
+    };
     let reach = |it: Reach| {
         let Reach { dag_id, owner, route, receivers } = it;
         AlertReach { dag_id, owner, route, receivers }
     };
     let dags: Vec<AlertReach> = found.into_iter().map(reach).collect();
-    Ok(Json(AlertReachCollection { total_entries: dags.len(), dags }))
+    Ok(Json(AlertReachCollection { total_entries: dags.len(), dags, receivers, warnings }))
 }

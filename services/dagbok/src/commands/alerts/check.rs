@@ -1,10 +1,13 @@
 //! `dagbok alerts check`: whether the configuration holds, and whom each DAG's failures reach.
 use std::path::{Path, PathBuf};
 
-use dagbok_alerting::{ConfigError, Loaded, load, load_policy, load_without_secrets};
-use dagbok_alerts::{Labels, Policy, Reach, labels_of_spec, reach};
-use dagbok_api::shapes::{DEFAULT_OWNER, DagCollection, DagResponse};
-use dagbok_events::Micros;
+use dagbok_alerting::{
+    ConfigError, Loaded, load, load_policy, load_without_secrets, with_calendars,
+};
+use dagbok_alerts::{Labels, Policy, Reach, labels_of_spec, reach, review};
+use dagbok_api::shapes::{
+    AlertReach, AlertReachCollection, DEFAULT_OWNER, DagCollection, DagResponse,
+};
 use dagbok_processor::parse_all;
 use dagbok_runtime::Clock;
 use serde_json::json;
@@ -24,24 +27,19 @@ use crate::{
 /// DAGs that one answer has at most.
 const PAGE: usize = 1_000;
 
-/// How far ahead schedules are looked at for gaps.
-const LOOK_AHEAD: Micros = Micros::from_secs(28 * 86_400);
-
 pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
-    let (file, mut loaded) = if args.dags.is_some() {
+    let clock = Clock::system();
+    let now = clock.now();
+    let (file, loaded) = if args.dags.is_some() {
         let file = named(context, args.file.as_ref())?;
         let text = text_of(&file)?;
-        let loaded = load_without_secrets(&file, &text).map_err(|error| wrong(&error))?;
+        let loaded = load_without_secrets(&file, &text, now).map_err(|error| wrong(&error))?;
         (file, loaded)
+    } else if args.file.is_none() && is_elsewhere(context) {
+        return in_force(context).await;
     } else {
-        loaded(context, args.file.as_ref())?
+        loaded(context, args.file.as_ref()).await?
     };
-    let now = Clock::system().now();
-    for (name, schedule) in &loaded.policy.crew.schedules {
-        if let Some(at) = schedule.gap(now, LOOK_AHEAD) {
-            loaded.warnings.push(format!("nobody is on call by the schedule `{name}` at {at}"));
-        }
-    }
     let labels: Option<Vec<Labels>> = match &args.dags {
         Some(folder) => Some(in_folder(context, folder).await?),
         None => match dags(context).await {
@@ -53,30 +51,54 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
         },
     };
     let namespace = &context.config.nats.namespace;
-    let of = |labels: Labels| reach(&loaded.policy, namespace, labels, now);
-    let reaches: Option<Vec<Reach>> = labels.map(|all| all.into_iter().map(of).collect());
-    say(context, &file, &loaded, reaches.as_deref());
-    let lost: Vec<&str> = reaches
-        .iter()
-        .flatten()
-        .filter(|it| it.receivers.is_empty())
-        .map(|it| it.dag_id.as_str())
-        .collect();
-    if lost.is_empty() {
-        return Ok(Exit::Ok);
-    }
-    let what = format!("nobody is told of what goes wrong with {}", lost.join(", "));
-    Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))
+    let of = |labels: Labels| {
+        let Reach { dag_id, owner, route, receivers } =
+            reach(&loaded.policy, namespace, labels, now);
+        AlertReach { dag_id, owner, route, receivers }
+    };
+    let reaches: Option<Vec<AlertReach>> = labels.map(|all| all.into_iter().map(of).collect());
+    let receivers: Vec<String> = loaded.policy.receivers.keys().cloned().collect();
+    let checked = Checked {
+        file: Some(&file),
+        receivers: &receivers,
+        warnings: &review(&loaded.policy, now),
+        dags: reaches.as_deref(),
+    };
+    checked.say(context)
+}
+
+/// Whether the configuration that counts is another installation's, which knows it itself.
+fn is_elsewhere(context: &Context) -> bool {
+    context.config.alerting.config.is_none() && context.named_api().is_some()
+}
+
+/// What the service behind an API has in force, by itself.
+async fn in_force(context: &Context) -> Outcome {
+    let api = Api::of(context).await?;
+    let found: AlertReachCollection = api.get(&["dagbok", "alerts", "check"], &[]).await?;
+    let AlertReachCollection { dags, receivers, warnings, .. } = found;
+    let checked =
+        Checked { file: None, receivers: &receivers, warnings: &warnings, dags: Some(&dags) };
+    checked.say(context)
 }
 
 /// The configuration that is meant.
-pub(super) fn loaded(
+pub(super) async fn loaded(
     context: &Context,
     file: Option<&PathBuf>,
 ) -> Result<(PathBuf, Loaded), Failure> {
+    loaded_at(context, file, Clock::system()).await
+}
+
+/// The same, around another time.
+pub(super) async fn loaded_at(
+    context: &Context,
+    file: Option<&PathBuf>,
+    clock: Clock,
+) -> Result<(PathBuf, Loaded), Failure> {
     let file = named(context, file)?;
-    let loaded = read(&file)?;
-    Ok((file, loaded))
+    let loaded = load(&file, &text_of(&file)?, clock.now()).map_err(|error| wrong(&error))?;
+    Ok((file, with_calendars(loaded, clock).await))
 }
 
 fn named(context: &Context, file: Option<&PathBuf>) -> Result<PathBuf, Failure> {
@@ -86,7 +108,7 @@ fn named(context: &Context, file: Option<&PathBuf>) -> Result<PathBuf, Failure> 
 /// Who is told of what by the configuration that is meant; its secrets stay where they are.
 pub(super) fn policy(context: &Context, file: Option<&PathBuf>) -> Result<Policy, Failure> {
     let file = named(context, file)?;
-    load_policy(&file, &text_of(&file)?).map_err(|error| wrong(&error))
+    load_policy(&file, &text_of(&file)?, Clock::system().now()).map_err(|error| wrong(&error))
 }
 
 /// The file that is configured, or the installation's. An API that is named is another installation's.
@@ -111,10 +133,6 @@ fn text_of(file: &Path) -> Result<String, Failure> {
 fn wrong(error: &ConfigError) -> Failure {
     Failure::from_error(Code::Config, error)
         .next("deploy/alerting/README.md and schemas/alerting.json of the sources list every key")
-}
-
-fn read(file: &Path) -> Result<Loaded, Failure> {
-    load(file, &text_of(file)?).map_err(|error| wrong(&error))
 }
 
 /// What an API knows of a DAG that routes match.
@@ -150,30 +168,53 @@ async fn in_folder(context: &Context, folder: &Path) -> Result<Vec<Labels>, Fail
     Ok(dags.map(|dag| labels_of_spec(&dag.spec)).collect())
 }
 
-fn say(context: &Context, file: &Path, loaded: &Loaded, reaches: Option<&[Reach]>) {
-    let names: Vec<&str> = loaded.policy.receivers.keys().map(String::as_str).collect();
-    let out = context.out;
-    if out.is_json() {
-        out.document(&json!({
-            "file": file, "receivers": names, "warnings": loaded.warnings, "dags": reaches,
-        }));
-        return;
+/// What a check comes to, whoever did it.
+struct Checked<'a> {
+    /// The file, where it was read here.
+    file: Option<&'a Path>,
+    receivers: &'a [String],
+    warnings: &'a [String],
+    dags: Option<&'a [AlertReach]>,
+}
+
+impl Checked<'_> {
+    fn say(&self, context: &Context) -> Outcome {
+        let Self { file, receivers, warnings, dags } = *self;
+        let out = context.out;
+        if out.is_json() {
+            out.document(&json!({
+                "file": file, "receivers": receivers, "warnings": warnings, "dags": dags,
+            }));
+        } else {
+            let what = file.map_or("what is in force".to_owned(), |it| it.display().to_string());
+            out.line(&format!("{what} holds; receivers: {}", receivers.join(", ")));
+            for warning in warnings {
+                out.line(&format!("warning: {warning}"));
+            }
+            self.table(context);
+        }
+        let lost = dags.unwrap_or_default().iter().filter(|it| it.receivers.is_empty());
+        let lost: Vec<&str> = lost.map(|it| it.dag_id.as_str()).collect();
+        if lost.is_empty() {
+            return Ok(Exit::Ok);
+        }
+        let what = format!("nobody is told of what goes wrong with {}", lost.join(", "));
+        Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))
     }
-    out.line(&format!("{} holds; receivers: {}", file.display(), names.join(", ")));
-    for warning in &loaded.warnings {
-        out.line(&format!("warning: {warning}"));
+
+    fn table(&self, context: &Context) {
+        let Some(reaches) = self.dags else { return };
+        let mut table = Table::new(&["dag", "owner", "route", "told"]);
+        for reach in reaches {
+            table.row(vec![
+                reach.dag_id.clone(),
+                reach.owner.clone().unwrap_or_else(|| "nobody named".to_owned()),
+                reach.route.clone().unwrap_or_default(),
+                reach.receivers.join(", "),
+            ]);
+        }
+        context.out.table(&table, "No DAGs.");
     }
-    let Some(reaches) = reaches else { return };
-    let mut table = Table::new(&["dag", "owner", "route", "told"]);
-    for reach in reaches {
-        table.row(vec![
-            reach.dag_id.clone(),
-            reach.owner.clone().unwrap_or_else(|| "nobody named".to_owned()),
-            reach.route.clone().unwrap_or_default(),
-            reach.receivers.join(", "),
-        ]);
-    }
-    out.table(&table, "No DAGs.");
 }
 
 async fn dags(context: &Context) -> Result<Vec<DagResponse>, Failure> {

@@ -14,9 +14,10 @@ struct Shown {
     receivers: Vec<String>,
 }
 
-pub(super) fn run(context: &Context, args: &OnCall) -> Outcome {
-    let (_, loaded) = check::loaded(context, args.file.as_ref())?;
+pub(super) async fn run(context: &Context, args: &OnCall) -> Outcome {
     let at = args.at.map_or_else(|| Clock::system().now(), |at| Timestamp(at.as_microsecond()));
+    // What repeats in a calendar is known around the time at which it is read.
+    let (_, loaded) = check::loaded_at(context, args.file.as_ref(), Clock::manual(at)).await?;
     let crew = &loaded.policy.crew;
     let shown: Vec<Shown> = crew
         .schedules

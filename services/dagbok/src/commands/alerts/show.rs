@@ -55,6 +55,9 @@ pub(super) fn one(context: &Context, alert: &AlertResponse) {
     for detail in &alert.details {
         out.line(&format!("  {}: {}", detail.name, detail.value));
     }
+    if let Some(runbook) = alert.labels.get("runbook") {
+        out.line(&format!("  runbook: {runbook}"));
+    }
     if alert.count > 1 {
         out.line(&format!(
             "  happened {} times, last at {}",

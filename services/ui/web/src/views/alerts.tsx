@@ -69,6 +69,9 @@ export default function AlertsView() {
   );
 }
 
+/** A web address, and nothing that a browser would run. */
+export const web = (url: string | null | undefined) => (url && /^https?:\/\//i.test(url) ? url : undefined);
+
 const TONE: Record<string, string> = { firing: "bad", acknowledged: "warn", resolved: "quiet" };
 
 /** An alert with everything that was done about it, in order. */
@@ -83,7 +86,7 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         const answer = attempt.status ? `answered ${attempt.status}` : attempt.why ?? "no answer yet";
         all.push({
           at: attempt.at,
-          word: one.purpose === "trigger" ? "sent" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
+          word: one.purpose === "trigger" ? "sent" : one.purpose === "refresh" ? "told again" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
           text: `${one.receiver} by ${one.route}${one.step ? `, step ${one.step + 1}` : ""} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
           bad: Boolean(attempt.why),
         });
@@ -110,6 +113,7 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         <p class="dim">About <For each={it().runs.slice(-3).reverse()}>{(run) => <A class="pair" href={runPath(run.dag_id, run.dag_run_id)}>{run.dag_id} · {run.dag_run_id}</A>}</For></p>
       </Show>
       <Show when={props.full && !it().runs.length && it().labels["dag"]}>{(dag) => <p class="dim">About <A href={dagPath(dag())}>{dag()}</A></p>}</Show>
+      <Show when={web(it().labels["runbook"])}>{(url) => <p><a href={url()} target="_blank" rel="noopener noreferrer">Runbook</a></p>}</Show>
       <ol class="ledger">
         <For each={entries()}>{(one) => <li classList={{ bad: one.bad ?? false }}><Time at={one.at} full /><b>{one.word}</b><span>{one.text}</span></li>}</For>
         <Show when={!it().notifications.length}><li><span class="dim">–</span><b>nobody told</b><span class="dim">{it().silenced_by ? "a silence holds" : "no route of alerting.toml leads from it to a receiver"}</span></li></Show>

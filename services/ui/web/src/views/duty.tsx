@@ -5,7 +5,7 @@ import { get, send, type Shapes } from "../base";
 import { kept, pulse } from "../live";
 import { Crumbs, Nothing, Read, Time } from "../parts";
 import { length, now, short } from "../time";
-import { AlertPlaces } from "./alerts";
+import { AlertPlaces, web } from "./alerts";
 
 type Duty = Shapes["DutyResponse"];
 type Turn = Shapes["DutyTurnInfo"];
@@ -33,6 +33,7 @@ export function OnCallView() {
                   <OnCall turn={schedule.turns[0]} />
                   <span class="dim">in {schedule.zone}</span>
                 </header>
+                <Show when={schedule.trouble}>{(why) => <p class="bad">Its calendar can't be read, and what was read last holds: {why()}</p>}</Show>
                 <Strip turns={schedule.turns} />
                 <table class="list">
                   <thead><tr><th scope="col">From</th><th scope="col">Until</th><th scope="col" class="num">Lasts</th><th scope="col">Who</th><th scope="col">Reached by</th></tr></thead>
@@ -192,7 +193,7 @@ export function RoutesView() {
                       <tr data-row>
                         <td class="name"><span style={{ "padding-left": `${route.depth * 18}px` }}>{route.depth ? "↳ " : ""}{route.name}</span></td>
                         <td><For each={route.matchers} fallback={<span class="dim">{route.depth ? "all" : "all that no other takes"}</span>}>{(matcher) => <code class="pair">{matcher}</code>}</For></td>
-                        <td><For each={route.steps}>{(step, at) => <span class="pair">{at() ? "then " : ""}{[...step.receivers, ...step.people, ...step.schedules.map((name) => `whoever is on call by ${name}`), ...(step.by_turns.length ? [`one of ${step.by_turns.join(", ")} by turns`] : [])].join(", ")}{step.wait_seconds && at() < route.steps.length - 1 ? ` (${length(step.wait_seconds)} for an answer)` : ""}</span>}</For><Show when={route.repeat}><span class="pair dim">{route.repeat === 1 ? "once more from the first" : `${route.repeat} times more from the first`}, where nobody answers</span></Show></td>
+                        <td><For each={route.steps}>{(step, at) => <span class="pair">{at() ? "then " : ""}{[...step.receivers, ...step.people, ...step.schedules.map((name) => `whoever is on call by ${name}`), ...(step.by_turns.length ? [`one of ${step.by_turns.join(", ")} by turns`] : [])].join(", ")}{step.wait_seconds && at() < route.steps.length - 1 ? ` (${length(step.wait_seconds)} for an answer)` : ""}</span>}</For><Show when={route.repeat}><span class="pair dim">{route.repeat === 1 ? "once more from the first" : `${route.repeat} times more from the first`}, where nobody answers</span></Show><Show when={web(route.runbook)}>{(url) => <a class="pair" href={url()} target="_blank" rel="noopener noreferrer">Runbook</a>}</Show></td>
                       </tr>
                     )}
                   </For>

@@ -1,0 +1,92 @@
+//! Facts of what lives outside: signs of life that are sent, heartbeats that come, calendars that are asked for.
+use dagbok_events::Micros;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// See [`crate::AlertFact::SignOfLife`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLife {
+    /// Counts them, from one.
+    pub number: u64,
+    /// What is wrong with telling people, so that failure is signalled; absent where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// See [`crate::AlertFact::SignOfLifeFailed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLifeFailed {
+    /// Number of the sign of life, from 1.
+    pub number: u64,
+    /// HTTP's status, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub why: String,
+}
+
+/// See [`crate::AlertFact::SignOfLifeAccepted`]. Recorded only where the one before failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLifeAccepted {
+    /// Number of the sign of life, from 1.
+    pub number: u64,
+}
+
+/// See [`crate::AlertFact::HeartbeatReceived`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatReceived {
+    /// Whose it is.
+    pub name: String,
+    /// After what time the next one comes.
+    pub period: Micros,
+    /// How much later it may come before that is an alert.
+    pub grace: Micros,
+    /// Who is told where it does not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// See [`crate::AlertFact::HeartbeatForgotten`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatForgotten {
+    /// Whose it was.
+    pub name: String,
+}
+
+/// See [`crate::AlertFact::CalendarTaken`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CalendarTaken {
+    /// The schedule whose calendar it is.
+    pub schedule: String,
+    /// SHA-256 of its text, in hexadecimal.
+    pub digest: String,
+    /// Shifts that it comes to around that time.
+    pub shifts: u32,
+}
+
+/// See [`crate::AlertFact::CalendarRefused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CalendarRefused {
+    /// The schedule whose calendar it is.
+    pub schedule: String,
+    /// Why it can't be had or read.
+    pub why: String,
+}
+
+/// See [`crate::AlertFact::DiskObserved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiskObserved {
+    /// The folder whose disk it is.
+    pub folder: String,
+    /// What is free of it for this user, in bytes.
+    pub free: u64,
+    /// What it has, in bytes.
+    pub total: u64,
+}
+
+/// See [`crate::AlertFact::ProjectionObserved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectionObserved {
+    /// Records of the run log that are not folded; none where it has caught up.
+    pub behind: u64,
+}
