@@ -4,6 +4,7 @@ mod alerts;
 mod archive;
 mod backfill;
 mod dags;
+mod hitl;
 mod metrics;
 mod pools;
 mod providers;
@@ -30,6 +31,7 @@ pub(crate) use dags::{
     Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test,
     Trigger, Unpause,
 };
+pub(crate) use hitl::{AnswerHitl, HitlCommand, HitlOf, ListHitl};
 pub(crate) use metrics::{MetricHistory, MetricsCommand, VerifyMetrics};
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
@@ -128,6 +130,9 @@ pub(crate) enum Command {
         after_help = "With --json, the API's `WhyAnswer`: `message`, `is` with `state` and `reasons`, `place`, `expected`, `roots`"
     )]
     Why(Why),
+    /// What tasks ask people: list, show, answer
+    #[command(subcommand)]
+    Hitl(HitlCommand),
     /// Backfills: create, list, show, pause, resume, cancel
     #[command(subcommand)]
     Backfill(BackfillCommand),

@@ -10,6 +10,7 @@ mod dags;
 mod events;
 mod executors;
 mod explain;
+mod hitl;
 mod init;
 mod metrics;
 mod pools;
@@ -103,6 +104,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Connections(command) => connections::run(&plain()?, &command).await,
         Command::Variables(command) => variables::run(&plain()?, &command).await,
         Command::Secrets(command) => secrets::run(&plain()?, &command).await,
+        Command::Hitl(command) => hitl::run(&plain()?, &command).await,
         Command::Why(args) => why::why(&plain()?, &args).await,
         Command::Prune(args) => prune::run(&plain()?, &args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(&global, &args).await,

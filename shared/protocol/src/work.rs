@@ -1,6 +1,6 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, DagCallbackKind, Digest, Interval, MapIndex, Micros, Payload, PoolName, QueueName,
+    AssetEvent, DagCallbackKind, Digest, Interval, MapIndex, Micros, Partition, Payload, PoolName, QueueName,
     RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, TryNumber,
 };
 use schemars::JsonSchema;
@@ -138,4 +138,7 @@ pub struct RunContext {
     /// Events of assets that made it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asset_events: Vec<AssetEvent>,
+    /// The partition that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }

@@ -190,7 +190,10 @@ impl From<Refusal> for ApiError {
             })),
             RefusalCode::SecretKeyRetired => Self::KeyRetired(message),
             RefusalCode::SecretChanged => Self::SecretChanged(message),
+            RefusalCode::NotAssigned => Self::Forbidden(message),
+            RefusalCode::NotAsked => Self::NotFound(message),
             RefusalCode::RunOver
+            | RefusalCode::AlreadyAnswered
             | RefusalCode::RunActive
             | RefusalCode::TaskRunning
             | RefusalCode::BackfillOver

@@ -9,6 +9,7 @@ mod backfill;
 mod dag;
 mod duty;
 mod history;
+mod hitl;
 mod pool;
 mod run;
 mod secret;
@@ -43,6 +44,10 @@ use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
 pub use duty::{
     DutyReceiverInfo, DutyResponse, DutyRouteInfo, DutyScheduleInfo, DutyStepInfo, DutyTurnInfo,
+};
+pub use hitl::{
+    HitlDetail, HitlDetailCollection, HitlDetailResponse, HitlExtra, HitlUserShape, PendingPartition,
+    PendingPartitionAsset, PendingPartitionCollection, UpdateHitlDetailPayload,
 };
 pub use history::{
     ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,

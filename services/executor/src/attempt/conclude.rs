@@ -35,7 +35,7 @@ impl Running<'_> {
             }
             Verdict::Rescheduled(due) => ReportBody::Rescheduled { due, xcoms, usage: known, log },
             Verdict::Deferred(deferred) => {
-                let super::said::Deferred { trigger, next_method, next_kwargs, timeout_at } =
+                let super::said::Deferred { trigger, next_method, next_kwargs, timeout_at, ask } =
                     *deferred;
                 let usage = known;
                 ReportBody::Deferred {
@@ -43,6 +43,7 @@ impl Running<'_> {
                     next_method,
                     next_kwargs,
                     timeout_at,
+                    ask,
                     xcoms,
                     usage,
                     log,

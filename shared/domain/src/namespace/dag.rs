@@ -6,6 +6,7 @@ use std::{
 
 use dagbok_events::{
     AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, ScheduleForetold, TaskId, Timestamp,
+    Timetable,
 };
 use dagbok_protocol::Ahead;
 
@@ -15,6 +16,7 @@ use super::{
     backfill::Backfill,
     consecutive::Newest,
     dates::Dates,
+    partitions::Partitions,
     past::{Deleted, Past},
     previous::Ended,
     schedule,
@@ -39,6 +41,8 @@ pub struct Dag {
     pub(super) ahead: Ahead,
     /// What it waits with for its next run by assets.
     pub(super) waiting: Waiting,
+    /// The same by partitions, where it is scheduled on such.
+    pub(super) partitions: Partitions,
     /// The interval of the last automatic run.
     pub(super) last_interval: Option<Interval>,
     /// When it was last unpaused, to tell why a promised run did not happen.
@@ -93,6 +97,7 @@ impl Dag {
             expected: None,
             ahead: Ahead::default(),
             waiting: Waiting::default(),
+            partitions: Partitions::default(),
             last_interval: None,
             unpaused_at: None,
             full_until: None,
@@ -173,9 +178,18 @@ impl Dag {
 
     /// Whether the assets that it waits for are all up to date, and a run may be made for that.
     pub(super) fn is_ready_by_assets(&self) -> bool {
+        if self.is_partitioned() {
+            // Each stands for another part of the data: they are made at once, and wait for their turns as runs.
+            return !self.paused && !self.gone && self.partitions.ready() > 0;
+        }
         let enough = |condition| self.waiting.is_enough(condition);
         let condition = self.current.spec.asset_condition.as_ref();
         !self.paused && !self.gone && condition.is_some_and(enough) && self.has_room()
+    }
+
+    /// Whether it makes a run for each partition of its assets.
+    pub(super) fn is_partitioned(&self) -> bool {
+        matches!(self.current.spec.schedule.timetable, Timetable::PartitionedAsset { .. })
     }
 
     /// The assets that were brought up to date and wait for the others that it needs, each since when.

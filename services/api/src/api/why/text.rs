@@ -287,6 +287,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         | Reason::NoSchedule
         | Reason::NoFurtherRun
         | Reason::NextRun { .. }
+        | Reason::Partitions { .. }
         | Reason::Assets { .. } => of_run(it),
         Reason::NoPool { .. }
         | Reason::PoolTooSmall { .. }
@@ -330,6 +331,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
             WhyReason { until: Some((*due).into()), ..new("reschedule", message) }
         }
         Reason::Trigger { class_path, until } => super::trigger::reason(class_path, *until),
+        Reason::Hitl { .. } => super::hitl::reason(it),
         Reason::Never { why, tasks, more, decided_by } => {
             let (shown, names) = tasks_of(tasks);
             let message = match (why, decided_by) {
@@ -391,6 +393,9 @@ fn of_run(it: &Reason) -> WhyReason {
             let names = joined(&assets, *more);
             let message = format!("assets are to be brought up to date{so_far}: {names}");
             WhyReason { assets, more: *more, ..new("assets", message) }
+        }
+        Reason::Partitions { waiting, more, dropped } => {
+            super::hitl::reason_of_partitions(waiting, *more, *dropped)
         }
         _ => unreachable!("only asked of what keeps runs"),
     }

@@ -6,6 +6,7 @@
 mod asset;
 mod backfill;
 mod dag;
+mod hitl;
 mod run;
 mod secret;
 mod shared;
@@ -18,6 +19,7 @@ pub use asset::{
 };
 pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow};
 pub use dag::{DagRow, ImportErrorRow, LastRun, MissedRow, PauseRow, VersionRow};
+pub use hitl::{HitlOpenRow, HitlRow};
 pub use run::{
     EarlierVersion, GoneRow, RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow,
     RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
@@ -31,7 +33,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 18;
+pub const VERSION: u32 = 19;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -50,5 +52,6 @@ dagbok_rows::tables! {
         queued_for: QueuedForRow = b'W',
         variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
+        hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
     }
 }
