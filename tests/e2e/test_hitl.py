@@ -40,68 +40,78 @@ with DAG("assigned", schedule=None):
 
 
 def of(dag: str, run: str, task: str) -> str:
-    return f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails"
+    return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails"
 
 
 def waits(dagbok: Standalone, dag: str, run: str, task: str) -> Any:
     def open_now() -> Any:
-        found = dagbok.get(f"/api/v2/dags/{dag}/dagRuns/{run}/hitlDetails", response_received="false")
+        found = dagbok.api.get(f"/dags/{dag}/dagRuns/{run}/hitlDetails", response_received="false")
         mine = [it for it in found["hitl_details"] if it["task_instance"]["task_id"] == task]
         return mine[0] if mine else None
 
     return wait_until(f"{task} asks", open_now)
 
 
+def told(dagbok: Standalone) -> None:
+    for dag in ("asks", "fields", "late", "assigned"):
+        dagbok.wait_dag(dag)
+    assert dagbok.trigger("asks", "r1").status_code == 200
+    asked = waits(dagbok, "asks", "r1", "approve")
+    assert (asked["subject"], asked["options"]) == ("Ship asks?", ["Approve", "Reject"])
+    told = dagbok.cli.json("why", "asks", "r1", "approve")
+    assert "it waits for an answer of somebody: Ship asks?" in told["message"], told
+    assert [it["subject"] for it in dagbok.cli.json("hitl", "list")["hitl_details"]] == ["Ship asks?"]
+    dagbok.process.kill()
+    dagbok.start()
+    path = of("asks", "r1", "approve")
+    wrong = dagbok.api.patch(path, {"chosen_options": ["Maybe"]})
+    assert wrong.status_code == 422, wrong.text
+    assert "Invalid options" in wrong.text
+    done = dagbok.api.patch(path, {"chosen_options": ["Approve"]})
+    assert done.status_code == 200, done.text
+    assert done.json()["chosen_options"] == ["Approve"]
+    assert dagbok.api.wait_run("asks", "r1") == "success"
+    assert dagbok.api.patch(path, {"chosen_options": ["Reject"]}).status_code == 409
+    shown = dagbok.api.get(path)
+    assert shown["response_received"]
+    assert not shown["dagbok"]["is_open"]
+
+    assert dagbok.trigger("asks", "r2").status_code == 200
+    waits(dagbok, "asks", "r2", "approve")
+    dagbok.cli.ok("hitl", "answer", "asks", "r2", "approve", "Reject")
+    assert dagbok.api.wait_run("asks", "r2") == "success"
+    tasks = dagbok.api.get("/dags/asks/dagRuns/r2/taskInstances")["task_instances"]
+    assert {it["task_id"]: it["state"] for it in tasks} == {"approve": "success", "ship": "skipped"}
+
+    assert dagbok.trigger("fields", "r1").status_code == 200
+    waits(dagbok, "fields", "r1", "entry")
+    odd = dagbok.api.patch(of("fields", "r1", "entry"), {"chosen_options": ["OK"], "params_input": {"n": "x"}})
+    assert odd.status_code == 400, odd.text
+    assert "param n" in odd.text
+    dagbok.cli.ok("hitl", "answer", "fields", "r1", "entry", "OK", "--params", '{"n": 7}')
+    assert dagbok.api.wait_run("fields", "r1") == "success"
+    value = dagbok.api.get("/dags/fields/dagRuns/r1/taskInstances/read/xcomEntries/return_value")
+    assert value["value"] == 7
+
+    assert dagbok.trigger("late", "r1").status_code == 200
+    assert dagbok.api.wait_run("late", "r1") == "failed"
+    tasks = dagbok.api.get("/dags/late/dagRuns/r1/taskInstances")["task_instances"]
+    states = {it["task_id"]: it["state"] for it in tasks}
+    assert states == {"choose": "success", "left": "skipped", "right": "success", "nobody": "failed"}
+
+    assert dagbok.trigger("assigned", "r1").status_code == 200
+    waits(dagbok, "assigned", "r1", "ask")
+    refused = dagbok.api.patch(of("assigned", "r1", "ask"), {"chosen_options": ["Approve"]})
+    assert refused.status_code == 403, refused.text
+    assert "somebody-else" in refused.text
+    dagbok.cli.ok("runs", "cancel", "assigned", "r1")
+    assert dagbok.api.wait_run("assigned", "r1") == "failed"
+    assert dagbok.cli.json("hitl", "list")["hitl_details"] == []
+    check_history(dagbok.api.events(), set())
+
+
 def test_what_is_asked_is_answered_once_and_outlives_a_kill(tmp_path: Path) -> None:
     dags = tmp_path / "dags"
     write_dag(dags, "asks.py", ASKS)
-    for dagbok in standalone(tmp_path, dags):
-        for dag in ("asks", "fields", "late", "assigned"):
-            dagbok.wait_dag(dag)
-        assert dagbok.trigger("asks", "r1").status_code == 200
-        asked = waits(dagbok, "asks", "r1", "approve")
-        assert (asked["subject"], asked["options"]) == ("Ship asks?", ["Approve", "Reject"])
-        told = dagbok.json("why", "asks", "r1", "approve")
-        assert "it waits for an answer of somebody: Ship asks?" in told["message"], told
-        assert [it["subject"] for it in dagbok.json("hitl", "list")["hitl_details"]] == ["Ship asks?"]
-        dagbok.kill()
-        dagbok.start()
-        dagbok.wait_ready()
-        path = of("asks", "r1", "approve")
-        wrong = dagbok.patch(path, {"chosen_options": ["Maybe"]})
-        assert wrong.status_code == 422 and "Invalid options" in wrong.text, wrong.text
-        done = dagbok.patch(path, {"chosen_options": ["Approve"]})
-        assert done.status_code == 200, done.text
-        assert done.json()["chosen_options"] == ["Approve"]
-        assert dagbok.wait_run("asks", "r1") == "success"
-        assert dagbok.patch(path, {"chosen_options": ["Reject"]}).status_code == 409
-        shown = dagbok.get(path)
-        assert shown["response_received"] and not shown["dagbok"]["is_open"]
-
-        assert dagbok.trigger("asks", "r2").status_code == 200
-        waits(dagbok, "asks", "r2", "approve")
-        dagbok.ok("hitl", "answer", "asks", "r2", "approve", "Reject")
-        assert dagbok.wait_run("asks", "r2") == "success"
-        tasks = dagbok.get("/api/v2/dags/asks/dagRuns/r2/taskInstances")["task_instances"]
-        assert {it["task_id"]: it["state"] for it in tasks} == {"approve": "success", "ship": "skipped"}
-
-        assert dagbok.trigger("fields", "r1").status_code == 200
-        waits(dagbok, "fields", "r1", "entry")
-        odd = dagbok.patch(of("fields", "r1", "entry"), {"chosen_options": ["OK"], "params_input": {"n": "x"}})
-        assert odd.status_code == 400 and "param n" in odd.text, odd.text
-        dagbok.ok("hitl", "answer", "fields", "r1", "entry", "OK", "--params", '{"n": 7}')
-        assert dagbok.wait_run("fields", "r1") == "success"
-        value = dagbok.get("/api/v2/dags/fields/dagRuns/r1/taskInstances/read/xcomEntries/return_value")
-        assert value["value"] == 7
-
-        assert dagbok.trigger("late", "r1").status_code == 200
-        assert dagbok.wait_run("late", "r1") == "failed"
-        tasks = dagbok.get("/api/v2/dags/late/dagRuns/r1/taskInstances")["task_instances"]
-        states = {it["task_id"]: it["state"] for it in tasks}
-        assert states == {"choose": "success", "left": "skipped", "right": "success", "nobody": "failed"}
-
-        assert dagbok.trigger("assigned", "r1").status_code == 200
-        waits(dagbok, "assigned", "r1", "ask")
-        refused = dagbok.patch(of("assigned", "r1", "ask"), {"chosen_options": ["Approve"]})
-        assert refused.status_code == 403 and "somebody-else" in refused.text, refused.text
-        check_history(dagbok.events(), set())
+    with standalone(tmp_path, dags) as dagbok:
+        told(dagbok)

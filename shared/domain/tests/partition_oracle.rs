@@ -32,11 +32,18 @@ fn keys_become_what_they_become_in_airflow() {
                 let wanted: Option<Vec<String>> =
                     serde_json::from_value(answer["up"].clone()).expect("keys");
                 if needed != wanted {
-                    differ.push(format!("{mapper:?}: {first} needs {wanted:?} there, {needed:?} here"));
+                    differ.push(format!(
+                        "{mapper:?}: {first} needs {wanted:?} there, {needed:?} here"
+                    ));
                 }
             }
         }
     }
     assert!(checked > 1_500, "only {checked} answers");
-    assert!(differ.is_empty(), "{} of {checked}: {}", differ.len(), differ[..differ.len().min(10)].join("\n"));
+    assert!(
+        differ.is_empty(),
+        "{} of {checked}: {}",
+        differ.len(),
+        differ[..differ.len().min(10)].join("\n")
+    );
 }

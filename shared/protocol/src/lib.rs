@@ -27,8 +27,8 @@ pub use answer::{
 };
 pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
-    AnswerHitl, AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, NoteTask,
-    OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
+    AnswerHitl, AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks,
+    NoteTask, OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
 };
 pub use copies::ReturnedBy;
 pub use partitions::{PartitionAsset, PartitionWaits};

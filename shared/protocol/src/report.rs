@@ -1,7 +1,7 @@
 //! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
 use dagbok_events::{
-    AssetRef, ExecutorId, Failure, HitlAsk, LogRef, LostWhy, Payload, TaskId, Timestamp, TriggerCall,
-    TriggerFailedWhy, TryKey, Usage,
+    AssetRef, ExecutorId, Failure, HitlAsk, LogRef, LostWhy, Payload, TaskId, Timestamp,
+    TriggerCall, TriggerFailedWhy, TryKey, Usage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

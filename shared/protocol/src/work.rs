@@ -1,7 +1,7 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, DagCallbackKind, Digest, Interval, MapIndex, Micros, Partition, Payload, PoolName, QueueName,
-    RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, TryNumber,
+    AssetEvent, DagCallbackKind, Digest, Interval, MapIndex, Micros, Partition, Payload, PoolName,
+    QueueName, RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -39,7 +39,11 @@ def loaded(bench: Bench) -> Bench:
 
 def resumed(chosen: list[str], fields: dict[str, Any] | None = None) -> dict[str, Any]:
     """An answer as the scheduler hands it on."""
-    at = {"__classname__": "datetime.datetime", "__version__": 1, "__data__": ["2024-01-01T00:00:00+00:00", "UTC"]}
+    at = {
+        "__classname__": "datetime.datetime",
+        "__version__": 1,
+        "__data__": ["2024-01-01T00:00:00+00:00", "UTC"],
+    }
     event = {
         "chosen_options": chosen, "params_input": fields or {}, "responded_at": at, "timedout": False,
         "responded_by_user": {"id": "1", "name": "ann"},

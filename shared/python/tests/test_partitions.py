@@ -30,7 +30,9 @@ def timetable(folder: Folder, schedule: str) -> object:
 
 
 def test_a_cron_of_partitions_says_its_offset_and_format(folder: Folder) -> None:
-    said = timetable(folder, "CronPartitionTimetable('@hourly', timezone='UTC', run_offset=-1, key_format='%Y')")
+    said = timetable(
+        folder, "CronPartitionTimetable('@hourly', timezone='UTC', run_offset=-1, key_format='%Y')"
+    )
     assert said == {"CronPartition": {"expression": "0 * * * *", "key_format": "%Y", "run_offset": -1}}
     assert timetable(folder, "PartitionedAtRuntime()") == "PartitionedAtRuntime"
 
@@ -51,7 +53,13 @@ def test_a_cron_of_partitions_says_its_offset_and_format(folder: Folder) -> None
         ),
         (
             "RollupMapper(upstream_mapper=StartOfDayMapper(), window=DayWindow(), wait_policy=MinimumCount(-1))",
-            {"Rollup": {"upstream": DAY, "window": {"Of": {"period": "day"}}, "wait": {"MinimumCount": {"n": -1}}}},
+            {
+                "Rollup": {
+                    "upstream": DAY,
+                    "window": {"Of": {"period": "day"}},
+                    "wait": {"MinimumCount": {"n": -1}},
+                }
+            },
         ),
     ],
 )

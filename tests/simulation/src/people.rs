@@ -151,7 +151,14 @@ impl People {
             25 => {
                 if let AssetRef::Asset { name, uri, .. } = some_asset(&mut world.rng) {
                     let asset = AssetKey { name, uri };
-                    say(world, CommandBody::UpdateAsset(AssetUpdate { asset, extra: None, partition_key: None }));
+                    say(
+                        world,
+                        CommandBody::UpdateAsset(AssetUpdate {
+                            asset,
+                            extra: None,
+                            partition_key: None,
+                        }),
+                    );
                 }
             }
             26..=28 => self.backfill(world, dag_id),

@@ -149,7 +149,8 @@ pub(crate) async fn list(
             wanted.filter_map(|row| detail(store, row).ok()).collect();
         details.retain(|it| {
             let state = it.task_instance.state.as_deref();
-            query.state.is_empty() || state.is_some_and(|is| query.state.iter().any(|one| one == is))
+            query.state.is_empty()
+                || state.is_some_and(|is| query.state.iter().any(|one| one == is))
         });
         sort(&mut details, &orders, |it, by| match by {
             "subject" => SortKey::Text(it.subject.clone()),
@@ -161,8 +162,7 @@ pub(crate) async fn list(
             ),
             _ => SortKey::from(Some(it.created_at.0)),
         });
-        let (hitl_details, total_entries) =
-            Page::new(query.limit, query.offset).cut(details);
+        let (hitl_details, total_entries) = Page::new(query.limit, query.offset).cut(details);
         let dagbok = ListExtra { total_is_exact, complete: total_is_exact };
         Ok(HitlDetailCollection { hitl_details, total_entries, dagbok })
     });
@@ -263,7 +263,8 @@ pub(crate) async fn answer(
     tell(&state, caller, None, CommandBody::AnswerHitl(Box::new(ask))).await?;
     let answered = state.read(move |store| {
         let row = row(store, &key, &task, map_index, None)?;
-        let answer = row.answer.ok_or_else(|| ApiError::bug(&"an answer was taken and is not there"))?;
+        let answer =
+            row.answer.ok_or_else(|| ApiError::bug(&"an answer was taken and is not there"))?;
         let nobody = || HitlUserShape { id: String::new(), name: String::new() };
         Ok(HitlDetailResponse {
             responded_by: answer.by.as_ref().map_or_else(nobody, person),

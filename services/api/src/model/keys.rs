@@ -11,9 +11,9 @@ use dagbok_rows::{Row, key::Parts as _};
 use super::rows::{
     AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
     BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, DagRow, ExecutorOrderRow, ExecutorRow,
-    HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, QueuedForRow,
-    RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow,
-    SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow, VersionRow, XComRow,
+    HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
+    QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow,
+    RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.

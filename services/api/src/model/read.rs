@@ -10,10 +10,10 @@ use super::{
     Store, StoreError, keys, of_dag,
     rows::{
         AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
-        BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow,
-        PastTryRow, PoolRow, QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow,
-        RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskInstanceState, TaskRow, TryRow, VariableRow, VersionRow,
-        XComRow,
+        BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, HitlOpenRow, HitlRow,
+        ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
+        RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow,
+        TaskInstanceState, TaskRow, TryRow, VariableRow, VersionRow, XComRow,
     },
 };
 

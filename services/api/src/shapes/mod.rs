@@ -45,14 +45,14 @@ use dagbok_runlog::digest_of;
 pub use duty::{
     DutyReceiverInfo, DutyResponse, DutyRouteInfo, DutyScheduleInfo, DutyStepInfo, DutyTurnInfo,
 };
-pub use hitl::{
-    HitlDetail, HitlDetailCollection, HitlDetailResponse, HitlExtra, HitlUserShape, PendingPartition,
-    PendingPartitionAsset, PendingPartitionCollection, UpdateHitlDetailPayload,
-};
 pub use history::{
     ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,
     RunClearBody, RunCleared, RunMarkBody, RunVersionChange, TaskChange, TaskInstancePatch,
     TaskOrCopy, TaskWasCount,
+};
+pub use hitl::{
+    HitlDetail, HitlDetailCollection, HitlDetailResponse, HitlExtra, HitlUserShape,
+    PendingPartition, PendingPartitionAsset, PendingPartitionCollection, UpdateHitlDetailPayload,
 };
 pub use pool::{
     BulkDone, BulkError, BulkResponse, OnExistence, OnNonExistence, PoolAction, PoolBody, PoolBulk,

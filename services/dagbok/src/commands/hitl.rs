@@ -83,8 +83,7 @@ async fn show(context: &Context, args: &HitlOf) -> Outcome {
     let api = Api::of(context).await?;
     let (dag, run, task) = place(context, &api, args, For::Reading).await?;
     let map = args.map_index.to_string();
-    let path =
-        ["dags", &dag, "dagRuns", &run, "taskInstances", &task, &map, "hitlDetails"];
+    let path = ["dags", &dag, "dagRuns", &run, "taskInstances", &task, &map, "hitlDetails"];
     let found: HitlDetail = api.get(&path, &[]).await?;
     let out = context.out;
     if out.is_json() {
@@ -124,10 +123,10 @@ async fn answer(context: &Context, args: &AnswerHitl) -> Outcome {
     let (dag, run, task) = place(context, &api, &args.of, For::Changing).await?;
     let map = args.of.map_index.to_string();
     let params = args.params.as_deref().map(conf_object).transpose()?;
-    let params_input = params.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default();
+    let params_input =
+        params.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default();
     let body = UpdateHitlDetailPayload { chosen_options: args.options.clone(), params_input };
-    let path =
-        ["dags", &dag, "dagRuns", &run, "taskInstances", &task, &map, "hitlDetails"];
+    let path = ["dags", &dag, "dagRuns", &run, "taskInstances", &task, &map, "hitlDetails"];
     let sent: Sent<HitlDetailResponse> = api.send(Method::PATCH, &path, &body).await?;
     let out = context.out;
     match sent {

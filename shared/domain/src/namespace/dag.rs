@@ -5,8 +5,8 @@ use std::{
 };
 
 use dagbok_events::{
-    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, ScheduleForetold, TaskId, Timestamp,
-    Timetable,
+    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, ScheduleForetold, TaskId,
+    Timestamp, Timetable,
 };
 use dagbok_protocol::Ahead;
 

@@ -76,7 +76,10 @@ impl Namespace {
             let by_trigger = |no: &InstanceNo| {
                 run.instance(*no).deferral.as_ref().is_some_and(|it| it.ask.is_none())
             };
-            let tries = run.deferred().filter(by_trigger).map(move |no| QueuedTry { run: number, instance: no });
+            let tries = run
+                .deferred()
+                .filter(by_trigger)
+                .map(move |no| QueuedTry { run: number, instance: no });
             tries.collect::<Vec<_>>()
         };
         self.runs.iter().flat_map(of_run).collect()

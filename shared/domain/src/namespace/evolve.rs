@@ -2,8 +2,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, Interval, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunExpected,
-    RunKey, RunType, Scope, Timestamp,
+    DagId, DagRegistered, Fact, Interval, LostWhy, PoolName, Record, RunCreated, RunDeleted,
+    RunExpected, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 

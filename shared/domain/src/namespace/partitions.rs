@@ -8,9 +8,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     PartitionAsset, PartitionWaits,
-    limits::{
-        ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_EVENTS_KEPT, PARTITIONS_PENDING,
-    },
+    limits::{ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_EVENTS_KEPT, PARTITIONS_PENDING},
 };
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +169,10 @@ impl Pending {
                         needed_count: count(needed.len()),
                         is_rollup: true,
                         fault: partition::is_never(wait, needed.len()).then(|| {
-                            format!("its wait policy asks for more than the {} keys of its window", needed.len())
+                            format!(
+                                "its wait policy asks for more than the {} keys of its window",
+                                needed.len()
+                            )
                         }),
                         ..whole
                     }

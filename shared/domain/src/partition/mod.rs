@@ -161,7 +161,9 @@ pub const fn is_enough(wait: WaitPolicy, there: usize, expected: usize) -> bool 
     match wait {
         WaitPolicy::All => there >= expected,
         WaitPolicy::MinimumCount { n } if n > 0 => there >= n.unsigned_abs() as usize,
-        WaitPolicy::MinimumCount { n } => there >= expected.saturating_sub(n.unsigned_abs() as usize),
+        WaitPolicy::MinimumCount { n } => {
+            there >= expected.saturating_sub(n.unsigned_abs() as usize)
+        }
     }
 }
 
@@ -264,7 +266,8 @@ fn window_fault(upstream: &PartitionMapper, window: &PartitionWindow) -> Option<
     let by_time = matches!(upstream, PartitionMapper::StartOf { .. });
     let wants_time = matches!(window, PartitionWindow::Of { .. });
     (by_time != wants_time).then(|| {
-        "a window of a period goes with a mapper to a period, one of segments with another".to_owned()
+        "a window of a period goes with a mapper to a period, one of segments with another"
+            .to_owned()
     })
 }
 

@@ -115,6 +115,8 @@ fn enough_is_all_or_so_many_or_all_but_so_many() {
     let least = |n| WaitPolicy::MinimumCount { n };
     assert!(is_enough(WaitPolicy::All, 3, 3) && !is_enough(WaitPolicy::All, 2, 3));
     assert!(is_enough(least(2), 2, 3) && !is_enough(least(2), 1, 3));
-    assert!(is_enough(least(-1), 2, 3) && !is_enough(least(-1), 1, 3) && is_enough(least(-5), 0, 3));
+    assert!(
+        is_enough(least(-1), 2, 3) && !is_enough(least(-1), 1, 3) && is_enough(least(-5), 0, 3)
+    );
     assert!(is_never(least(4), 3) && !is_never(least(-4), 3) && !is_never(WaitPolicy::All, 3));
 }

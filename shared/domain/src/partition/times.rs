@@ -126,9 +126,10 @@ impl<'a> Temporal<'a> {
         let date = if self.period == Period::Week {
             found.year.zip(found.month).zip(found.day).map(|((y, m), d)| Date::new(y, m, d))
         } else {
-            found.year.zip(found.quarter).map(|(year, quarter)| {
-                Date::new(year, (quarter - 1) * 3 + 1, 1)
-            })
+            found
+                .year
+                .zip(found.quarter)
+                .map(|(year, quarter)| Date::new(year, (quarter - 1) * 3 + 1, 1))
         };
         match date {
             Some(Ok(date)) => Ok(date.to_datetime(Time::midnight())),
@@ -224,7 +225,8 @@ fn matched(format: &str, key: &str) -> Option<Found> {
         });
         if let Some(directive) = directive {
             let digits = key.get(..if directive == "%Y" { 4 } else { 2 })?;
-            let value: i16 = digits.bytes().all(|it| it.is_ascii_digit()).then(|| digits.parse())?.ok()?;
+            let value: i16 =
+                digits.bytes().all(|it| it.is_ascii_digit()).then(|| digits.parse())?.ok()?;
             let small = i8::try_from(value).ok();
             match directive {
                 "%Y" => found.year = Some(value),

@@ -28,8 +28,8 @@ pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
-    AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunBackfilled,
-    RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber, Partition,
+    AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Partition, Payload, RuledOut,
+    RunBackfilled, RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
 pub use deferral::Deferral;
 pub use evolve::{Change, Handed};

@@ -34,9 +34,7 @@ mod zone;
 
 use std::sync::Arc;
 
-use dagbok_events::{
-    Interval, Partition, RunImmediately, Schedule, Span, Timestamp, Timetable,
-};
+use dagbok_events::{Interval, Partition, RunImmediately, Schedule, Span, Timestamp, Timetable};
 
 use crate::partition::key_of_tick;
 

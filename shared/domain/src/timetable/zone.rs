@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use dagbok_events::Timestamp;
-use jiff::civil::DateTime;
 use jiff::Zoned;
+use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 
 use super::error::BadSchedule;

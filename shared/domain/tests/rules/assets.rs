@@ -31,7 +31,11 @@ fn waiting(name: &str, condition: AssetCondition) -> DagSpec {
 }
 
 fn update(world: &mut World, name: &str) -> Sent {
-    world.send(CommandBody::UpdateAsset(AssetUpdate { asset: key(name), extra: None, partition_key: None }))
+    world.send(CommandBody::UpdateAsset(AssetUpdate {
+        asset: key(name),
+        extra: None,
+        partition_key: None,
+    }))
 }
 
 fn runs(world: &World) -> Vec<&RunCreated> {

@@ -1,7 +1,5 @@
 //! Tasks that ask people: who may answer what, what follows, and what the time's end makes of it.
-use dagbok_events::{
-    Actor, HitlAsk, HitlUser, MapIndex, Payload, RunId, TriggerCall, Usage,
-};
+use dagbok_events::{Actor, HitlAsk, HitlUser, MapIndex, Payload, RunId, TriggerCall, Usage};
 use dagbok_protocol::{AnswerHitl, CommandBody, Reason, RefusalCode, ReportBody, ResumedBy};
 
 use super::support::*;
@@ -19,9 +17,8 @@ fn question() -> HitlAsk {
 }
 
 fn asking(ask: HitlAsk, within: Option<i64>) -> World {
-    let mut world = World::with([dag("etl")
-        .add("ask", &[], |task| task.retries = 0)
-        .task("ship", &["ask"])]);
+    let mut world =
+        World::with([dag("etl").add("ask", &[], |task| task.retries = 0).task("ship", &["ask"])]);
     world.trigger_as("etl", "r1");
     world.settle();
     world.start("e1", "etl/r1/ask/1");
@@ -67,11 +64,17 @@ fn a_question_takes_up_nothing_is_in_no_triggers_hands_and_goes_on_with_the_answ
     assert_eq!(world.namespace.in_flight(), 0);
     assert_eq!(world.namespace.deferred_tries(), []);
     let told = world.why("etl", Some("r1"), Some("ask"), MapIndex::UNMAPPED).is.reasons;
-    assert!(matches!(&told[..], [Reason::Hitl { subject, .. }] if subject == "Ship it?"), "{told:?}");
+    assert!(
+        matches!(&told[..], [Reason::Hitl { subject, .. }] if subject == "Ship it?"),
+        "{told:?}"
+    );
     world.send(answer(&["Approve"], None)).is(["HitlAnswered ask Approve by ada"]);
     let event = event(&world);
     assert_eq!(event["chosen_options"], serde_json::json!(["Approve"]));
-    assert_eq!((&event["responded_by_user"]["name"], &event["timedout"]), (&"ada".into(), &false.into()));
+    assert_eq!(
+        (&event["responded_by_user"]["name"], &event["timedout"]),
+        (&"ada".into(), &false.into())
+    );
     assert!(world.settle().iter().any(|fact| fact.starts_with("TaskQueued ask")));
     world.send(answer(&["Reject"], None)).refused(RefusalCode::AlreadyAnswered, []);
 }
@@ -86,7 +89,8 @@ fn an_answer_that_is_none_is_refused() {
     world.send(answer(&["Approve"], Some(r#"{"x":1}"#))).refused(RefusalCode::Invalid, []);
     let user = HitlUser { id: "7".to_owned(), name: "bob".to_owned() };
     let mut world = asking(HitlAsk { assigned_users: vec![user], ..question() }, None);
-    let why = world.send(answer(&["Approve"], None)).refused(RefusalCode::NotAssigned, []).to_owned();
+    let why =
+        world.send(answer(&["Approve"], None)).refused(RefusalCode::NotAssigned, []).to_owned();
     assert!(why.contains("bob"), "{why}");
     let mut command = world.command(answer(&["Approve"], None));
     command.by = Actor::User("bob".to_owned());

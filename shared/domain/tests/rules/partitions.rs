@@ -118,7 +118,10 @@ fn a_rollup_waits_for_the_keys_of_its_window_and_says_which_are_missing() {
         panic!("{told:?}");
     };
     let asset = &waiting[0].assets[0];
-    assert_eq!((asset.came_count, asset.needed_count, &*asset.missing), (2, 3, &["apac".to_owned()][..]));
+    assert_eq!(
+        (asset.came_count, asset.needed_count, &*asset.missing),
+        (2, 3, &["apac".to_owned()][..])
+    );
     update(&mut world, "a", Some("apac"));
     assert_eq!(keys(&world), ["all"]);
     assert_eq!(runs(&world)[0].asset_events.len(), 5);
@@ -204,7 +207,9 @@ fn a_run_by_hand_says_its_partition_where_the_dag_has_some() {
     let mut world = World::with([
         taker(&["a"], start_of(Period::Day, "%Y-%m-%d"), vec![]),
         dag("plain").task("t", &[]),
-        dag("free").with(|dag| dag.schedule.timetable = Timetable::PartitionedAtRuntime).task("t", &[]),
+        dag("free")
+            .with(|dag| dag.schedule.timetable = Timetable::PartitionedAtRuntime)
+            .task("t", &[]),
     ]);
     let asked = |dag: &str, key: &str| {
         CommandBody::TriggerRun(TriggerRun { partition_key: Some(key.to_owned()), ..ask(dag) })
@@ -246,7 +251,8 @@ fn a_schedule_of_partitions_makes_a_run_for_each_tick_without_a_date() {
     assert_eq!(made[0].0, None);
     let first: Vec<_> = made.iter().map(|(_, after, it)| (*after, it.key.as_str())).collect();
     let after = |hour| at(&format!("2024-01-01T0{hour}:00:00Z"));
-    let wanted = [(after(0), "2024-01-01T07"), (after(1), "2024-01-01T08"), (after(2), "2024-01-01T09")];
+    let wanted =
+        [(after(0), "2024-01-01T07"), (after(1), "2024-01-01T08"), (after(2), "2024-01-01T09")];
     assert_eq!(first[..3], wanted);
 }
 

@@ -672,9 +672,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::TryDeferred(_)
         | Fact::TriggerFired(_)
         | Fact::TriggerFailed(_)
-        | Fact::HitlAnswered(_) => {
-            brief_deferral(fact)
-        }
+        | Fact::HitlAnswered(_) => brief_deferral(fact),
         Fact::DagCallbackOrdered(_)
         | Fact::DagCallbackStarted(_)
         | Fact::DagCallbackSucceeded(_)

@@ -3,7 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetEvent, BackfillId, DagVersion, Digest, Interval, MapIndex, Partition, TaskId, TasksWere, Timestamp,
+    AssetEvent, BackfillId, DagVersion, Digest, Interval, MapIndex, Partition, TaskId, TasksWere,
+    Timestamp,
 };
 
 /// How a run came about.

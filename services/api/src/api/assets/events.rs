@@ -205,11 +205,8 @@ pub(crate) async fn create_event(
     let id = ask.asset_id;
     let asset = state.read(move |store| store.asset(id)?.ok_or_else(|| no_asset(id))).await?.asset;
     let extra = ask.extra.filter(|extra| !extra.is_empty()).map(|it| Value::Object(it).to_string());
-    let body = CommandBody::UpdateAsset(AssetUpdate {
-        asset,
-        extra,
-        partition_key: ask.partition_key,
-    });
+    let body =
+        CommandBody::UpdateAsset(AssetUpdate { asset, extra, partition_key: ask.partition_key });
     // By its own record: others may tell of the same asset at the same time, or have since.
     let seq = tell(&state, caller, None, body).await?.seq.ok_or_else(|| no_asset(id))?;
     let found = state.read(move |store| {

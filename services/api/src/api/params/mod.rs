@@ -35,7 +35,8 @@ pub(crate) fn check_fields(
 ) -> Result<(), String> {
     for (name, value) in given {
         let Some(schema) = fields.get(name).and_then(|field| field.get("schema")) else { continue };
-        schema::check(schema, value).map_err(|why| format!("Invalid input for param {name}: {why}"))?;
+        schema::check(schema, value)
+            .map_err(|why| format!("Invalid input for param {name}: {why}"))?;
     }
     Ok(())
 }

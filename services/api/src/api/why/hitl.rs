@@ -15,11 +15,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
     let Reason::Hitl { subject, options, assigned, more, until, has_defaults } = it else {
         unreachable!("only asked of what waits for people");
     };
-    let whom = if assigned.is_empty() {
-        "somebody".to_owned()
-    } else {
-        joined(assigned, *more)
-    };
+    let whom = if assigned.is_empty() { "somebody".to_owned() } else { joined(assigned, *more) };
     let ends = match (until, has_defaults) {
         (None, _) => String::new(),
         (Some(at), true) => format!("; the defaults count from {at} on"),

@@ -163,9 +163,10 @@ pub(super) fn updated(
     fact: &AssetUpdated,
 ) -> Result<(), StoreError> {
     let AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, .. } = fact;
-    let refused = fact.partitioned_for.iter().filter_map(|told| {
-        Some((told.dag_id.clone(), told.refused.clone()?))
-    });
+    let refused = fact
+        .partitioned_for
+        .iter()
+        .filter_map(|told| Some((told.dag_id.clone(), told.refused.clone()?)));
     let id = event_id(context.seq, nth);
     let source = match (context.run(), task_id) {
         (Some(run), Some(task_id)) => {

@@ -10,8 +10,8 @@ use super::{Context, counted, task, version};
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        DagRow, HitlOpenRow, HitlRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd, RunInputRow, RunRow,
-        RunState, SeqsRow, Stretch, VersionRow, XComRow,
+        DagRow, HitlOpenRow, HitlRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd,
+        RunInputRow, RunRow, RunState, SeqsRow, Stretch, VersionRow, XComRow,
     },
 };
 

@@ -1,7 +1,5 @@
 //! Rows about what tasks ask people.
-use dagbok_events::{
-    HitlAnswered, HitlAsk, MapIndex, RunKey, TaskId, Timestamp, TryNumber,
-};
+use dagbok_events::{HitlAnswered, HitlAsk, MapIndex, RunKey, TaskId, Timestamp, TryNumber};
 use serde::{Deserialize, Serialize};
 
 /// What a try of a task asks people, and the answer.

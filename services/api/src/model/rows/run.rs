@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     Actor, BackfillId, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef,
-    MapIndex, Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp, TryNumber,
-    Usage, Partition,
+    MapIndex, Partition, Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp,
+    TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 

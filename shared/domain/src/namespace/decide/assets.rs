@@ -1,7 +1,7 @@
 //! Assets brought up to date by tasks and by others, and the runs that this makes.
 use dagbok_events::{
-    Actor, AssetKey, AssetUpdated, DagId, Fact, MapIndex, Micros, Partition, QueuedAssetsDropped, Record,
-    RunCreated, RunKey, RunType, Scope, TaskId, Timestamp,
+    Actor, AssetKey, AssetUpdated, DagId, Fact, MapIndex, Micros, Partition, QueuedAssetsDropped,
+    Record, RunCreated, RunKey, RunType, Scope, TaskId, Timestamp,
 };
 use dagbok_protocol::{
     AssetUpdate, Command, OutletEvent, RefusalCode,
@@ -11,8 +11,9 @@ use dagbok_protocol::{
 use super::{own::first_facts, runs::no_dag};
 use crate::{
     namespace::{
-    Dag, Decision, Namespace, accepted, answering, own, refuse, run_id::run_id_by_assets, unchanged,
-},
+        Dag, Decision, Namespace, accepted, answering, own, refuse, run_id::run_id_by_assets,
+        unchanged,
+    },
     partition::key_fault,
 };
 
@@ -146,10 +147,8 @@ impl Namespace {
     /// Makes the run of the first partition that has what it needs. It has no logical date, whatever the era.
     fn create_by_partition(&self, at: Timestamp, dag_id: &DagId, dag: &Dag) -> Option<Record> {
         let run = dag.partitions.run(&dag.current.spec)?;
-        let key_at = |date: Timestamp| RunKey {
-            dag_id: dag_id.clone(),
-            run_id: run_id_by_assets(3, date),
-        };
+        let key_at =
+            |date: Timestamp| RunKey { dag_id: dag_id.clone(), run_id: run_id_by_assets(3, date) };
         let is_free = |date: &Timestamp| !self.knows_run(&key_at(*date));
         let date = (0..1_000_000).map(|n| run.at.plus(Micros(n))).find(is_free)?;
         let key = key_at(date);

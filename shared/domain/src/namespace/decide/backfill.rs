@@ -341,9 +341,9 @@ fn check(version: &Version, ask: &CreateBackfill, now: Timestamp) -> Result<(), 
         }
         Timetable::PartitionedAsset { .. } => Some("is scheduled on assets alone"),
         Timetable::Manual | Timetable::PartitionedAtRuntime => Some("has no schedule"),
-        Timetable::CronPartition { .. } => {
-            Some("makes runs for partitions, which have no logical dates (trigger them with a partition key)")
-        }
+        Timetable::CronPartition { .. } => Some(
+            "makes runs for partitions, which have no logical dates (trigger them with a partition key)",
+        ),
         Timetable::Once => Some("runs once"),
         Timetable::Continuous => Some("runs continuously"),
         Timetable::Python { .. } if ask.runs.is_none() => {

@@ -361,9 +361,9 @@ fn partition_fault(spec: &DagSpec) -> Option<String> {
                 ));
             }
             let schedule = timetable::compile(&spec.schedule).ok()?;
-            let made = schedule.partition_at(Timestamp(0))?.and_then(|partition| {
-                partition::key_fault(&partition.key).map_or(Ok(()), Err)
-            });
+            let made = schedule
+                .partition_at(Timestamp(0))?
+                .and_then(|partition| partition::key_fault(&partition.key).map_or(Ok(()), Err));
             made.err().map(|why| format!("key_format: {why}"))
         }
         _ => None,

@@ -100,16 +100,16 @@ fn fault_of(ask: &HitlAsk, answer: &AnswerHitl) -> Option<String> {
     let wrong: Vec<&str> =
         chosen.iter().filter(|it| !ask.options.contains(it)).map(String::as_str).collect();
     if !wrong.is_empty() {
-        return Some(format!(
-            "Invalid options {wrong:?}; allowed options are {:?}",
-            ask.options
-        ));
+        return Some(format!("Invalid options {wrong:?}; allowed options are {:?}", ask.options));
     }
     if chosen.iter().collect::<BTreeSet<_>>().len() < chosen.len() {
         return Some("an option is chosen twice".to_owned());
     }
     if !ask.multiple && chosen.len() > 1 {
-        return Some("Multiple options chosen but this Human-in-the-loop task accepts only a single option".to_owned());
+        return Some(
+            "Multiple options chosen but this Human-in-the-loop task accepts only a single option"
+                .to_owned(),
+        );
     }
     let input = answer.params_input.as_deref()?;
     if input.len() > HITL_ANSWER_BYTES {
@@ -125,7 +125,6 @@ fn fault_of(ask: &HitlAsk, answer: &AnswerHitl) -> Option<String> {
     let asked = asked.and_then(Result::ok).unwrap_or_default();
     let names = |of: &Map<String, Value>| of.keys().cloned().collect::<BTreeSet<_>>();
     let (given, wanted) = (names(&input), names(&asked));
-    (!input.is_empty() && given != wanted).then(|| {
-        format!("params_input has the fields {given:?}, and the task asks for {wanted:?}")
-    })
+    (!input.is_empty() && given != wanted)
+        .then(|| format!("params_input has the fields {given:?}, and the task asks for {wanted:?}"))
 }

@@ -1,7 +1,7 @@
 //! Triggering and cancelling runs.
 use dagbok_events::{
-    DagId, Fact, Micros, Partition, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope,
-    Timestamp,
+    DagId, Fact, Micros, Partition, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType,
+    Scope, Timestamp,
 };
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits, names};
 

@@ -5,137 +5,18 @@ What becomes of a key is the scheduler's to say: nothing here is called for a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any, ClassVar
 
 from dagbok.authoring.assets import AssetRef, AssetTriggeredTimetable, BaseAsset, assets_in
+from dagbok.authoring.partition_windows import WaitForAll, WaitPolicy, Window
 from dagbok.authoring.timetable_base import Timetable
 from dagbok.authoring.timetables import CronTriggerTimetable
 from dagbok.exceptions import AirflowTimetableInvalid
 from dagbok.zones import parse_timezone, zone_name
 
 DAY_TIME = "%Y-%m-%dT%H:%M:%S"
-
-
-class Window:
-    """What one partition is made of."""
-
-    class Direction(str, Enum):
-        """Which way a window lies from where its partition begins."""
-
-        BACKWARD = "backward"
-        FORWARD = "forward"
-
-    expected_decoded_type: ClassVar[type] = str
-    period: ClassVar[str] = ""
-
-    def __init__(self, *, direction: Any = "forward") -> None:
-        self.direction = Window.Direction(direction)
-
-    def form(self) -> Any:
-        """Return the form of the DAG spec."""
-        if not self.period:
-            raise AirflowTimetableInvalid(
-                f"{type(self).__name__} is a window of the file's own; only Airflow's own are known here"
-            )
-        form: dict[str, Any] = {"period": self.period}
-        if self.direction is Window.Direction.BACKWARD:
-            form["backward"] = True
-        return {"Of": form}
-
-
-class _Period(Window):
-    expected_decoded_type = datetime
-
-
-class HourWindow(_Period):
-    """The minutes of an hour."""
-
-    period = "hour"
-
-
-class DayWindow(_Period):
-    """The hours of a day."""
-
-    period = "day"
-
-
-class WeekWindow(_Period):
-    """The days of a week."""
-
-    period = "week"
-
-
-class MonthWindow(_Period):
-    """The days of a month."""
-
-    period = "month"
-
-
-class QuarterWindow(_Period):
-    """The months of a quarter."""
-
-    period = "quarter"
-
-
-class YearWindow(_Period):
-    """The months of a year."""
-
-    period = "year"
-
-
-class SegmentWindow(Window):
-    """A fixed set of keys."""
-
-    def __init__(self, segments: Iterable[str]) -> None:
-        super().__init__()
-        said = list(segments)
-        for index, one in enumerate(said):
-            if not isinstance(one, str) or not one:
-                raise ValueError(
-                    f"SegmentWindow segment keys must be non-empty str; got {one!r} at index {index}."
-                )
-        if not said:
-            raise ValueError("SegmentWindow requires at least one segment key; got an empty iterable.")
-        self._segments = frozenset(said)
-
-    def form(self) -> Any:
-        """Return the form of the DAG spec."""
-        return {"Segments": {"segments": sorted(self._segments)}}
-
-
-class WaitPolicy:
-    """When a partition that is made of others has enough of them."""
-
-    def form(self) -> Any:
-        """Return the form of the DAG spec."""
-        raise AirflowTimetableInvalid(f"{type(self).__name__} is no wait policy that is known here")
-
-
-class WaitForAll(WaitPolicy):
-    """Once all are there."""
-
-    def form(self) -> Any:
-        """Return the form of the DAG spec."""
-        return "All"
-
-
-class MinimumCount(WaitPolicy):
-    """Once so many are there; below 0: once no more than so many are missing."""
-
-    def __init__(self, n: int) -> None:
-        if not isinstance(n, int) or n == 0:
-            raise ValueError(
-                f"MinimumCount({n!r}) is degenerate: use WaitForAll() to require every key, or MinimumCount(n) "
-                "with n != 0."
-            )
-        self.n = n
-
-    def form(self) -> Any:
-        """Return the form of the DAG spec."""
-        return {"MinimumCount": {"n": self.n}}
 
 
 class PartitionMapper:
@@ -374,7 +255,9 @@ class FanOutMapper(PartitionMapper):
 
 def _rule(mapper: PartitionMapper) -> dict[str, Any]:
     if not isinstance(mapper, PartitionMapper):
-        raise AirflowTimetableInvalid(f"a partition mapper is wanted, not {type(mapper).__name__}: {mapper!r}")
+        raise AirflowTimetableInvalid(
+            f"a partition mapper is wanted, not {type(mapper).__name__}: {mapper!r}"
+        )
     rule: dict[str, Any] = {"mapper": mapper.form()}
     if mapper.max_downstream_keys is not None:
         rule["max_downstream_keys"] = mapper.max_downstream_keys
@@ -429,10 +312,11 @@ class PartitionedAssetTimetable(AssetTriggeredTimetable):
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
         form: dict[str, Any] = {"default": _rule(self.default_partition_mapper)}
-        rules = []
-        for named, mapper in self.partition_mapper_config.items():
-            for one in [named] if isinstance(named, AssetRef) else assets_in([named]):
-                rules.append({"asset": one.spec(), "rule": _rule(mapper)})
+        rules = [
+            {"asset": one.spec(), "rule": _rule(mapper)}
+            for named, mapper in self.partition_mapper_config.items()
+            for one in ([named] if isinstance(named, AssetRef) else assets_in([named]))
+        ]
         if rules:
             form["rules"] = rules
         return {"PartitionedAsset": form}

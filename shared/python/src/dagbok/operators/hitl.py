@@ -1,7 +1,7 @@
 """Operators that ask people: nothing of them runs until somebody answers, or the time for that is up.
 
-What is asked goes with the word that the task waits, and stands in the log with it. Whoever answers is checked by the
-scheduler; no trigger runs meanwhile.
+What is asked goes with the word that the task waits, and stands in the log with it. Whoever answers is
+checked by the scheduler; no trigger runs meanwhile.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class HITLOperator(BaseOperator):
         super().__init__(**kwargs)
         if self.execution_timeout and not response_timeout:
             warnings.warn(
-                "Passing `execution_timeout` to HITLOperator to control the human response wait is deprecated. "
-                "Use `response_timeout` instead.",
+                "Passing `execution_timeout` to HITLOperator to control the human response wait is "
+                "deprecated. Use `response_timeout` instead.",
                 DeprecationWarning,
                 stacklevel=2,
             )

@@ -106,9 +106,7 @@ class OutletEvent:
             if not key.strip():
                 raise ValueError(f"partition_key must not be empty or whitespace-only; got {key!r}.")
             if len(key) > PARTITION_KEY:
-                raise ValueError(
-                    f"partition_key must be at most {PARTITION_KEY} characters; got {len(key)}."
-                )
+                raise ValueError(f"partition_key must be at most {PARTITION_KEY} characters; got {len(key)}.")
         self.partition_keys.update(said)
 
     def add(self, asset: Any, extra: Json | None = None) -> None:
@@ -290,8 +288,8 @@ def told(task: BaseOperator, events: OutletEvents | None) -> list[Json]:
             said_of_it = event.asset_alias_events if event is not None else []
             made.extend(_event(one["asset"], one["extra"], one["alias"]) for one in said_of_it)
         elif isinstance(outlet, AssetRef):
-            event = {"ref": outlet.spec(), "extra": _json(outlet, _extra(said, outlet))}
-            made.extend(_partitioned(event, _keys(said, outlet)))
+            by_ref: Json = {"ref": outlet.spec(), "extra": _json(outlet, _extra(said, outlet))}
+            made.extend(_partitioned(by_ref, _keys(said, outlet)))
         elif isinstance(outlet, Asset):
             made.extend(_partitioned(_event(outlet, _extra(said, outlet)), _keys(said, outlet)))
     if len(made) > EVENTS:

@@ -13,7 +13,15 @@ from dagbok.runtime.asset_events import AssetEvent
 if TYPE_CHECKING:
     from dagbok.runtime.past import OtherTaskInstance
 
-_DATES = ("partition_date", "logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date", "end_date")
+_DATES = (
+    "partition_date",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "run_after",
+    "start_date",
+    "end_date",
+)
 
 
 class DagRun:

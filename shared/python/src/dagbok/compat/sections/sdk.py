@@ -60,6 +60,7 @@ _SDK = {
     "EventsTimetable": "dagbok.authoring.timetables:EventsTimetable",
 }
 PARTITIONS = "dagbok.authoring.partitions"
+_WINDOWS = "dagbok.authoring.partition_windows"
 _MAPPERS = {
     "allowed_key": ("AllowedKeyMapper",),
     "base": ("PartitionMapper", "RollupMapper"),
@@ -77,7 +78,11 @@ _MAPPERS = {
         "SegmentWindow",
     ),
 }  # fmt: skip
-_PARTITIONS = {name: f"{PARTITIONS}:{name}" for names in _MAPPERS.values() for name in names}
+_PARTITIONS = {
+    name: f"{PARTITIONS if module not in ('wait_policy', 'window') else _WINDOWS}:{name}"
+    for module, names in _MAPPERS.items()
+    for name in names
+}
 _PARTITION_TIMETABLES = {
     name: f"{PARTITIONS}:{name}"
     for name in ("CronPartitionTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime")
@@ -112,17 +117,22 @@ MODULES: dict[str, dict[str, str]] = {
     },
     "airflow.sdk.definitions.timetables": {},
     "airflow.sdk.definitions.timetables.assets": {
-        **{name: _PARTITION_TIMETABLES[name] for name in ("PartitionedAssetTimetable", "PartitionedAtRuntime")},
+        **{
+            name: _PARTITION_TIMETABLES[name]
+            for name in ("PartitionedAssetTimetable", "PartitionedAtRuntime")
+        },
         "AssetOrTimeSchedule": _SDK["AssetOrTimeSchedule"],
         "AssetTriggeredTimetable": "dagbok.authoring.assets:AssetTriggeredTimetable",
     },
     "airflow.sdk.definitions.timetables.trigger": {
         name: _SDK[name]
         for name in (
-            "CronTriggerTimetable", "MultipleCronTriggerTimetable", "DeltaTriggerTimetable",
+            "CronTriggerTimetable",
+            "MultipleCronTriggerTimetable",
+            "DeltaTriggerTimetable",
             "CronPartitionTimetable",
         )
-    },  # fmt: skip
+    },
     "airflow.sdk.bases": {},
     "airflow.sdk.bases.operator": {
         name: _SDK[name] for name in ("BaseOperator", "chain", "chain_linear", "cross_downstream")
