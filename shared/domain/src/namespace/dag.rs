@@ -5,8 +5,8 @@ use std::{
 };
 
 use dagbok_events::{
-    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, ScheduleForetold, TaskId,
-    Timestamp, Timetable,
+    AssetKey, DagVersion, Digest, Interval, RunCreated, RunExpected, RunId, RunType,
+    ScheduleForetold, TaskId, Timestamp, Timetable,
 };
 use dagbok_protocol::Ahead;
 
@@ -117,6 +117,20 @@ impl Dag {
             newest: Newest::default(),
             pause_due: false,
             since: BTreeMap::new(),
+        }
+    }
+
+    /// A run of it was made: what its schedule, or what waits for assets, goes on after.
+    pub(super) fn note_made(&mut self, f: &RunCreated) {
+        match f.run_type {
+            RunType::Scheduled if f.data_interval.is_none() && f.partition.is_some() => {
+                // The ticks of partitions are nobody's data; the schedule goes on after them all the same.
+                self.last_interval = Some(Interval { start: f.run_after, end: f.run_after });
+            }
+            RunType::Scheduled => self.last_interval = f.data_interval,
+            RunType::AssetTriggered if f.partition.is_some() => self.partitions.consume(f),
+            RunType::AssetTriggered => self.waiting.consume(f),
+            RunType::Manual | RunType::Backfill => {}
         }
     }
 

@@ -2,8 +2,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, Interval, LostWhy, PoolName, Record, RunCreated, RunDeleted,
-    RunExpected, RunKey, RunType, Scope, Timestamp,
+    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunExpected,
+    RunKey, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
@@ -236,16 +236,7 @@ impl Namespace {
         if self.numbers.contains_key(key) {
             return;
         }
-        match f.run_type {
-            RunType::Scheduled if f.data_interval.is_none() && f.partition.is_some() => {
-                // The ticks of partitions are nobody's data; the schedule goes on after them all the same.
-                dag.last_interval = Some(Interval { start: f.run_after, end: f.run_after });
-            }
-            RunType::Scheduled => dag.last_interval = f.data_interval,
-            RunType::AssetTriggered if f.partition.is_some() => dag.partitions.consume(f),
-            RunType::AssetTriggered => dag.waiting.consume(f),
-            RunType::Manual | RunType::Backfill => {}
-        }
+        dag.note_made(f);
         if let Some(date) = f.logical_date {
             dag.dates.insert(date);
         }

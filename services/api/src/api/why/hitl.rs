@@ -1,5 +1,5 @@
-//! What is said of tasks that wait for people, and of partitions that wait for others.
-use dagbok_events::{AssetRef, DagId};
+//! What is said of tasks that wait for people, of partitions that wait for others, and of runs to come.
+use dagbok_events::{AssetRef, DagId, Timestamp};
 use dagbok_protocol::{PartitionAsset, PartitionWaits, Reason};
 
 use super::text::{joined, new};
@@ -24,6 +24,21 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
     let options = options.join(", ");
     let message = format!("it waits for an answer of {whom}: {subject} ({options}){ends}");
     WhyReason { until: until.map(Into::into), ..new("hitl", message) }
+}
+
+/// When the next run is due.
+pub(super) fn reason_of_next(logical_date: Timestamp, due: Timestamp) -> WhyReason {
+    let of = if logical_date == due { String::new() } else { format!(", of {logical_date}") };
+    let message = format!("its next run is due at {due}{of}");
+    WhyReason { until: Some(due.into()), ..new("next_run", message) }
+}
+
+/// Which assets are to come.
+pub(super) fn reason_of_assets(assets: Vec<String>, more: u32, there: u32) -> WhyReason {
+    let so_far = if there > 0 { format!(" ({there} are)") } else { String::new() };
+    let names = joined(&assets, more);
+    let message = format!("assets are to be brought up to date{so_far}: {names}");
+    WhyReason { assets, more, ..new("assets", message) }
 }
 
 /// Which partitions wait for what.

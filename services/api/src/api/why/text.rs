@@ -381,18 +381,10 @@ fn of_run(it: &Reason) -> WhyReason {
             let message = "its schedule has no further run".to_owned();
             new("no_further_run", message)
         }
-        Reason::NextRun { logical_date, due } => {
-            let of =
-                if logical_date == due { String::new() } else { format!(", of {logical_date}") };
-            let message = format!("its next run is due at {due}{of}");
-            WhyReason { until: Some((*due).into()), ..new("next_run", message) }
-        }
+        Reason::NextRun { logical_date, due } => super::hitl::reason_of_next(*logical_date, *due),
         Reason::Assets { missing, more, there } => {
-            let assets: Vec<String> = missing.iter().map(asset_name).collect();
-            let so_far = if *there > 0 { format!(" ({there} are)") } else { String::new() };
-            let names = joined(&assets, *more);
-            let message = format!("assets are to be brought up to date{so_far}: {names}");
-            WhyReason { assets, more: *more, ..new("assets", message) }
+            let assets = missing.iter().map(asset_name).collect();
+            super::hitl::reason_of_assets(assets, *more, *there)
         }
         Reason::Partitions { waiting, more, dropped } => {
             super::hitl::reason_of_partitions(waiting, *more, *dropped)
