@@ -62,7 +62,7 @@ fn event(world: &World) -> serde_json::Value {
 fn a_question_takes_up_nothing_is_in_no_triggers_hands_and_goes_on_with_the_answer() {
     let mut world = asking(question(), None);
     assert_eq!(world.namespace.in_flight(), 0);
-    assert_eq!(world.namespace.deferred_tries(), []);
+    assert!(world.namespace.deferred_tries().is_empty());
     let told = world.why("etl", Some("r1"), Some("ask"), MapIndex::UNMAPPED).is.reasons;
     assert!(
         matches!(&told[..], [Reason::Hitl { subject, .. }] if subject == "Ship it?"),
