@@ -106,16 +106,16 @@ impl<'a> Temporal<'a> {
             Some(offset) => self.zone.wall(instant(at, offset, self.input_format)?),
         };
         let at = self.zone.zoned(at).ok_or_else(|| past_the_end(self.input_format))?;
-        write(self.input_format, BrokenDownTime::from(&at))
+        write(self.input_format, &BrokenDownTime::from(&at))
     }
 
     fn written_at(&self, at: DateTime, zoned: Option<&Zoned>) -> Result<String, String> {
         let broken = zoned.map_or_else(|| BrokenDownTime::from(at), BrokenDownTime::from);
         if self.period != Period::Quarter {
-            return write(self.output_format, broken);
+            return write(self.output_format, &broken);
         }
         let quarter = (at.month() - 1) / 3 + 1;
-        Ok(write(self.output_format, broken)?.replace("{quarter}", &quarter.to_string()))
+        Ok(write(self.output_format, &broken)?.replace("{quarter}", &quarter.to_string()))
     }
 
     /// The date in a key whose format can't be read as a time: all of it must be as written.
@@ -146,7 +146,7 @@ impl<'a> Temporal<'a> {
 /// A partition's key and begin, of a run at a tick.
 pub(crate) fn key_of_tick(at: Timestamp, format: &str, zone: &Zone) -> Result<String, String> {
     let zoned = zone.zoned_at(at);
-    write(format, BrokenDownTime::from(&zoned))
+    write(format, &BrokenDownTime::from(&zoned))
 }
 
 /// When a partition begins, by its key as a schedule writes it.
@@ -184,7 +184,7 @@ fn read(key: &str, format: &str) -> Result<(DateTime, Option<Offset>), String> {
 }
 
 /// Writes a time as Python's `strftime` does.
-fn write(format: &str, broken: BrokenDownTime) -> Result<String, String> {
+fn write(format: &str, broken: &BrokenDownTime) -> Result<String, String> {
     // Python's fraction always has six digits.
     let format = format.replace("%f", "%6f");
     broken.to_string(&format).map_err(|error| format!("the format `{format}`: {error}"))

@@ -21,11 +21,11 @@ pub(super) fn items(window: &PartitionWindow, of: &Decoded) -> Result<Vec<Decode
     }
     let times = match period {
         Period::Month => days_of_month(*begin, backward),
-        Period::Hour => steps(*begin, 60, backward, |n| n.minutes()),
-        Period::Day => steps(*begin, 24, backward, |n| n.hours()),
-        Period::Week => steps(*begin, 7, backward, |n| n.days()),
-        Period::Quarter => steps(*begin, 3, backward, |n| n.months()),
-        Period::Year => steps(*begin, 12, backward, |n| n.months()),
+        Period::Hour => steps(*begin, 60, backward, i64::minutes),
+        Period::Day => steps(*begin, 24, backward, i64::hours),
+        Period::Week => steps(*begin, 7, backward, i64::days),
+        Period::Quarter => steps(*begin, 3, backward, i64::months),
+        Period::Year => steps(*begin, 12, backward, i64::months),
     };
     let times = times.ok_or_else(|| format!("the window at {begin} ends past the end of time"))?;
     Ok(times.into_iter().map(|at| Decoded::At(at, *offset)).collect())

@@ -127,7 +127,9 @@ pub struct Missed {
 pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
     let zone = schedule.timezone.as_str();
     let rule = match &schedule.timetable {
-        Timetable::Manual => Rule::Manual,
+        Timetable::Manual
+        | Timetable::PartitionedAsset { .. }
+        | Timetable::PartitionedAtRuntime => Rule::Manual,
         Timetable::Once => Rule::Once,
         Timetable::Continuous => Rule::Continuous,
         Timetable::CronDataInterval { expression } => {
@@ -156,7 +158,6 @@ pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
             Rule::Events { dates: dates.into(), restricted: *restricted }
         }
         Timetable::Python { .. } => Rule::Foretold(Foretold::default()),
-        Timetable::PartitionedAsset { .. } | Timetable::PartitionedAtRuntime => Rule::Manual,
         Timetable::CronPartition { expression, run_offset, key_format, run_immediately } => {
             let one = std::slice::from_ref(expression);
             let partition = PartitionOf {

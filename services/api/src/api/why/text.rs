@@ -273,6 +273,7 @@ fn of_tasks(kind: &str, what: &str, tasks: &[Blocker], more: u32) -> WhyReason {
 }
 
 /// One reason.
+#[expect(clippy::too_many_lines, reason = "one arm a reason, and none may be forgotten")]
 pub(super) fn reason(it: &Reason) -> WhyReason {
     match it {
         Reason::Next => new("next", "nothing keeps it: it goes next".to_owned()),
