@@ -132,8 +132,52 @@ def their_schedule(told: Json) -> Json:
         form["interval"] = told["interval"]
     if "delta" in told:
         form["delta"] = told["delta"]
+    if kind == "CronPartition":
+        form |= {"key_format": told["key_format"], "run_offset": told["run_offset"] or 0}
+    if kind == "PartitionedAsset":
+        form["default"] = their_mapper(told["default_partition_mapper"])
+        form["rules"] = [[condition(of), their_mapper(it)] for of, it in told["partition_mapper_config"]]
     waits = told.get("asset_condition", told.get("dataset_condition"))
     return {**form, "assets": condition(waits)} if waits else form
+
+
+def their_mapper(told: Json) -> Json:
+    """Return a partition mapper as Airflow keeps it, by meaning."""
+    kind, body = told["__type"].rpartition(".")[2].removesuffix("Mapper"), told["__var"]
+    said: Json = {"kind": kind}
+    for name, value in body.items():
+        if name == "mappers":
+            said[name] = [their_mapper(one) for one in value]
+        elif name in ("upstream_mapper", "downstream_mapper"):
+            said[name.removesuffix("_mapper")] = their_mapper(value)
+        elif name == "window":
+            window = value["__type"].rpartition(".")[2].removesuffix("Window")
+            said[name] = [window, value["__var"].get("segments", value["__var"].get("direction"))]
+        elif name == "wait_policy":
+            said["wait"] = value["__var"].get("n", "all")
+        else:
+            said[name] = value
+    return said
+
+
+def our_mapper(told: Any, most: int | None = None) -> Json:
+    """Return a partition mapper of a DAG spec, by meaning."""
+    kind, body = (told, {}) if isinstance(told, str) else next(iter(told.items()))
+    said: Json = {"kind": kind if kind != "StartOf" else f"StartOf{body['period'].title()}"}
+    for name, value in body.items():
+        if name == "mappers":
+            said[name] = [our_mapper(one) for one in value]
+        elif name in ("upstream", "downstream"):
+            said[name] = our_mapper(value)
+        elif name == "window":
+            window, of = next(iter(value.items()))
+            way = "backward" if of.get("backward") else "forward"
+            said[name] = ["Segment", of["segments"]] if window == "Segments" else [of["period"].title(), way]
+        elif name == "wait":
+            said[name] = "all" if value == "All" else value["MinimumCount"]["n"]
+        elif name != "period":
+            said[name] = value
+    return {**said, "max_downstream_keys": most} if most is not None else said
 
 
 def our_schedule(spec: Json, era: str) -> Json:
@@ -145,6 +189,13 @@ def our_schedule(spec: Json, era: str) -> Json:
         form = {"kind": body["class"].rpartition(".")[2].removesuffix("Timetable")}
     if "expression" in body:
         form |= {"expression": body["expression"], "timezone": spec["schedule"]["timezone"]}
+    if kind == "CronPartition":
+        form |= {"key_format": body["key_format"], "run_offset": body.get("run_offset", 0)}
+    if kind == "PartitionedAsset":
+        mapped = [body["default"], *(it["rule"] for it in body.get("rules", ()))]
+        mappers = [our_mapper(it["mapper"], it.get("max_downstream_keys")) for it in mapped]
+        named = [condition({"One": {"of": it["asset"]}}) for it in body.get("rules", ())]
+        form |= {"default": mappers[0], "rules": [list(it) for it in zip(named, mappers[1:], strict=True)]}
     if "every" in body:
         form["delta"] = body["every"] / 1_000_000
     if waits := spec.get("asset_condition"):

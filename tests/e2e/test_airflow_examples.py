@@ -24,7 +24,7 @@ _PARTITIONS = "assets have no partitions here"
 GRAPHS: dict[str, dict[str, str]] = {
     "2.11.2": {},
     "3.3.2": {
-        "example_hitl_operator": "tasks that ask a person need a page of the UI that is not there",
+        "example_hitl_operator": "its tasks wait for answers of people, whom a test run does not have",
     },
 }
 _EARLY = "its start date lies after the date of the run, which dag.test() does not look at"

@@ -164,6 +164,7 @@ fn failed_run() -> Vec<Draft> {
         asset_events: vec![],
         asset_events_left_out: 0,
         backfill_id: None,
+        partition: None,
     };
     let facts =
         [Fact::RunCreated(Box::new(created)), Fact::RunFailed(RunFailed { failed: vec![] })];

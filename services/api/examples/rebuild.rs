@@ -102,6 +102,7 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
         asset_events: Vec::new(),
         asset_events_left_out: 0,
         backfill_id: None,
+        partition: None,
     };
     let facts =
         vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {}), queued(0)?];

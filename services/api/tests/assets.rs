@@ -26,6 +26,8 @@ fn updated(name: &str, queued_for: &[&str], aliases: &[&str]) -> Fact {
         aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
         queued_for: queued_for.iter().map(|id| dag(id)).collect(),
         kept_for: Vec::new(),
+        partition: None,
+        partitioned_for: Vec::new(),
     }))
 }
 
@@ -164,6 +166,7 @@ async fn what_waits_is_shown_by_dag_by_asset_and_by_both() {
         asset_events: Vec::<AssetEvent>::new(),
         asset_events_left_out: 0,
         backfill_id: None,
+        partition: None,
     };
     let facts = vec![Fact::RunCreated(Box::new(created))];
     world.story.in_run(&key("eater", "e"), facts).await;

@@ -65,6 +65,7 @@ async fn make(world: &World, id: u64, n: i64) {
         asset_events: Vec::new(),
         asset_events_left_out: 0,
         backfill_id: Some(BackfillId(id)),
+        partition: None,
     };
     let facts = vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {})];
     world.story.tell_as(ada(), None, Scope::Run(run(n)), facts).await;

@@ -209,6 +209,7 @@ async fn many() -> ReadModel {
             asset_events: Vec::new(),
             asset_events_left_out: 0,
             backfill_id: None,
+            partition: None,
         };
         let scope = dagbok_events::Scope::Run(run);
         tell(scope.clone(), vec![Fact::RunCreated(Box::new(created))]);

@@ -28,6 +28,7 @@ fn deferral(id: &str) -> Fact {
         next_method: "go_on".to_owned(),
         next_kwargs: None,
         timeout_at: None,
+        ask: None,
         usage: Usage::default(),
         log: None,
     }))

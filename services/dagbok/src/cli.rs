@@ -6,6 +6,7 @@ mod backfill;
 mod change;
 mod dags;
 mod examples;
+mod hitl;
 mod metrics;
 mod pools;
 mod providers;
@@ -36,6 +37,7 @@ pub(crate) use dags::{
     Test, Trigger, Unpause,
 };
 pub(crate) use examples::with_examples;
+pub(crate) use hitl::{AnswerHitl, HitlCommand, HitlOf, ListHitl};
 pub(crate) use metrics::{MetricHistory, MetricsCommand, VerifyMetrics};
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
@@ -167,6 +169,9 @@ pub(crate) enum Command {
     /// What tasks hand on: list, get
     #[command(subcommand)]
     Xcom(XcomCommand),
+    /// What tasks ask people: list, show, answer
+    #[command(subcommand)]
+    Hitl(HitlCommand),
     /// Backfills: create, list, show, pause, resume, cancel
     #[command(subcommand)]
     Backfill(BackfillCommand),

@@ -11,6 +11,7 @@ mod events;
 mod executors;
 mod explain;
 mod hints;
+mod hitl;
 mod init;
 mod man;
 mod metrics;
@@ -37,8 +38,8 @@ use clap::CommandFactory as _;
 use crate::{
     cli::{
         AlertsCommand, ArchiveCommand, BackfillCommand, Cli, Command, Completion, ConfigCommand,
-        ConnectionsCommand, DagsCommand, ExecutorsCommand, MetricsCommand, NamespacesCommand,
-        PoolsCommand, RunsCommand, TasksCommand, VariablesCommand, XcomCommand,
+        ConnectionsCommand, DagsCommand, ExecutorsCommand, HitlCommand, MetricsCommand,
+        NamespacesCommand, PoolsCommand, RunsCommand, TasksCommand, VariablesCommand, XcomCommand,
     },
     codes::Code,
     context::{Context, Flags},
@@ -75,6 +76,7 @@ const fn is_state(command: &Command) -> bool {
             | Command::Executors(ExecutorsCommand::Show { .. })
             | Command::Runs(RunsCommand::Callbacks(_))
             | Command::Tasks(TasksCommand::Why(_) | TasksCommand::Usage(_))
+            | Command::Hitl(HitlCommand::Show(_))
             | Command::Backfill(BackfillCommand::Show(_))
             | Command::Alerts(AlertsCommand::Show(_))
     ) || is_list(command)
@@ -89,6 +91,7 @@ const fn is_list(command: &Command) -> bool {
             | Command::Runs(RunsCommand::List(_) | RunsCommand::Show(_))
             | Command::Tasks(TasksCommand::List(_) | TasksCommand::Xcoms(_))
             | Command::Xcom(XcomCommand::List(_))
+            | Command::Hitl(HitlCommand::List(_))
             | Command::Backfill(BackfillCommand::List(_))
             | Command::Pools(PoolsCommand::List | PoolsCommand::Get(_))
             | Command::Connections(ConnectionsCommand::List)
@@ -164,6 +167,7 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
         Command::Connections(command) => connections::run(&plain()?, command).await,
         Command::Variables(command) => variables::run(&plain()?, command).await,
         Command::Secrets(command) => secrets::run(&plain()?, command).await,
+        Command::Hitl(command) => hitl::run(&plain()?, command).await,
         Command::Why(args) => why::why(&plain()?, args).await,
         Command::Prune(args) => prune::run(&plain()?, args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(global, args).await,

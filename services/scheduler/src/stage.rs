@@ -358,6 +358,9 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::SecretKeyRetired => "secret_key_retired",
         RefusalCode::PoolNotFound => "pool_not_found",
         RefusalCode::PoolAlreadyExists => "pool_already_exists",
+        RefusalCode::NotAsked => "not_asked",
+        RefusalCode::AlreadyAnswered => "already_answered",
+        RefusalCode::NotAssigned => "not_assigned",
         RefusalCode::StaleReport => "stale_report",
         RefusalCode::Invalid => "invalid",
     }
@@ -374,6 +377,7 @@ const fn names_its_wait(fact: &Fact) -> bool {
             | Fact::TryDeferred(_)
             | Fact::TriggerFired(_)
             | Fact::TriggerFailed(_)
+            | Fact::HitlAnswered(_)
             | Fact::XComPushed(_)
             | Fact::TryNamed(_)
             | Fact::TaskCallbackFailed(_)

@@ -296,7 +296,18 @@ fn update_of(asset: &str, extra: Option<&str>) -> Fact {
     let (extra, map_index) = (extra.map(str::to_owned), MapIndex(-1));
     let asset = AssetKey { name: asset.to_owned(), uri: asset.to_owned() };
     let (task_id, aliases, kept_for) = (None, vec![], vec![]);
-    let it = AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, kept_for };
+    let (partition, partitioned_for) = (None, vec![]);
+    let it = AssetUpdated {
+        asset,
+        task_id,
+        map_index,
+        extra,
+        aliases,
+        queued_for,
+        kept_for,
+        partition,
+        partitioned_for,
+    };
     Fact::AssetUpdated(Box::new(it))
 }
 

@@ -7,6 +7,7 @@ pub mod graph;
 mod head;
 mod names;
 pub mod namespace;
+pub mod partition;
 pub mod retry;
 pub mod run;
 mod scope;

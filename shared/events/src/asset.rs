@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DagId, Interval, MapIndex, RunId, TaskId, Timestamp};
+use crate::{DagId, Interval, MapIndex, Partition, RunId, TaskId, Timestamp};
 
 /// What an asset is known by.
 #[derive(
@@ -149,6 +149,9 @@ pub struct AssetEvent {
     /// The task that did it; `None` where somebody outside said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<AssetSource>,
+    /// The partition that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }
 
 #[expect(

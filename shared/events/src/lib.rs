@@ -11,6 +11,7 @@ mod failure;
 mod hex;
 mod ids;
 mod json;
+mod partition;
 mod record;
 mod resources;
 mod schedule;
@@ -31,6 +32,10 @@ pub use ids::{
     QueueName, RunId, TaskId, TryKey, TryNumber, VariableKey,
 };
 pub use json::{entry_json, entry_of_json};
+pub use partition::{
+    AssetPartitionRule, Partition, PartitionMapper, PartitionRule, PartitionWindow, PartitionedFor,
+    Period, WaitPolicy,
+};
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
 pub use resources::{Limits, OutOfMemory, OutOfMemoryBy, Resources};
 pub use schedule::{RunImmediately, Schedule, Span, Timetable};

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Interval, Micros, spec::is_default};
+use crate::{AssetPartitionRule, Interval, Micros, PartitionRule, spec::is_default};
 
 /// When runs are made, and what people wrote to say so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +89,45 @@ pub enum Timetable {
         #[serde(default, skip_serializing_if = "is_default")]
         description: String,
     },
+    /// A run at every tick of a cron expression, which stands for a partition and has no logical date.
+    CronPartition {
+        /// Cron expression, as in `0 5 * * 1-5`.
+        expression: String,
+        /// How many ticks later than its run a partition begins; below 0 earlier.
+        #[serde(default, skip_serializing_if = "is_default")]
+        run_offset: i32,
+        /// How the partition's key is written, in directives of `strftime`.
+        key_format: String,
+        /// Which tick is the first of a DAG without a start date.
+        #[serde(default, skip_serializing_if = "is_default")]
+        run_immediately: RunImmediately,
+    },
+    /// By assets, a run for each partition that has come of those that the DAG waits for.
+    PartitionedAsset {
+        /// How the DAG's partitions follow from those of an asset that `rules` does not name.
+        #[serde(default, skip_serializing_if = "is_default")]
+        default: PartitionRule,
+        /// How they follow from those of others.
+        #[serde(default, skip_serializing_if = "is_default")]
+        rules: Vec<AssetPartitionRule>,
+    },
+    /// Only by trigger; its tasks say which partitions they brought up to date.
+    PartitionedAtRuntime,
+}
+
+impl Timetable {
+    /// Whether runs are only triggered, or made by assets.
+    pub const fn has_no_ticks(&self) -> bool {
+        matches!(self, Self::Manual | Self::PartitionedAsset { .. } | Self::PartitionedAtRuntime)
+    }
+
+    /// Whether its runs may stand for a partition.
+    pub const fn takes_partitions(&self) -> bool {
+        matches!(
+            self,
+            Self::CronPartition { .. } | Self::PartitionedAsset { .. } | Self::PartitionedAtRuntime
+        )
+    }
 }
 
 /// A length of time: calendar months, counted in UTC, and a fixed part.

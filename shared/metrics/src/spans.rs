@@ -234,6 +234,10 @@ impl Spans {
                 let token = (f.task_id.clone(), f.map_index, f.try_number, f.leg);
                 spans.extend(waited(run, key, &token, f.fired_at, None));
             }
+            Fact::HitlAnswered(f) => {
+                let token = (f.task_id.clone(), f.map_index, f.try_number, f.leg);
+                spans.extend(waited(run, key, &token, f.at, None));
+            }
             Fact::TriggerFailed(f) => {
                 let token = (f.task_id.clone(), f.map_index, f.try_number, f.leg);
                 let why = Some("its trigger came to nothing".to_owned());

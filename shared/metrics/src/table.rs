@@ -153,6 +153,7 @@ const COPIES: &[&str] = &[
     "TryDeferred",
     "TriggerFired",
     "TriggerFailed",
+    "HitlAnswered",
     "TryLost",
     "TryCancelled",
     "TryReturned",

@@ -162,6 +162,12 @@ pub enum RefusalCode {
     SecretChanged,
     /// The value is encrypted by a master key that is retired.
     SecretKeyRetired,
+    /// The task asks nobody anything.
+    NotAsked,
+    /// What the task asks is answered already.
+    AlreadyAnswered,
+    /// Somebody answers who may not.
+    NotAssigned,
     /// A report about a try that is not in flight, or held by another.
     StaleReport,
     /// The request breaks a rule: conf is no object, a date outside the DAG's, a limit.

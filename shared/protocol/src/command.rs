@@ -181,6 +181,8 @@ pub enum CommandBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task_queued_timeout: Option<Micros>,
     },
+    /// Answer what a task asks people.
+    AnswerHitl(Box<AnswerHitl>),
     /// What an executor has to say of a try.
     Report(Box<Report>),
     /// An executor came.
@@ -205,6 +207,9 @@ pub struct AssetUpdate {
     /// A JSON object in text that is said with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<String>,
+    /// Which partition of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
 }
 
 /// Asks for a run.
@@ -224,6 +229,28 @@ pub struct TriggerRun {
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The partition that it stands for, of a DAG whose runs have some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
+}
+
+/// Answers what a task asks people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AnswerHitl {
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: DagId,
+    /// Id of the run, unique within its DAG.
+    pub run_id: RunId,
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// What is chosen.
+    pub chosen_options: Vec<String>,
+    /// What the fields are filled in with, by name: a JSON object in text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params_input: Option<String>,
 }
 
 /// Asks for tasks of a run to run again. What was ruled out downstream of them is judged anew with them.

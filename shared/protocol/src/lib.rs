@@ -10,6 +10,7 @@ mod command;
 mod copies;
 pub mod limits;
 pub mod names;
+mod partitions;
 mod presence;
 mod question;
 mod report;
@@ -28,10 +29,11 @@ pub use answer::{
 };
 pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
-    AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, NoteTask,
-    OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
+    AnswerHitl, AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks,
+    NoteTask, OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
 };
 pub use copies::ReturnedBy;
+pub use partitions::{PartitionAsset, PartitionWaits};
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
 pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};

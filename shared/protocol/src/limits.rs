@@ -102,3 +102,20 @@ pub const DAG_CALLBACK_US: i64 = 60 * 1_000_000;
 pub const DAG_CALLBACK_UNBEGUN_US: i64 = 600 * 1_000_000;
 /// How often a callback of a DAG is ordered anew because whoever called it is gone; after the next time it has failed.
 pub const DAG_CALLBACK_LOSSES: u32 = 5;
+/// A partition's key, in characters; Airflow's `ID_LEN`.
+pub const PARTITION_KEY_CHARS: usize = 250;
+/// Partitions of one DAG that wait for more events: of those that wait longest the oldest goes when another comes.
+pub const PARTITIONS_PENDING: usize = 2_000;
+/// Events that these keep together, for the runs that come of them.
+pub const PARTITION_EVENTS_KEPT: usize = 5_000;
+/// Partitions of a DAG that one event of an asset may count for, where its mapper does not say. Airflow's
+/// `partition_mapper_max_downstream_keys`.
+pub const PARTITION_KEYS_PER_EVENT: usize = 1_000;
+/// What the keys of all these may take in one record, in bytes.
+pub const PARTITION_KEYS_BYTES: usize = RECORD_BYTES / 4;
+/// How many ticks a partition may lie apart from its run.
+pub const PARTITION_RUN_OFFSET: u32 = 1_000;
+/// What a task may ask people, in bytes of JSON with all its fields.
+pub const HITL_ASK_BYTES: usize = 64 << 10;
+/// What may be answered to it, in bytes of JSON.
+pub const HITL_ANSWER_BYTES: usize = 64 << 10;

@@ -1,7 +1,7 @@
 //! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
 use dagbok_events::{
-    AssetRef, ExecutorId, Failure, LogRef, LostWhy, Payload, TaskId, Timestamp, TriggerCall,
-    TriggerFailedWhy, TryKey, Usage,
+    AssetRef, ExecutorId, Failure, HitlAsk, LogRef, LostWhy, Payload, TaskId, Timestamp,
+    TriggerCall, TriggerFailedWhy, TryKey, Usage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub struct OutletEvent {
     /// The aliases by which it named the asset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Which partition of the asset, where the task says so; the run's own otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
 }
 
 /// How an event of a trigger ends its task, with nothing of the task run any more.
@@ -142,6 +145,9 @@ pub enum ReportBody {
         /// By when it must have fired, by the executor's clock.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_at: Option<Timestamp>,
+        /// Where it waits for a person: what is asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ask: Option<Box<HitlAsk>>,
         /// Values pushed since the last report.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         xcoms: Vec<XComValue>,

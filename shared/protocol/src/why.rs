@@ -350,6 +350,30 @@ pub enum Reason {
         /// How many were, and wait for these.
         there: u32,
     },
+    /// The DAG makes a run for each partition of its assets, once it has what it needs.
+    Partitions {
+        /// Those of which something came, the oldest first, up to fifty.
+        waiting: Vec<crate::PartitionWaits>,
+        /// How many more.
+        more: u32,
+        /// How many were let go so far since too many waited.
+        dropped: u64,
+    },
+    /// It waits for a person's answer.
+    Hitl {
+        /// What is asked, in a line.
+        subject: String,
+        /// What may be chosen.
+        options: Vec<String>,
+        /// Who may answer, by name, up to ten; everybody where nobody is named.
+        assigned: Vec<String>,
+        /// How many more.
+        more: u32,
+        /// When its time is up; never, where there is none.
+        until: Option<Timestamp>,
+        /// Whether defaults count then, and it does not fail.
+        has_defaults: bool,
+    },
 }
 
 /// A task that another one waits for.

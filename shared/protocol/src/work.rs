@@ -1,8 +1,8 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, DagCallbackKind, Digest, Interval, Limits, MapIndex, Micros, Payload, PoolName,
-    QueueName, Resources, RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey,
-    TryNumber,
+    AssetEvent, DagCallbackKind, Digest, Interval, Limits, MapIndex, Micros, Partition, Payload,
+    PoolName, QueueName, Resources, RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy,
+    TryKey, TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -152,4 +152,7 @@ pub struct RunContext {
     /// Events of assets that made it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asset_events: Vec<AssetEvent>,
+    /// The partition that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }

@@ -237,6 +237,7 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
             asset_events: vec![],
             asset_events_left_out: 0,
             backfill_id: None,
+            partition: None,
         };
         let scope = Scope::Run(run);
         let drafts = vec![

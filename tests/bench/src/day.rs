@@ -107,7 +107,8 @@ async fn scheduler(pace: Duration, seconds: u64) -> anyhow::Result<(f64, f64, us
 async fn trigger(inbox: &Inbox, dag_id: &DagId, number: usize) -> anyhow::Result<()> {
     let logical_date = Some(Timestamp(i64::try_from(number)? * 1_000_000));
     let (dag_id, run_id) = (dag_id.clone(), Some(run_id(number)));
-    let trigger = TriggerRun { dag_id, run_id, logical_date, conf: None, note: None };
+    let trigger =
+        TriggerRun { dag_id, run_id, logical_date, conf: None, note: None, partition_key: None };
     inbox.tell(Ask::new(Actor::User("bench".into()), CommandBody::TriggerRun(trigger))).await?;
     Ok(())
 }

@@ -60,7 +60,14 @@ pub(crate) async fn measure(url: &str, tasks: usize, width: usize) -> anyhow::Re
         let (dag_id, run_id) = (dag_id.clone(), Some(RunId::new(format!("r{number}"))?));
         let at = i64::try_from(number)? * 1_000_000;
         let logical_date = Some(dagbok_events::Timestamp(at));
-        let trigger = TriggerRun { dag_id, run_id, logical_date, conf: None, note: None };
+        let trigger = TriggerRun {
+            dag_id,
+            run_id,
+            logical_date,
+            conf: None,
+            note: None,
+            partition_key: None,
+        };
         inbox.tell(Ask::new(Actor::User("bench".into()), CommandBody::TriggerRun(trigger))).await?;
     }
     let mut ended = 0;

@@ -78,7 +78,14 @@ impl Desk {
         let run_id = Some(RunId::new(format!("r{number}"))?);
         let logical_date = Some(Timestamp(i64::try_from(number)? * 1_000_000));
         let dag_id = dag_id.clone();
-        let trigger = TriggerRun { dag_id, run_id, logical_date, conf: None, note: None };
+        let trigger = TriggerRun {
+            dag_id,
+            run_id,
+            logical_date,
+            conf: None,
+            note: None,
+            partition_key: None,
+        };
         self.ask(CommandBody::TriggerRun(trigger)).await
     }
 

@@ -63,6 +63,7 @@ pub(crate) fn run(n: u64, dags: u64, at: i64, ends: bool) -> anyhow::Result<Vec<
         asset_events: Vec::new(),
         asset_events_left_out: 0,
         backfill_id: None,
+        partition: None,
     };
     let queued = TaskQueued {
         task_id: task_id.clone(),

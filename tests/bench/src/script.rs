@@ -94,6 +94,7 @@ impl<S: FnMut(&Record)> Script<S> {
             logical_date: Some(self.now),
             conf: None,
             note: None,
+            partition_key: None,
         }));
         let mut queued = Vec::new();
         self.plan(&mut queued);

@@ -34,7 +34,7 @@ facts! {
     VariableSet, VariableDeleted, ConnectionSet, ConnectionDeleted, SecretsRewrapped,
     TryDeferred, TriggerFired, TriggerFailed,
     DagCallbackOrdered, DagCallbackStarted, DagCallbackSucceeded, DagCallbackFailed, DagCallbackLost,
-    DagCallbackUnbegun, TaskCallbackFailed,
+    DagCallbackUnbegun, TaskCallbackFailed, HitlAnswered,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

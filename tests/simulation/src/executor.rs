@@ -457,6 +457,7 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
             next_kwargs: None,
             // Without it one whose only word is lost would wait for ever.
             timeout_at: Some(Timestamp(at + until)),
+            ask: None,
             xcoms: Vec::new(),
             usage,
             log,
@@ -476,7 +477,7 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
             let skips = some_skips(world);
             let outlets = if world.rng.chance(300) {
                 let asset = some_asset(&mut world.rng);
-                vec![OutletEvent { asset, extra: None, aliases: vec![] }]
+                vec![OutletEvent { asset, extra: None, aliases: vec![], partition_key: None }]
             } else {
                 vec![]
             };

@@ -151,7 +151,14 @@ impl People {
             25 => {
                 if let AssetRef::Asset { name, uri, .. } = some_asset(&mut world.rng) {
                     let asset = AssetKey { name, uri };
-                    say(world, CommandBody::UpdateAsset(AssetUpdate { asset, extra: None }));
+                    say(
+                        world,
+                        CommandBody::UpdateAsset(AssetUpdate {
+                            asset,
+                            extra: None,
+                            partition_key: None,
+                        }),
+                    );
                 }
             }
             26..=28 => self.backfill(world, dag_id),
@@ -353,7 +360,8 @@ impl People {
             _ => {}
         }
         let conf = world.rng.chance(100).then(|| "{}".to_owned());
-        let ask = TriggerRun { dag_id, run_id, logical_date, conf, note: None };
+        let (note, partition_key) = (None, None);
+        let ask = TriggerRun { dag_id, run_id, logical_date, conf, note, partition_key };
         self.ask(world, CommandBody::TriggerRun(ask));
     }
 }
@@ -403,7 +411,8 @@ fn some_dates(rng: &mut Prng, from: Timestamp) -> Vec<ExpectedRuns> {
 
 fn trigger_of(dag_id: &DagId) -> TriggerRun {
     let (run_id, logical_date, conf, note) = (None, None, None, None);
-    TriggerRun { dag_id: dag_id.clone(), run_id, logical_date, conf, note }
+    let partition_key = None;
+    TriggerRun { dag_id: dag_id.clone(), run_id, logical_date, conf, note, partition_key }
 }
 
 fn cancel(key: &RunKey) -> CommandBody {

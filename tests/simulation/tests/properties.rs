@@ -307,7 +307,9 @@ impl Desk {
 
     fn trigger(&mut self, n: usize, logical_date: Option<Timestamp>) {
         let (dag_id, run_id, conf, note) = (dag_id(n), None, None, None);
-        self.say(CommandBody::TriggerRun(TriggerRun { dag_id, run_id, logical_date, conf, note }));
+        let partition_key = None;
+        let ask = TriggerRun { dag_id, run_id, logical_date, conf, note, partition_key };
+        self.say(CommandBody::TriggerRun(ask));
     }
 
     fn break_file(&mut self, n: usize) {

@@ -173,6 +173,7 @@ impl From<Refusal> for ApiError {
         let Refusal { code, message } = refusal;
         match code {
             RefusalCode::DagNotFound
+            | RefusalCode::NotAsked
             | RefusalCode::RunNotFound
             | RefusalCode::TaskNotFound
             | RefusalCode::BackfillNotFound
@@ -190,7 +191,9 @@ impl From<Refusal> for ApiError {
             })),
             RefusalCode::SecretKeyRetired => Self::KeyRetired(message),
             RefusalCode::SecretChanged => Self::SecretChanged(message),
+            RefusalCode::NotAssigned => Self::Forbidden(message),
             RefusalCode::RunOver
+            | RefusalCode::AlreadyAnswered
             | RefusalCode::RunActive
             | RefusalCode::TaskRunning
             | RefusalCode::BackfillOver

@@ -12,6 +12,7 @@ mod executors;
 mod extract;
 mod guard;
 mod history;
+mod hitl;
 mod import_errors;
 mod json;
 mod logs;
@@ -114,6 +115,10 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::tries_of_copy))
         .routes(routes!(tasks::one_try))
         .routes(routes!(tasks::copies))
+        .routes(routes!(hitl::list))
+        .routes(routes!(hitl::get, hitl::answer))
+        .routes(routes!(hitl::get_try))
+        .routes(routes!(why::partitions))
         .routes(routes!(callbacks::of_run))
         .routes(routes!(why::dag))
         .routes(routes!(why::run))

@@ -11,9 +11,9 @@ use dagbok_rows::{Row, key::Parts as _};
 use super::rows::{
     AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
     BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, DagRow, ExecutorOrderRow, ExecutorRow,
-    ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, QueuedForRow,
-    RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow,
-    SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow, VersionRow, XComRow,
+    HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
+    QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow,
+    RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -181,6 +181,14 @@ pub(crate) fn past_try(instance: Instance<'_>, number: TryNumber) -> Key {
 
 pub(crate) fn xcom(instance: Instance<'_>, name: &str) -> Key {
     of_instance::<XComRow>(instance).rest(name.as_bytes())
+}
+
+pub(crate) fn hitl(instance: Instance<'_>, number: TryNumber) -> Key {
+    of_instance::<HitlRow>(instance).number32(u32::from(number.get()))
+}
+
+pub(crate) fn hitl_open(instance: Instance<'_>) -> Key {
+    of_instance::<HitlOpenRow>(instance)
 }
 
 pub(crate) fn refused(run: &RunKey, seq: u64, place: u32) -> Key {

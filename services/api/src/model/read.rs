@@ -10,10 +10,10 @@ use super::{
     Store, StoreError, keys, of_dag,
     rows::{
         AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
-        BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow,
-        PastTryRow, PoolRow, QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow,
-        RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskRow, TryRow, VariableRow, VersionRow,
-        XComRow,
+        BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, HitlOpenRow, HitlRow,
+        ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
+        RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow,
+        TaskInstanceState, TaskRow, TryRow, VariableRow, VersionRow, XComRow,
     },
 };
 
@@ -77,6 +77,63 @@ impl Store {
     /// The events that made a run.
     pub fn run_assets(&self, run: &RunKey) -> Found<Option<RunAssetsRow>> {
         self.get(&keys::run_assets(run))
+    }
+
+    /// What a try of a task asks people.
+    pub fn hitl(
+        &self,
+        (run, task_id, map_index): (&RunKey, &TaskId, MapIndex),
+        number: TryNumber,
+    ) -> Found<Option<HitlRow>> {
+        self.get(&keys::hitl((run, task_id, map_index), number))
+    }
+
+    /// What tasks asked people so far, up to `most`: of a run, of a DAG, or of all.
+    pub fn hitl_of(
+        &self,
+        dag_id: Option<&DagId>,
+        run: Option<&RunKey>,
+        most: usize,
+    ) -> Found<Vec<HitlRow>> {
+        let prefix = match (dag_id, run) {
+            (_, Some(run)) => keys::within_run::<HitlRow>(run),
+            (Some(dag_id), None) => keys::within_dag::<HitlRow>(dag_id),
+            (None, None) => table::<HitlRow>(),
+        };
+        let keys = self.keys(&prefix).take(most);
+        let mut found = Vec::new();
+        for key in keys {
+            found.extend(self.get::<HitlRow>(&key?)?);
+        }
+        Ok(found)
+    }
+
+    /// Questions that nobody has answered and for which tasks wait, up to `most`.
+    pub fn hitl_open(
+        &self,
+        dag_id: Option<&DagId>,
+        run: Option<&RunKey>,
+        most: usize,
+    ) -> Found<Vec<HitlRow>> {
+        let prefix = match (dag_id, run) {
+            (_, Some(run)) => keys::within_run::<HitlOpenRow>(run),
+            (Some(dag_id), None) => keys::within_dag::<HitlOpenRow>(dag_id),
+            (None, None) => table::<HitlOpenRow>(),
+        };
+        let mut found = Vec::new();
+        for key in self.keys(&prefix).take(most) {
+            let Some(open) = self.get::<HitlOpenRow>(&key?)? else { continue };
+            let of = (&open.run, &open.task_id, open.map_index);
+            let task = self.task(of.0, of.1, of.2)?;
+            let waits = task.is_some_and(|task| {
+                task.state == TaskInstanceState::Deferred
+                    && task.attempt.is_some_and(|attempt| attempt.number == open.try_number)
+            });
+            if waits {
+                found.extend(self.hitl(of, open.try_number)?);
+            }
+        }
+        Ok(found)
     }
 
     /// A backfill.

@@ -127,6 +127,12 @@ pub struct AssetEventResponse {
     pub source_map_index: i32,
     /// The aliases by which the task named the asset.
     pub source_aliases: Vec<String>,
+    /// Which partition of the asset; null where it is not partitioned.
+    #[serde(default)]
+    pub partition_key: Option<String>,
+    /// DAGs scheduled on partitions for which it counts for none, each with why.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub dagbok_refused: std::collections::BTreeMap<String, String>,
     /// The runs that it made, with others.
     pub created_dagruns: Vec<CreatedRun>,
     /// When the asset was brought up to date.
@@ -164,6 +170,9 @@ pub struct CreateAssetEvent {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub extra: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Which partition of the asset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
 }
 
 /// Assets that are up to date and wait for the others that a DAG needs.

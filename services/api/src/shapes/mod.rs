@@ -9,6 +9,7 @@ mod backfill;
 mod dag;
 mod duty;
 mod history;
+mod hitl;
 mod pool;
 mod run;
 mod secret;
@@ -49,6 +50,10 @@ pub use history::{
     ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,
     RunClearBody, RunCleared, RunMarkBody, RunVersionChange, TaskChange, TaskInstancePatch,
     TaskOrCopy, TaskWasCount,
+};
+pub use hitl::{
+    HitlDetail, HitlDetailCollection, HitlDetailResponse, HitlExtra, HitlUserShape,
+    PendingPartition, PendingPartitionAsset, PendingPartitionCollection, UpdateHitlDetailPayload,
 };
 pub use pool::{
     BulkDone, BulkError, BulkResponse, OnExistence, OnNonExistence, PoolAction, PoolBody, PoolBulk,

@@ -51,9 +51,9 @@ pub struct RunResponse {
     pub bundle_version: Option<String>,
     /// The DAG's name for people.
     pub dag_display_name: String,
-    /// Always null.
+    /// The partition that it stands for.
     pub partition_key: Option<String>,
-    /// Always null.
+    /// When that begins, where its key tells of a time.
     pub partition_date: Option<DateTime>,
     /// What Airflow has no word for.
     pub dagbok: RunExtra,
@@ -148,7 +148,7 @@ pub struct TriggerBody {
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Not supported yet: must be null.
+    /// The partition that it stands for, of a DAG whose runs have some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_key: Option<String>,
 }

@@ -199,6 +199,7 @@ impl Story {
             asset_events: Vec::new(),
             asset_events_left_out: 0,
             backfill_id: None,
+            partition: None,
         }))
     }
 

@@ -176,6 +176,9 @@ pub(crate) struct Trigger {
     /// A note for people
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
+    /// The partition that the run stands for, of a DAG whose runs have some
+    #[arg(long, value_name = "KEY")]
+    pub(crate) partition_key: Option<String>,
     /// Wait until the run is over, and end as it did
     #[arg(long, short)]
     pub(crate) wait: bool,

@@ -113,6 +113,8 @@ pub(super) struct Outlet {
     pub(super) extra: Option<String>,
     #[serde(default)]
     pub(super) aliases: Vec<String>,
+    #[serde(default)]
+    pub(super) partition_key: Option<String>,
 }
 
 #[derive(Deserialize)]

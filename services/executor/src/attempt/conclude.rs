@@ -45,7 +45,7 @@ impl Running<'_> {
             }
             Verdict::Rescheduled(due) => ReportBody::Rescheduled { due, xcoms, usage: known, log },
             Verdict::Deferred(deferred) => {
-                let super::said::Deferred { trigger, next_method, next_kwargs, timeout_at } =
+                let super::said::Deferred { trigger, next_method, next_kwargs, timeout_at, ask } =
                     *deferred;
                 let usage = known;
                 ReportBody::Deferred {
@@ -53,6 +53,7 @@ impl Running<'_> {
                     next_method,
                     next_kwargs,
                     timeout_at,
+                    ask,
                     xcoms,
                     usage,
                     log,

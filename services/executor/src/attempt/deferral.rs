@@ -1,6 +1,6 @@
 //! A try that defers itself: what it says of its trigger, kept within the limits.
-use dagbok_events::{Digest, Payload, Timestamp, TriggerCall};
-use dagbok_protocol::limits::{INLINE_PAYLOAD_BYTES, TRIGGER_BYTES};
+use dagbok_events::{Digest, HitlAsk, Payload, Timestamp, TriggerCall};
+use dagbok_protocol::limits::{HITL_ASK_BYTES, INLINE_PAYLOAD_BYTES, TRIGGER_BYTES};
 use serde::Deserialize;
 
 use super::said::Deferred;
@@ -16,18 +16,37 @@ pub(crate) struct DeferTask {
     next_kwargs: Option<String>,
     #[serde(default)]
     timeout_at: Option<Timestamp>,
+    /// Where it waits for a person: what is asked, in the words of the fact.
+    #[serde(default)]
+    ask: Option<HitlAsk>,
 }
 
 /// What is reported of it; the error is for the author of the task.
 pub(super) async fn deferred(asked: DeferTask, store: &Store) -> Result<Deferred, String> {
-    let DeferTask { classpath, trigger_kwargs, next_method, next_kwargs, timeout_at } = asked;
+    let DeferTask { classpath, trigger_kwargs, next_method, next_kwargs, timeout_at, ask } = asked;
+    let ask = ask.map(checked).transpose()?.map(Box::new);
     let kwargs = pack(store, "the trigger's arguments", trigger_kwargs).await?;
     let next_kwargs = match next_kwargs {
         Some(text) => Some(pack(store, "the arguments of the next method", text).await?),
         None => None,
     };
     let trigger = TriggerCall { class_path: classpath, kwargs };
-    Ok(Deferred { trigger, next_method, next_kwargs, timeout_at })
+    Ok(Deferred { trigger, next_method, next_kwargs, timeout_at, ask })
+}
+
+/// What is asked, where it is a question that fits into a fact.
+fn checked(ask: HitlAsk) -> Result<HitlAsk, String> {
+    let size = serde_json::to_vec(&ask).map_or(usize::MAX, |text| text.len());
+    if size > HITL_ASK_BYTES {
+        return Err(format!(
+            "what is asked has {size} bytes of JSON; the limit is {HITL_ASK_BYTES}: put long texts where people can \
+             read them, and a link in the body"
+        ));
+    }
+    if ask.options.is_empty() {
+        return Err("what is asked has no options to choose from".to_owned());
+    }
+    Ok(ask)
 }
 
 /// JSON in text as a fact holds it: beside the log where it is long.

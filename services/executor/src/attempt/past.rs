@@ -52,6 +52,8 @@ struct Trigger {
     reset_dag_run: bool,
     #[serde(default)]
     note: Option<String>,
+    #[serde(default)]
+    partition_key: Option<String>,
 }
 
 /// Answers a request of this kind; `None` where it is none about the past.
@@ -433,6 +435,7 @@ fn run_of(run: &Value) -> Value {
         "triggering_user_name",
         "note",
         "partition_key",
+        "partition_date",
     ] {
         said[name] = run[name].clone();
     }
@@ -461,10 +464,11 @@ fn task_of(task: &Value) -> Value {
 
 /// Makes a run of another DAG, or has one that is there run again.
 async fn trigger(api: &mut ApiClient, asked: Trigger) -> Result<Value, Unanswered> {
-    let Trigger { dag_id, run_id, logical_date, conf, reset_dag_run, note } = asked;
+    let Trigger { dag_id, run_id, logical_date, conf, reset_dag_run, note, partition_key } = asked;
     let body = json!({
         "dag_run_id": run_id, "logical_date": logical_date.map(|date| date.to_string()),
         "conf": conf.unwrap_or_else(|| json!({})), "note": note,
+        "partition_key": partition_key,
     });
     let made = api.post(runs_path(&dag_id), &body).await;
     let run_id = match (made, run_id) {

@@ -1,5 +1,5 @@
 //! What a task's process said of its end.
-use dagbok_events::{Payload, TaskId, Timestamp, TriggerCall};
+use dagbok_events::{HitlAsk, Payload, TaskId, Timestamp, TriggerCall};
 use dagbok_protocol::{OutletEvent, XComValue};
 
 use crate::raised::Raised;
@@ -30,6 +30,8 @@ pub(crate) struct Deferred {
     pub(crate) next_kwargs: Option<Payload>,
     /// By when it must have fired.
     pub(crate) timeout_at: Option<Timestamp>,
+    /// Where it waits for a person: what is asked.
+    pub(crate) ask: Option<Box<HitlAsk>>,
 }
 
 /// All of it.

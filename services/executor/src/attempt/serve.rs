@@ -353,12 +353,12 @@ fn skip(said: &mut Said, tasks: &[Value]) -> Reply {
 }
 
 fn outlet(said: Outlet) -> Option<OutletEvent> {
-    let Outlet { name, uri, refers, extra, aliases } = said;
+    let Outlet { name, uri, refers, extra, aliases, partition_key } = said;
     let named = || {
         let (name, uri) = (name?, uri?);
         Some(AssetRef::Asset { name, uri, group: "asset".to_owned(), extra: None })
     };
-    Some(OutletEvent { asset: refers.or_else(named)?, extra, aliases })
+    Some(OutletEvent { asset: refers.or_else(named)?, extra, aliases, partition_key })
 }
 
 /// The name of a task's callback; whatever else a process says stands in no fact.

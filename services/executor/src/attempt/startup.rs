@@ -90,6 +90,7 @@ struct DagRun<'a> {
     note: Option<&'a str>,
     clear_number: u32,
     partition_key: Option<&'a str>,
+    partition_date: Option<Stamp>,
     consumed_asset_events: Vec<ConsumedEvent<'a>>,
 }
 
@@ -105,6 +106,7 @@ struct ConsumedEvent<'a> {
     source_run_id: Option<&'a str>,
     source_task_id: Option<&'a str>,
     source_map_index: i32,
+    partition_key: Option<&'a str>,
 }
 
 fn consumed(event: &AssetEvent) -> ConsumedEvent<'_> {
@@ -120,6 +122,7 @@ fn consumed(event: &AssetEvent) -> ConsumedEvent<'_> {
         source_run_id: source.map(|source| source.run_id.as_str()),
         source_task_id: source.map(|source| source.task_id.as_str()),
         source_map_index: source.map_or(-1, |source| source.map_index.0),
+        partition_key: event.partition.as_ref().map(|it| it.key.as_str()),
     }
 }
 
@@ -257,7 +260,8 @@ pub(crate) fn frame(
                 triggering_user_name: run.triggered_by.as_deref(),
                 note: run.note.as_deref(),
                 clear_number: 0,
-                partition_key: None,
+                partition_key: run.partition.as_ref().map(|it| it.key.as_str()),
+                partition_date: run.partition.as_ref().and_then(|it| it.date).map(Stamp),
                 consumed_asset_events: run.asset_events.iter().map(consumed).collect(),
             },
             max_tries: item.max_tries,

@@ -275,6 +275,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
             triggered_by: None,
             note: None,
             asset_events: Vec::new(),
+            partition: None,
         },
         traceparent: None,
         ask: false,

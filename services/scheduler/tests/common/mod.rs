@@ -120,6 +120,7 @@ impl World {
             logical_date: Some(Timestamp(run.bytes().map(i64::from).sum::<i64>() * 1_000_003)),
             conf: None,
             note: None,
+            partition_key: None,
         }))
         .await
     }

@@ -58,6 +58,7 @@ const fn about(fact: &Fact) -> About {
         | Fact::TryDeferred(_)
         | Fact::TriggerFired(_)
         | Fact::TriggerFailed(_)
+        | Fact::HitlAnswered(_)
         | Fact::DagCallbackSucceeded(_)
         | Fact::DagCallbackFailed(_)
         | Fact::DagCallbackUnbegun(_)

@@ -347,5 +347,6 @@ pub(crate) fn created(at: Timestamp) -> RunCreated {
         asset_events: vec![],
         asset_events_left_out: 0,
         backfill_id: None,
+        partition: None,
     }
 }

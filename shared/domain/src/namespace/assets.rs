@@ -3,13 +3,19 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use dagbok_events::{
-    AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource, AssetUpdated, Fact, Interval,
-    Record, RunCreated, Scope, Timestamp,
+    AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource, AssetUpdated, DagId, Fact,
+    Interval, PartitionMapper, PartitionedFor, Record, RunCreated, Scope, Timestamp,
 };
-use dagbok_protocol::limits::{ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN};
+use dagbok_protocol::{
+    limits::{
+        ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_KEYS_PER_EVENT, PARTITIONS_PENDING,
+    },
+    text,
+};
 use serde::{Deserialize, Serialize};
 
-use super::Namespace;
+use super::{Dag, Namespace};
+use crate::partition;
 
 /// An asset that was brought up to date since the last run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,10 +158,21 @@ impl Waiting {
 }
 
 impl Namespace {
-    /// The event of an asset as a fact, with the DAGs that it is for.
-    pub(super) fn asset_updated(&self, mut event: AssetUpdated) -> Fact {
+    /// The event of an asset as a fact, with the DAGs that it is for. `room`: what keys of partitions may still take in
+    /// its record, in bytes.
+    pub(super) fn asset_updated(&self, mut event: AssetUpdated, room: &mut usize) -> Fact {
         for dag_id in self.index.assets.waiting_for(&event.asset, &event.aliases) {
             let Some(dag) = self.dags.get(dag_id) else { continue };
+            if dag.is_partitioned() {
+                // As in Airflow one that is paused misses it.
+                if !dag.paused {
+                    event.partitioned_for.push(partitioned_for(dag_id, dag, &event, room));
+                }
+                continue;
+            }
+            if event.partition.is_some() {
+                continue;
+            }
             let told = if dag.paused { &mut event.kept_for } else { &mut event.queued_for };
             told.push(dag_id.clone());
         }
@@ -200,6 +217,7 @@ impl Namespace {
                 extra: f.extra.clone(),
                 aliases: f.aliases.clone(),
                 source,
+                partition: f.partition.clone(),
             };
             let counts = f.queued_for.iter().map(|dag_id| (dag_id, true));
             for (dag_id, counts) in counts.chain(f.kept_for.iter().map(|dag_id| (dag_id, false))) {
@@ -208,6 +226,62 @@ impl Namespace {
                     self.index_dag(dag_id);
                 }
             }
+            for told in &f.partitioned_for {
+                if let Some(dag) = self.dags.get_mut(&told.dag_id).map(std::sync::Arc::make_mut) {
+                    let version = std::sync::Arc::clone(&dag.current);
+                    dag.partitions.take(&event, told, &version.spec);
+                    self.index_dag(&told.dag_id);
+                }
+            }
         }
     }
 }
+
+/// What an event means for a DAG that is scheduled on partitions.
+fn partitioned_for(
+    dag_id: &DagId,
+    dag: &Dag,
+    event: &AssetUpdated,
+    room: &mut usize,
+) -> PartitionedFor {
+    let told = |keys, date, refused| {
+        let dag_id = dag_id.clone();
+        PartitionedFor { dag_id, keys, date, refused }
+    };
+    let refused = |why: String| told(Vec::new(), None, Some(text::cut(&why, REFUSED_BYTES)));
+    let Some(partition) = &event.partition else {
+        return refused(NO_KEY.to_owned());
+    };
+    let Some(rule) = partition::rule_for(&dag.current.spec.schedule, &event.asset) else {
+        return refused("the DAG is not scheduled on partitions".to_owned());
+    };
+    let keys = match partition::to_downstream(&rule.mapper, &partition.key) {
+        Ok(keys) => keys,
+        Err(why) => return refused(why),
+    };
+    if let Some(fault) = keys.iter().find_map(|key| partition::key_fault(key)) {
+        return refused(format!("the key `{}` maps to one that is none: {fault}", partition.key));
+    }
+    let own = rule.max_downstream_keys.map(|most| most as usize);
+    let most = own.unwrap_or(PARTITION_KEYS_PER_EVENT).min(PARTITIONS_PENDING);
+    if keys.len() > most {
+        let made = keys.len();
+        return refused(format!(
+            "the key `{}` makes {made} keys; at most {most} are taken (`max_downstream_keys`)",
+            partition.key
+        ));
+    }
+    let bytes: usize = keys.iter().map(String::len).sum();
+    let Some(left) = room.checked_sub(bytes) else {
+        return refused(format!("its {} keys are more than one record has room for", keys.len()));
+    };
+    *room = left;
+    let date = partition.date.filter(|_| rule.mapper == PartitionMapper::Identity);
+    told(keys, date, None)
+}
+
+/// Why an event counts for nothing that has no partition, where partitions are waited for.
+const NO_KEY: &str = "the event has no partition key, and the DAG is scheduled on partitions: give the run one, or let the \
+                      task say it with `add_partitions`";
+/// A reason above this is cut, in bytes.
+const REFUSED_BYTES: usize = 512;

@@ -5,7 +5,8 @@ use std::{
 };
 
 use dagbok_events::{
-    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, ScheduleForetold, TaskId, Timestamp,
+    AssetKey, DagVersion, Digest, Interval, RunCreated, RunExpected, RunId, RunType,
+    ScheduleForetold, TaskId, Timestamp, Timetable,
 };
 use dagbok_protocol::Ahead;
 
@@ -15,6 +16,7 @@ use super::{
     backfill::Backfill,
     consecutive::Newest,
     dates::Dates,
+    partitions::Partitions,
     past::{Deleted, Past},
     previous::Ended,
     schedule,
@@ -39,6 +41,8 @@ pub struct Dag {
     pub(super) ahead: Ahead,
     /// What it waits with for its next run by assets.
     pub(super) waiting: Waiting,
+    /// The same by partitions, where it is scheduled on such.
+    pub(super) partitions: Partitions,
     /// The interval of the last automatic run.
     pub(super) last_interval: Option<Interval>,
     /// When it was last unpaused, to tell why a promised run did not happen.
@@ -93,6 +97,7 @@ impl Dag {
             expected: None,
             ahead: Ahead::default(),
             waiting: Waiting::default(),
+            partitions: Partitions::default(),
             last_interval: None,
             unpaused_at: None,
             full_until: None,
@@ -112,6 +117,20 @@ impl Dag {
             newest: Newest::default(),
             pause_due: false,
             since: BTreeMap::new(),
+        }
+    }
+
+    /// A run of it was made: what its schedule, or what waits for assets, goes on after.
+    pub(super) fn note_made(&mut self, f: &RunCreated) {
+        match f.run_type {
+            RunType::Scheduled if f.data_interval.is_none() && f.partition.is_some() => {
+                // The ticks of partitions are nobody's data; the schedule goes on after them all the same.
+                self.last_interval = Some(Interval { start: f.run_after, end: f.run_after });
+            }
+            RunType::Scheduled => self.last_interval = f.data_interval,
+            RunType::AssetTriggered if f.partition.is_some() => self.partitions.consume(f),
+            RunType::AssetTriggered => self.waiting.consume(f),
+            RunType::Manual | RunType::Backfill => {}
         }
     }
 
@@ -173,9 +192,18 @@ impl Dag {
 
     /// Whether the assets that it waits for are all up to date, and a run may be made for that.
     pub(super) fn is_ready_by_assets(&self) -> bool {
+        if self.is_partitioned() {
+            // Each stands for another part of the data: they are made at once, and wait for their turns as runs.
+            return !self.paused && !self.gone && self.partitions.ready() > 0;
+        }
         let enough = |condition| self.waiting.is_enough(condition);
         let condition = self.current.spec.asset_condition.as_ref();
         !self.paused && !self.gone && condition.is_some_and(enough) && self.has_room()
+    }
+
+    /// Whether it makes a run for each partition of its assets.
+    pub(super) fn is_partitioned(&self) -> bool {
+        matches!(self.current.spec.schedule.timetable, Timetable::PartitionedAsset { .. })
     }
 
     /// The assets that were brought up to date and wait for the others that it needs, each since when.

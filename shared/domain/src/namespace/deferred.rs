@@ -69,11 +69,17 @@ impl Namespace {
         (!facts.is_empty()).then(|| of_run(at, before, facts))
     }
 
-    /// Every try that waits for a trigger.
+    /// Every try that waits for a trigger that is to be run.
     pub fn deferred_tries(&self) -> Vec<QueuedTry> {
         let of_run = |(number, run): (&RunNo, &std::sync::Arc<Run>)| {
             let number = *number;
-            let tries = run.deferred().map(move |no| QueuedTry { run: number, instance: no });
+            let by_trigger = |no: &InstanceNo| {
+                run.instance(*no).deferral.as_ref().is_some_and(|it| it.ask.is_none())
+            };
+            let tries = run
+                .deferred()
+                .filter(by_trigger)
+                .map(move |no| QueuedTry { run: number, instance: no });
             tries.collect::<Vec<_>>()
         };
         self.runs.iter().flat_map(of_run).collect()

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use dagbok_events::{
     DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunExpected,
-    RunKey, RunType, Scope, Timestamp,
+    RunKey, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
@@ -102,7 +102,10 @@ impl Namespace {
                 let alone = || RunExpected { further: Vec::new(), keeps: false, ..f.clone() };
                 dag.expected = f.logical_date.is_some().then(alone);
             }
-            Fact::QueuedAssetsDropped(f) => dag.waiting.drop(&f.assets),
+            Fact::QueuedAssetsDropped(f) => {
+                dag.waiting.drop(&f.assets);
+                dag.partitions.drop(&f.assets);
+            }
             Fact::ScheduleForetold(f) => dag.foretell(f),
             _ => {}
         }
@@ -152,6 +155,7 @@ impl Namespace {
         let old = std::mem::replace(&mut dag.current, version);
         dag.keep_foretold(&old);
         dag.note_added(Some(&old));
+        dag.partitions.renew(&old.spec, &dag.current.spec);
         let condition = &dag.current.spec.asset_condition;
         if *condition != old.spec.asset_condition {
             dag.waiting.keep_named(condition.as_ref());
@@ -232,11 +236,7 @@ impl Namespace {
         if self.numbers.contains_key(key) {
             return;
         }
-        if f.run_type == RunType::Scheduled {
-            dag.last_interval = f.data_interval;
-        } else if f.run_type == RunType::AssetTriggered {
-            dag.waiting.consume(f);
-        }
+        dag.note_made(f);
         if let Some(date) = f.logical_date {
             dag.dates.insert(date);
         }
@@ -489,5 +489,6 @@ pub(super) fn meta_of(record: &Record, f: &RunCreated) -> RunMeta {
         created_at: record.decided_at(),
         asset_events: f.asset_events.clone(),
         backfill_id: f.backfill_id,
+        partition: f.partition.clone(),
     }
 }

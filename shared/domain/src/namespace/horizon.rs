@@ -18,7 +18,7 @@ pub(super) fn beyond(
     now: Timestamp,
 ) -> (bool, Vec<ExpectedRuns>) {
     let timetable = &version.spec.schedule.timetable;
-    if matches!(timetable, Timetable::Manual | Timetable::Once | Timetable::Continuous) {
+    if timetable.has_no_ticks() || matches!(timetable, Timetable::Once | Timetable::Continuous) {
         return (false, Vec::new());
     }
     let goes_on = dag.filter(|dag| {

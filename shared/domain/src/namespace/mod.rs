@@ -20,6 +20,7 @@ mod evolve_shared;
 mod horizon;
 mod index;
 mod lanes;
+mod partitions;
 mod past;
 mod pick;
 mod plan;

@@ -96,7 +96,12 @@ impl Namespace {
             due.is_some_and(|due| due <= now)
         };
         let ready = self.index.ready_by_assets.iter().filter(|dag_id| !by_time(dag_id));
-        proposals.extend(ready.map(|dag_id| Proposal::CreateByAssets(dag_id.clone())));
+        for dag_id in ready {
+            // Of partitions each that has what it needs has a run of its own.
+            let runs = self.dags.get(dag_id).map_or(1, |dag| dag.partitions.ready().clamp(1, 256));
+            let one = || Proposal::CreateByAssets(dag_id.clone());
+            proposals.extend(std::iter::repeat_with(one).take(runs));
+        }
         for (_, dag_id) in self.index.starts.iter().take_while(|(from, _)| *from <= now) {
             let Some(dag) = self.dags.get(dag_id) else { continue };
             let room = dag.max_active_runs().saturating_sub(dag.running) as usize;

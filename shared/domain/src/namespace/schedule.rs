@@ -37,7 +37,7 @@ pub(super) fn to_make(dag: &Dag, at: Timestamp) -> Option<Planned> {
         // Its interval reaches up to the moment that the run is made.
         Timetable::Continuous => next(version, last_due(dag, version, at), at),
         // Asked again once the date has come, these would answer with another date.
-        Timetable::Once | Timetable::Manual => None,
+        timetable if timetable.has_no_ticks() || *timetable == Timetable::Once => None,
         _ if version.spec.catchup || why_missed(dag) != MissedWhy::TooManyActive => None,
         Timetable::Events { dates, .. } => newest_event(dates, version, at),
         _ => next(version, last_due(dag, version, at), at),

@@ -18,6 +18,7 @@ use super::{
     callbacks::{Callback, CallbackKey, Callbacks},
     consecutive::Newest,
     dates::Dates,
+    partitions::Partitions,
     past::{Deleted, Forgotten, Past},
     previous::Ended,
     retired::Retired,
@@ -121,6 +122,8 @@ struct SavedDag {
     expected: Option<RunExpected>,
     ahead: Ahead,
     waiting: Waiting,
+    #[serde(default)]
+    partitions: Partitions,
     last_interval: Option<Interval>,
     foretold: Option<Foretold>,
     unpaused_at: Option<Timestamp>,
@@ -380,6 +383,7 @@ impl Namespace {
         dag.expected = saved.expected;
         dag.ahead = saved.ahead;
         dag.waiting = saved.waiting;
+        dag.partitions = saved.partitions;
         dag.last_interval = saved.last_interval;
         if let Some(foretold) = &saved.foretold {
             Arc::make_mut(&mut dag.current).foretell(foretold);
@@ -469,6 +473,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         expected: dag.expected.clone(),
         ahead: dag.ahead.clone(),
         waiting: dag.waiting.clone(),
+        partitions: dag.partitions.clone(),
         last_interval: dag.last_interval,
         foretold: dag.current.foretold().cloned(),
         unpaused_at: dag.unpaused_at,

@@ -219,6 +219,10 @@ impl Namespace {
             ask: false,
         };
         let is_trigger = instance.state.deferred().is_some();
+        if is_trigger && instance.deferral.as_ref().is_some_and(|it| it.ask.is_some()) {
+            // A person answers; there is nothing to run.
+            return None;
+        }
         Some(if is_trigger { Self::trigger_item(item, run, queued.instance) } else { item })
     }
 
@@ -297,6 +301,7 @@ pub(super) fn context_of(run: &Run) -> RunContext {
         triggered_by: meta.triggered_by.clone(),
         note: meta.note.clone(),
         asset_events: meta.asset_events.clone(),
+        partition: meta.partition.clone(),
     }
 }
 

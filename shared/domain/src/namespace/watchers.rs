@@ -73,6 +73,7 @@ impl Namespace {
                 triggered_by: None,
                 note: None,
                 asset_events: Vec::new(),
+                partition: None,
             },
             traceparent: None,
             resume: None,

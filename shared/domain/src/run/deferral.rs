@@ -1,7 +1,7 @@
 //! Tries that wait for a trigger: what of them is kept, and what becomes of it.
 use dagbok_events::{
-    Fact, Leg, MapIndex, Payload, TaskId, Timestamp, TriggerCall, TriggerFailed, TriggerFailedWhy,
-    TryDeferred, TryNumber,
+    Fact, HitlAnswered, HitlAsk, Leg, MapIndex, Payload, TaskId, Timestamp, TriggerCall,
+    TriggerFailed, TriggerFailedWhy, TryDeferred, TryNumber,
 };
 use dagbok_protocol::{Resume, ResumedBy};
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,19 @@ pub struct Deferral {
     pub trigger: TriggerCall,
     next_method: String,
     next_kwargs: Option<Payload>,
+    /// Where it waits for a person: what is asked. Nobody runs the trigger then.
+    #[serde(default)]
+    pub ask: Option<Box<HitlAsk>>,
     /// What became of the trigger.
     by: Option<ResumedBy>,
 }
 
 impl Deferral {
+    /// Whether what it waits for has come.
+    pub const fn is_over(&self) -> bool {
+        self.by.is_some()
+    }
+
     /// How the try goes on; nothing where its trigger has not fired.
     pub fn resume(&self) -> Option<Resume> {
         Some(Resume {
@@ -50,8 +58,18 @@ impl Run {
                 let (task, by) = ((&f.task_id, f.map_index), ResumedBy::Event(f.event.clone()));
                 self.go_on_after(at, task, (f.try_number, f.leg), by)
             }
+            Fact::HitlAnswered(f) => {
+                let by = ResumedBy::Event(Payload::Inline(event_of(f)));
+                self.go_on_after(at, (&f.task_id, f.map_index), (f.try_number, f.leg), by)
+            }
             Fact::TriggerFailed(f) => {
-                let by = ResumedBy::Failure { why: f.why, traceback: f.traceback.clone() };
+                let of_ask = self.asks(&f.task_id, f.map_index).is_some();
+                let by = if of_ask && f.why == TriggerFailedWhy::Timeout {
+                    // As in Airflow the operator is told, and says that nobody answered.
+                    ResumedBy::Event(Payload::Inline(NOBODY_ANSWERED.to_owned()))
+                } else {
+                    ResumedBy::Failure { why: f.why, traceback: f.traceback.clone() }
+                };
                 self.go_on_after(at, (&f.task_id, f.map_index), (f.try_number, f.leg), by)
             }
             _ => None,
@@ -70,6 +88,7 @@ impl Run {
             trigger: f.trigger.clone(),
             next_method: f.next_method.clone(),
             next_kwargs: f.next_kwargs.clone(),
+            ask: f.ask.clone(),
             by: None,
         }));
         let token = Token { try_number: f.try_number, leg };
@@ -96,6 +115,12 @@ impl Run {
         Some(self.set(no, TaskState::UpForReschedule { token, since: at, due: at }))
     }
 
+    /// What a copy asks people, answered or not.
+    pub fn asks(&self, task_id: &TaskId, map_index: MapIndex) -> Option<&HitlAsk> {
+        let no = self.find(task_id, map_index)?;
+        self.arena.get(no).deferral.as_ref()?.ask.as_deref()
+    }
+
     /// That the time of a trigger is up, with what follows; nothing where it is not.
     pub(crate) fn trigger_timed_out(&self, no: InstanceNo, now: Timestamp) -> Vec<Fact> {
         let instance = self.arena.get(no);
@@ -104,6 +129,21 @@ impl Run {
         };
         if until > now {
             return Vec::new();
+        }
+        let ask = instance.deferral.as_ref().and_then(|it| it.ask.as_deref());
+        if let Some(defaults) = ask.and_then(|ask| ask.defaults.clone()) {
+            let params = ask.and_then(|ask| ask.params.as_deref());
+            let answered = Fact::HitlAnswered(Box::new(HitlAnswered {
+                task_id: self.spec(no).task_id.clone(),
+                map_index: instance.map_index,
+                try_number: token.try_number,
+                leg: token.leg,
+                chosen_options: defaults,
+                params_input: params.and_then(values_of),
+                by: None,
+                at: now,
+            }));
+            return [answered].into_iter().chain(self.after_going_on(no)).collect();
         }
         let failed = Fact::TriggerFailed(Box::new(TriggerFailed {
             task_id: self.spec(no).task_id.clone(),
@@ -118,4 +158,39 @@ impl Run {
         }));
         [failed].into_iter().chain(self.after_going_on(no)).collect()
     }
+}
+
+/// What a task is told where the time for an answer was up and it has no defaults; in Airflow's words.
+const NOBODY_ANSWERED: &str = r#"{"error":"The timeout has passed, and the response has not yet been received.","error_type":"timeout"}"#;
+
+/// What a task is told of an answer: the payload of Airflow's HITLTrigger, as XComs are written.
+fn event_of(f: &HitlAnswered) -> String {
+    let input = f.params_input.as_deref().and_then(|it| serde_json::from_str(it).ok());
+    let input = input.unwrap_or_else(|| serde_json::json!({}));
+    let at = f.at.to_string();
+    let at = at.strip_suffix('Z').unwrap_or(&at);
+    let by = f.by.as_ref().map(|by| serde_json::json!({"id": by.id, "name": by.name}));
+    serde_json::json!({
+        "chosen_options": f.chosen_options,
+        "params_input": input,
+        "responded_by_user": by,
+        "responded_at": {
+            "__classname__": "datetime.datetime",
+            "__version__": 1,
+            "__data__": [format!("{at}+00:00"), "UTC"],
+        },
+        "timedout": f.by.is_none(),
+    })
+    .to_string()
+}
+
+/// The values that fields begin with, by name.
+fn values_of(params: &str) -> Option<String> {
+    let params: serde_json::Map<String, serde_json::Value> = serde_json::from_str(params).ok()?;
+    let values = params.into_iter().map(|(name, param)| {
+        let value = param.get("value").cloned().unwrap_or_default();
+        (name, value)
+    });
+    let values: serde_json::Map<_, _> = values.collect();
+    Some(serde_json::Value::Object(values).to_string())
 }

@@ -91,7 +91,10 @@ impl Run {
             | Fact::TryCancelled(_) => self.end_try(at, fact),
             Fact::TryReturned(f) => self.hand_back(at, f),
             Fact::TryRescheduled(f) => self.reschedule(at, f),
-            Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
+            Fact::TryDeferred(_)
+            | Fact::TriggerFired(_)
+            | Fact::TriggerFailed(_)
+            | Fact::HitlAnswered(_) => {
                 self.evolve_deferral(seq, at, fact)
             }
             Fact::XComPushed(f) => self.keep_xcom(seq, f),

@@ -28,8 +28,8 @@ pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
-    AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunBackfilled,
-    RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
+    AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Partition, Payload, RuledOut,
+    RunBackfilled, RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
 pub use deferral::Deferral;
 pub use evolve::{Change, Handed};
@@ -77,6 +77,9 @@ pub struct RunMeta {
     pub asset_events: Vec<AssetEvent>,
     /// The backfill that it belongs to.
     pub backfill_id: Option<BackfillId>,
+    /// The partition that it stands for.
+    #[serde(default)]
+    pub partition: Option<Partition>,
 }
 
 /// How far a run has come.

@@ -34,7 +34,9 @@ mod zone;
 
 use std::sync::Arc;
 
-use dagbok_events::{Interval, RunImmediately, Schedule, Span, Timestamp, Timetable};
+use dagbok_events::{Interval, Partition, RunImmediately, Schedule, Span, Timestamp, Timetable};
+
+use crate::partition::key_of_tick;
 
 use cron::CronTicks;
 use delta::DeltaTicks;
@@ -42,6 +44,7 @@ pub use error::BadSchedule;
 pub use foretold::Foretold;
 use ticks::Ticks;
 use triggers::{Before, Triggers};
+pub(crate) use zone::Zone;
 
 /// A schedule made ready; cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,6 +70,17 @@ enum Rule {
     },
     /// What a timetable written in Python answered.
     Foretold(Foretold),
+    /// Ticks whose runs stand for partitions.
+    Partition(Triggers, PartitionOf),
+}
+
+/// Which partition a run at a tick stands for.
+#[derive(Clone, Debug)]
+struct PartitionOf {
+    /// How many ticks later it begins; below 0 earlier.
+    run_offset: i32,
+    key_format: String,
+    zone: Zone,
 }
 
 /// What a DAG says about its scheduled runs.
@@ -113,7 +127,9 @@ pub struct Missed {
 pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
     let zone = schedule.timezone.as_str();
     let rule = match &schedule.timetable {
-        Timetable::Manual => Rule::Manual,
+        Timetable::Manual
+        | Timetable::PartitionedAsset { .. }
+        | Timetable::PartitionedAtRuntime => Rule::Manual,
         Timetable::Once => Rule::Once,
         Timetable::Continuous => Rule::Continuous,
         Timetable::CronDataInterval { expression } => {
@@ -142,6 +158,15 @@ pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
             Rule::Events { dates: dates.into(), restricted: *restricted }
         }
         Timetable::Python { .. } => Rule::Foretold(Foretold::default()),
+        Timetable::CronPartition { expression, run_offset, key_format, run_immediately } => {
+            let one = std::slice::from_ref(expression);
+            let partition = PartitionOf {
+                run_offset: *run_offset,
+                key_format: key_format.clone(),
+                zone: Zone::parse(zone)?,
+            };
+            Rule::Partition(Triggers::new(one, zone, Span::default(), *run_immediately)?, partition)
+        }
     };
     Ok(CompiledSchedule { rule, older: false })
 }
@@ -177,7 +202,9 @@ impl CompiledSchedule {
             Rule::DeltaTrigger(delta, before) if self.older && is_first(last, limits) => {
                 first_of_older(delta, *before, limits, now)
             }
-            Rule::CronTrigger(crons) => crons.next_run(last, limits, now),
+            Rule::CronTrigger(crons) | Rule::Partition(crons, _) => {
+                crons.next_run(last, limits, now)
+            }
             Rule::DeltaInterval(delta) => ticks::next_interval(delta, last, limits, now),
             Rule::DeltaTrigger(delta, before) => {
                 Some(before.run_at(ticks::next_trigger(delta, last, limits, now)?))
@@ -224,7 +251,7 @@ impl CompiledSchedule {
                 Some(Interval { start: last.start.min(now), end: last.end.min(now) })
             }
             Rule::CronInterval(cron) => ticks::interval_before(cron, cron.align_prev(now)?),
-            Rule::CronTrigger(crons) => {
+            Rule::CronTrigger(crons) | Rule::Partition(crons, _) => {
                 let tick = ticks::strictly_before(crons, crons.align_prev(now)?)?;
                 Some(crons.before().interval(tick))
             }
@@ -270,7 +297,7 @@ impl CompiledSchedule {
             Rule::CronInterval(cron) => {
                 ticks::missed(cron, ticks::following_interval(cron, after)?, until, max)
             }
-            Rule::CronTrigger(crons) => {
+            Rule::CronTrigger(crons) | Rule::Partition(crons, _) => {
                 let until = crons.before().end(until);
                 let missed = ticks::missed(crons, crons.next(after.end)?, until, max)?;
                 Some(crons.before().started(missed))
@@ -309,12 +336,28 @@ impl CompiledSchedule {
         if let Rule::Foretold(foretold) = &self.rule { Some(foretold) } else { None }
     }
 
+    /// The partition that the run at a tick stands for, where the schedule is one of partitions.
+    pub fn partition_at(&self, tick: Timestamp) -> Option<Result<Partition, String>> {
+        let Rule::Partition(crons, of) = &self.rule else { return None };
+        let step = |at: Timestamp| if of.run_offset > 0 { crons.next(at) } else { crons.prev(at) };
+        let mut begin = Some(tick);
+        for _ in 0..of.run_offset.unsigned_abs() {
+            begin = begin.and_then(step);
+        }
+        let partition = |begin| {
+            let key = key_of_tick(begin, &of.key_format, &of.zone)?;
+            Ok(Partition { key, date: Some(begin) })
+        };
+        let no_tick = || "there is no tick so far from the run's".to_owned();
+        Some(begin.ok_or_else(no_tick).and_then(partition))
+    }
+
     /// Whether no scheduled run can ever come, although the schedule asks for them: worth a warning.
     #[must_use]
     pub fn is_never(&self) -> bool {
         match &self.rule {
             Rule::CronInterval(cron) => cron.is_never(),
-            Rule::CronTrigger(crons) => crons.is_never(),
+            Rule::CronTrigger(crons) | Rule::Partition(crons, _) => crons.is_never(),
             Rule::Events { dates, .. } => dates.is_empty(),
             _ => false,
         }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use dagbok_events::Timestamp;
+use jiff::Zoned;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 
@@ -10,11 +11,11 @@ use super::error::BadSchedule;
 
 /// Where a schedule's wall clock hangs.
 #[derive(Clone, Debug)]
-pub(super) struct Zone(TimeZone);
+pub(crate) struct Zone(TimeZone);
 
 impl Zone {
     /// Reads an IANA name, `UTC`, or an offset (`+02:00`, `-0330`, `UTC+02:00`).
-    pub(super) fn parse(name: &str) -> Result<Self, BadSchedule> {
+    pub(crate) fn parse(name: &str) -> Result<Self, BadSchedule> {
         let unknown = || BadSchedule::Zone { zone: name.to_owned() };
         if let Some(offset) = offset(name) {
             return Ok(Self(TimeZone::fixed(offset)));
@@ -27,14 +28,29 @@ impl Zone {
     }
 
     /// The wall clock at `at`.
-    pub(super) fn wall(&self, at: Timestamp) -> DateTime {
+    pub(crate) fn wall(&self, at: Timestamp) -> DateTime {
         self.0.to_datetime(at.to_jiff())
     }
 
     /// The instant of a wall clock time: the second one where it comes twice; moved on by the gap's
     /// length where it does not come at all. `None` past the end of time.
-    pub(super) fn instant(&self, wall: DateTime) -> Option<Timestamp> {
+    pub(crate) fn instant(&self, wall: DateTime) -> Option<Timestamp> {
         self.0.to_ambiguous_timestamp(wall).later().ok().map(Timestamp::from)
+    }
+
+    /// A wall clock time as it does come, with all that is to be said of it.
+    pub(crate) fn zoned(&self, wall: DateTime) -> Option<Zoned> {
+        self.0.to_ambiguous_zoned(wall).later().ok()
+    }
+
+    /// The same of an instant.
+    pub(crate) fn zoned_at(&self, at: Timestamp) -> Zoned {
+        at.to_jiff().to_zoned(self.0.clone())
+    }
+
+    /// A wall clock time as it does come.
+    pub(crate) fn settled(&self, wall: DateTime) -> Option<DateTime> {
+        Some(self.zoned(wall)?.datetime())
     }
 }
 

@@ -274,6 +274,7 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
                 asset_events: Vec::new(),
                 asset_events_left_out: 0,
                 backfill_id,
+                partition: None,
             }))
         },
     );
@@ -520,6 +521,7 @@ fn deferrals() -> impl Strategy<Value = Fact> {
                     next_method: "go_on".to_owned(),
                     next_kwargs: None,
                     timeout_at,
+                    ask: None,
                     usage: Usage::default(),
                     log,
                 })),
@@ -729,6 +731,7 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
             asset_events: Vec::new(),
             asset_events_left_out: 0,
             backfill_id: None,
+            partition: None,
         };
         let plain = |scope, facts| Record {
             at: Timestamp(0),

@@ -31,7 +31,11 @@ fn waiting(name: &str, condition: AssetCondition) -> DagSpec {
 }
 
 fn update(world: &mut World, name: &str) -> Sent {
-    world.send(CommandBody::UpdateAsset(AssetUpdate { asset: key(name), extra: None }))
+    world.send(CommandBody::UpdateAsset(AssetUpdate {
+        asset: key(name),
+        extra: None,
+        partition_key: None,
+    }))
 }
 
 fn runs(world: &World) -> Vec<&RunCreated> {
@@ -57,7 +61,12 @@ fn succeed_with(world: &mut World, key: &str, outlets: Vec<OutletEvent>) -> Sent
 }
 
 fn outlet(name: &str) -> OutletEvent {
-    OutletEvent { asset: asset(name), extra: Some(r#"{"rows":3}"#.to_owned()), aliases: vec![] }
+    OutletEvent {
+        asset: asset(name),
+        extra: Some(r#"{"rows":3}"#.to_owned()),
+        aliases: vec![],
+        partition_key: None,
+    }
 }
 
 #[test]
@@ -289,7 +298,7 @@ fn too_many_events_are_counted_and_too_large_ones_refused() {
     let run = runs(&world)[0];
     assert_eq!((run.asset_events.len(), run.asset_events_left_out), (ASSET_EVENTS_PER_RUN, 6));
     for extra in ["[1]".to_owned(), format!("{{\"a\":\"{}\"}}", "x".repeat(ASSET_EXTRA_BYTES))] {
-        let ask = AssetUpdate { asset: key("a"), extra: Some(extra) };
+        let ask = AssetUpdate { asset: key("a"), extra: Some(extra), partition_key: None };
         world.send(CommandBody::UpdateAsset(ask)).refused(RefusalCode::Invalid, []);
     }
     let ask = dagbok_protocol::TriggerRun {

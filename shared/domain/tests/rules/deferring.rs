@@ -29,6 +29,7 @@ fn deferred(world: &World, within: Option<i64>) -> ReportBody {
         next_method: "go_on".to_owned(),
         next_kwargs: Some(text(r#"{"n":1}"#)),
         timeout_at: within.map(|within| world.now.plus(secs(within))),
+        ask: None,
         xcoms: Vec::new(),
         usage: Usage::default(),
         log: None,

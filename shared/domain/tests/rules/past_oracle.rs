@@ -100,6 +100,7 @@ fn begin(world: &mut World, kind: &str, date: &str) -> String {
         asset_events: Vec::new(),
         asset_events_left_out: 0,
         backfill_id: None,
+        partition: None,
     };
     let facts = vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {})];
     append(world, &run, facts);

@@ -552,7 +552,14 @@ pub(crate) fn clearing(dag: &str, run: &str, only_failed: bool) -> ClearTasks {
 }
 
 pub(crate) fn ask(dag: &str) -> TriggerRun {
-    TriggerRun { dag_id: dag_id(dag), run_id: None, logical_date: None, conf: None, note: None }
+    TriggerRun {
+        dag_id: dag_id(dag),
+        run_id: None,
+        logical_date: None,
+        conf: None,
+        note: None,
+        partition_key: None,
+    }
 }
 
 pub(crate) fn run_key(dag: &str, run: &str) -> RunKey {
@@ -668,9 +675,10 @@ pub(crate) fn brief(fact: &Fact) -> String {
             with(&format!("RunMarked {}", word(f.state)), "teardowns", f.teardowns_left)
         }
         Fact::RunVersionChanged(_) | Fact::TaskNoted(_) | Fact::RunNoted(_) => brief_said(fact),
-        Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
-            brief_deferral(fact)
-        }
+        Fact::TryDeferred(_)
+        | Fact::TriggerFired(_)
+        | Fact::TriggerFailed(_)
+        | Fact::HitlAnswered(_) => brief_deferral(fact),
         Fact::DagCallbackOrdered(_)
         | Fact::DagCallbackStarted(_)
         | Fact::DagCallbackSucceeded(_)
@@ -845,6 +853,10 @@ fn brief_deferral(fact: &Fact) -> String {
         Fact::TriggerFired(f) => {
             let fired = format!("TriggerFired {} {}.{}", f.task_id, f.try_number, f.leg);
             if f.ends_task { format!("{fired} ends it") } else { fired }
+        }
+        Fact::HitlAnswered(f) => {
+            let by = f.by.as_ref().map_or("nobody", |by| &by.name);
+            format!("HitlAnswered {} {} by {by}", f.task_id, f.chosen_options.join("+"))
         }
         Fact::TriggerFailed(f) => {
             format!("TriggerFailed {} {}.{} {:?}", f.task_id, f.try_number, f.leg, f.why)

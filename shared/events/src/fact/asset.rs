@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AssetKey, DagId, MapIndex, TaskId};
+use crate::{AssetKey, DagId, MapIndex, Partition, PartitionedFor, TaskId};
 
 /// See [`crate::Fact::AssetUpdated`]. Scope: the run whose task did it, or the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,12 @@ pub struct AssetUpdated {
     /// DAGs that would, and are paused: their next run consumes it, and does not come by it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_for: Vec<DagId>,
+    /// Which partition of the asset; `None` where it is not partitioned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
+    /// DAGs that are scheduled on its partitions, and not paused: what it means for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitioned_for: Vec<PartitionedFor>,
 }
 
 /// See [`crate::Fact::QueuedAssetsDropped`]. Scope: the DAG.

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LogRef;
+use super::{HitlAsk, LogRef};
 use crate::{AssetKey, ExecutorId, Leg, MapIndex, Payload, TaskId, Timestamp, TryNumber, Usage};
 
 /// A trigger as its class serialised it: what makes the same one again, elsewhere and later.
@@ -39,6 +39,9 @@ pub struct TryDeferred {
     /// The task goes on with a failure where the trigger has not fired by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_at: Option<Timestamp>,
+    /// Where it waits for a person: what is asked. Nobody runs the trigger then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<Box<HitlAsk>>,
     /// Memory and CPU time that its process took.
     #[serde(default)]
     pub usage: Usage,

@@ -6,6 +6,7 @@ mod callback;
 mod dag;
 mod deferral;
 mod foretold;
+mod hitl;
 mod run;
 mod secret;
 mod shared;
@@ -31,6 +32,7 @@ pub use dag::{
 };
 pub use deferral::{TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TryDeferred};
 pub use foretold::{ForetoldManual, ForetoldRuns, ManualStep, ScheduleForetold};
+pub use hitl::{HitlAnswered, HitlAsk, HitlUser};
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunMark, RunMarked,
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, TaskGone,
@@ -199,6 +201,8 @@ pub enum Fact {
     DagCallbackUnbegun(DagCallbackUnbegun),
     /// A callback of a task raised, or could not be called.
     TaskCallbackFailed(Box<TaskCallbackFailed>),
+    /// Somebody answered what a task asks people, or the time for that was up and its defaults count: the task goes on.
+    HitlAnswered(Box<HitlAnswered>),
 }
 
 impl Fact {

@@ -3,7 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetEvent, BackfillId, DagVersion, Digest, Interval, MapIndex, TaskId, TasksWere, Timestamp,
+    AssetEvent, BackfillId, DagVersion, Digest, Interval, MapIndex, Partition, TaskId, TasksWere,
+    Timestamp,
 };
 
 /// How a run came about.
@@ -68,6 +69,9 @@ pub struct RunCreated {
     /// The backfill that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill_id: Option<BackfillId>,
+    /// The partition that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }
 
 /// See [`crate::Fact::RunStarted`]. Scope: the run.

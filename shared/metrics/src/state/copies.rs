@@ -107,6 +107,9 @@ impl State {
                 }
                 say(&Note::Trigger { outcome: "fired", blocked: false });
             }
+            Fact::HitlAnswered(answered) => {
+                self.drop_copies(run, &answered.task_id, answered.map_index, 0);
+            }
             Fact::TriggerFailed(failed) => {
                 self.drop_copies(run, &failed.task_id, failed.map_index, 0);
                 let blocked = failed.why == TriggerFailedWhy::Blocked;

@@ -84,8 +84,11 @@ class TaskDeferred(BaseException):
         method_name: str,
         kwargs: dict[str, Any] | None = None,
         timeout: dt.timedelta | float | None = None,
+        ask: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        # Where it waits for a person: what is asked.
+        self.ask = ask
         self.trigger, self.method_name, self.kwargs = trigger, method_name, kwargs
         self.timeout = dt.timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
         if timeout is not None and not isinstance(self.timeout, dt.timedelta):

@@ -39,6 +39,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::TryDeferred(_) => "TryDeferred",
         Fact::TriggerFired(_) => "TriggerFired",
         Fact::TriggerFailed(_) => "TriggerFailed",
+        Fact::HitlAnswered(_) => "HitlAnswered",
         Fact::DagCallbackOrdered(_) => "DagCallbackOrdered",
         Fact::DagCallbackStarted(_) => "DagCallbackStarted",
         Fact::DagCallbackSucceeded(_) => "DagCallbackSucceeded",

@@ -15,6 +15,7 @@ pub(super) const fn target(fact: &Fact) -> Option<(&TaskId, MapIndex, Execution)
         Fact::TryDeferred(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
         Fact::TriggerFired(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
         Fact::TriggerFailed(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
+        Fact::HitlAnswered(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
         Fact::TryReturned(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
         Fact::TryLost(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
         Fact::TryCancelled(f) => (&f.task_id, f.map_index, f.try_number, f.leg),

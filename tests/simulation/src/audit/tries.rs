@@ -23,7 +23,7 @@ impl RunModel {
         let over = self.stage == Stage::Over;
         let copy = self.named(task_id)?.find_mut(map_index);
         let Some(copy) = copy else { return Err(format!("{task_id} has no copy {map_index:?}")) };
-        if matches!(fact, Fact::TriggerFired(_) | Fact::TriggerFailed(_)) {
+        if matches!(fact, Fact::TriggerFired(_) | Fact::TriggerFailed(_) | Fact::HitlAnswered(_)) {
             return end_trigger(copy, told.at, execution, fact);
         }
         if copy.in_flight() != Some(execution) {

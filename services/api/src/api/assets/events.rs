@@ -60,6 +60,8 @@ pub(super) fn event(store: &Store, row: AssetEventRow) -> Result<AssetEventRespo
         source_run_id: source.map(|source| source.run_id.to_string()),
         source_map_index: source.map_or(-1, |source| source.map_index.0),
         source_aliases: row.aliases,
+        partition_key: row.partition_key,
+        dagbok_refused: row.refused.into_iter().map(|(dag, why)| (dag.to_string(), why)).collect(),
         created_dagruns,
         timestamp: DateTime(row.at),
     })
@@ -203,7 +205,8 @@ pub(crate) async fn create_event(
     let id = ask.asset_id;
     let asset = state.read(move |store| store.asset(id)?.ok_or_else(|| no_asset(id))).await?.asset;
     let extra = ask.extra.filter(|extra| !extra.is_empty()).map(|it| Value::Object(it).to_string());
-    let body = CommandBody::UpdateAsset(AssetUpdate { asset, extra });
+    let body =
+        CommandBody::UpdateAsset(AssetUpdate { asset, extra, partition_key: ask.partition_key });
     // By its own record: others may tell of the same asset at the same time, or have since.
     let seq = tell(&state, caller, None, body).await?.seq.ok_or_else(|| no_asset(id))?;
     let found = state.read(move |store| {

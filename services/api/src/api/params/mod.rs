@@ -27,3 +27,16 @@ pub(crate) fn check(spec: &DagSpec, conf: Option<&str>) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// The same of the fields of a question: each has its schema with it.
+pub(crate) fn check_fields(
+    fields: &Map<String, Value>,
+    given: &Map<String, Value>,
+) -> Result<(), String> {
+    for (name, value) in given {
+        let Some(schema) = fields.get(name).and_then(|field| field.get("schema")) else { continue };
+        schema::check(schema, value)
+            .map_err(|why| format!("Invalid input for param {name}: {why}"))?;
+    }
+    Ok(())
+}

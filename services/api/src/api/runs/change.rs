@@ -64,7 +64,6 @@ fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> 
         ("data_interval_start", &body.data_interval_start),
         ("data_interval_end", &body.data_interval_end),
         ("run_after", &body.run_after),
-        ("partition_key", &body.partition_key),
     ] {
         if given.is_some() {
             wrong(field, "not_supported", "is not supported yet: leave it out, or null".to_owned());
@@ -97,7 +96,8 @@ fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> 
         return Err(ApiError::Invalid(problems));
     }
     let conf = conf.filter(|conf| conf != "{}");
-    Ok(TriggerRun { dag_id, run_id, logical_date, conf, note: body.note })
+    let partition_key = body.partition_key;
+    Ok(TriggerRun { dag_id, run_id, logical_date, conf, note: body.note, partition_key })
 }
 
 /// Changes a run: its note, and as what it stands. `failed` ends it, `queued` lets all of it run again.

@@ -79,7 +79,10 @@ impl DagView {
             description: spec.description.clone(),
             timetable_summary: spec.schedule.text.clone(),
             timetable_description: Some(describe(spec)),
-            timetable_partitioned: false,
+            timetable_partitioned: matches!(
+                spec.schedule.timetable,
+                Timetable::CronPartition { .. } | Timetable::PartitionedAsset { .. }
+            ),
             timetable_periodic: is_periodic(&spec.schedule.timetable),
             tags: spec.tags.iter().map(tag).collect(),
             max_active_tasks: spec.max_active_tasks,
@@ -200,7 +203,11 @@ fn owners(text: &str) -> Vec<String> {
 
 const fn is_periodic(timetable: &Timetable) -> bool {
     match timetable {
-        Timetable::Manual | Timetable::Once | Timetable::Events { .. } => false,
+        Timetable::Manual
+        | Timetable::Once
+        | Timetable::Events { .. }
+        | Timetable::PartitionedAsset { .. }
+        | Timetable::PartitionedAtRuntime => false,
         Timetable::Continuous
         | Timetable::CronDataInterval { .. }
         | Timetable::CronTrigger { .. }
@@ -208,6 +215,7 @@ const fn is_periodic(timetable: &Timetable) -> bool {
         | Timetable::DeltaDataInterval { .. }
         | Timetable::DeltaTrigger { .. }
         | Timetable::DeltaTriggers { .. }
+        | Timetable::CronPartition { .. }
         | Timetable::Python { .. } => true,
     }
 }
@@ -218,6 +226,9 @@ pub(crate) fn describe(spec: &DagSpec) -> String {
     match (&spec.asset_condition, &spec.schedule.timetable) {
         (None, _) => by_time,
         (Some(condition), Timetable::Manual) => format!("once {} up to date", assets(condition)),
+        (Some(condition), Timetable::PartitionedAsset { .. }) => {
+            format!("for each partition, once {} up to date", assets(condition))
+        }
         (Some(condition), _) => format!("{by_time}, or once {} up to date", assets(condition)),
     }
 }
@@ -272,6 +283,13 @@ fn by_time(spec: &DagSpec) -> String {
     };
     match &spec.schedule.timetable {
         Timetable::Manual => "never, only when triggered".to_owned(),
+        Timetable::PartitionedAsset { .. } => "for each partition of its assets".to_owned(),
+        Timetable::PartitionedAtRuntime => {
+            "only when triggered; tasks say which partitions they bring up to date".to_owned()
+        }
+        Timetable::CronPartition { expression, .. } => {
+            format!("cron `{expression}` in {zone}, each run for a partition")
+        }
         Timetable::Once => "once, at the start date".to_owned(),
         Timetable::Continuous => "again as soon as the last run is over".to_owned(),
         Timetable::CronDataInterval { expression } => {

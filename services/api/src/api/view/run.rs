@@ -66,8 +66,8 @@ pub(crate) fn run_response(
         bundle_version: Some(run.bundle.to_string()),
         dag_display_name: version
             .map_or_else(|| run.dag_id.to_string(), |row| display_name(&row.spec)),
-        partition_key: None,
-        partition_date: None,
+        partition_key: run.partition.as_ref().map(|it| it.key.clone()),
+        partition_date: run.partition.as_ref().and_then(|it| it.date).map(Into::into),
         dagbok: run_extra(run, version),
     }
 }

@@ -2,6 +2,7 @@
 //! over, of the rows.
 mod changes;
 mod expected;
+mod hitl;
 mod offer;
 mod over;
 mod past;
@@ -24,7 +25,7 @@ use super::{
     extract::{Caller, InPath, InQuery, dag_id, instant, map_index, run_key, task_id},
     state::ApiState,
 };
-use crate::shapes::{Detail, WhyAnswer};
+use crate::shapes::{Detail, PendingPartitionCollection, WhyAnswer};
 
 /// When.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -104,6 +105,22 @@ pub(crate) async fn task(
     let map_index = map_index(query.map_index);
     let ask = WhyAsk { map_index, ..ask_of(dag_id, Some(run_id), Some(task_id(&task)?)) };
     answer(&state, caller, query.at, ask).await
+}
+
+/// The partitions of a DAG's assets that came and wait for others: which, and for what.
+#[utoipa::path(get, path = "/api/v2/dagbok/dags/{dag_id}/partitions", tag = "Dagbok",
+    params(("dag_id" = String, Path)), responses(
+    (status = 200, body = PendingPartitionCollection), (status = 404, body = Detail),
+    (status = 503, body = Detail), (status = 504, body = Detail)
+))]
+pub(crate) async fn partitions(
+    State(state): State<ApiState>,
+    InPath(raw): InPath<String>,
+    caller: Caller,
+) -> Result<Json<PendingPartitionCollection>, ApiError> {
+    let ask = ask_of(dag_id(&raw)?, None, None);
+    let (why, _) = now(&state, caller, &ask).await?;
+    Ok(Json(hitl::pending(&ask.dag_id, why.is.reasons)))
 }
 
 fn ask_of(dag_id: DagId, run_id: Option<dagbok_events::RunId>, task_id: Option<TaskId>) -> WhyAsk {

@@ -273,6 +273,7 @@ fn of_tasks(kind: &str, what: &str, tasks: &[Blocker], more: u32) -> WhyReason {
 }
 
 /// One reason.
+#[expect(clippy::too_many_lines, reason = "one arm a reason, and none may be forgotten")]
 pub(super) fn reason(it: &Reason) -> WhyReason {
     match it {
         Reason::Next => new("next", "nothing keeps it: it goes next".to_owned()),
@@ -287,6 +288,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         | Reason::NoSchedule
         | Reason::NoFurtherRun
         | Reason::NextRun { .. }
+        | Reason::Partitions { .. }
         | Reason::Assets { .. } => of_run(it),
         Reason::NoPool { .. }
         | Reason::PoolTooSmall { .. }
@@ -331,6 +333,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
             WhyReason { until: Some((*due).into()), ..new("reschedule", message) }
         }
         Reason::Trigger { class_path, until } => super::trigger::reason(class_path, *until),
+        Reason::Hitl { .. } => super::hitl::reason(it),
         Reason::Never { why, tasks, more, decided_by } => {
             let (shown, names) = tasks_of(tasks);
             let message = match (why, decided_by) {
@@ -380,18 +383,13 @@ fn of_run(it: &Reason) -> WhyReason {
             let message = "its schedule has no further run".to_owned();
             new("no_further_run", message)
         }
-        Reason::NextRun { logical_date, due } => {
-            let of =
-                if logical_date == due { String::new() } else { format!(", of {logical_date}") };
-            let message = format!("its next run is due at {due}{of}");
-            WhyReason { until: Some((*due).into()), ..new("next_run", message) }
-        }
+        Reason::NextRun { logical_date, due } => super::hitl::reason_of_next(*logical_date, *due),
         Reason::Assets { missing, more, there } => {
-            let assets: Vec<String> = missing.iter().map(asset_name).collect();
-            let so_far = if *there > 0 { format!(" ({there} are)") } else { String::new() };
-            let names = joined(&assets, *more);
-            let message = format!("assets are to be brought up to date{so_far}: {names}");
-            WhyReason { assets, more: *more, ..new("assets", message) }
+            let assets = missing.iter().map(asset_name).collect();
+            super::hitl::reason_of_assets(assets, *more, *there)
+        }
+        Reason::Partitions { waiting, more, dropped } => {
+            super::hitl::reason_of_partitions(waiting, *more, *dropped)
         }
         _ => unreachable!("only asked of what keeps runs"),
     }

@@ -162,7 +162,11 @@ pub(super) fn updated(
     nth: u32,
     fact: &AssetUpdated,
 ) -> Result<(), StoreError> {
-    let AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, kept_for: _ } = fact;
+    let AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, .. } = fact;
+    let refused = fact
+        .partitioned_for
+        .iter()
+        .filter_map(|told| Some((told.dag_id.clone(), told.refused.clone()?)));
     let id = event_id(context.seq, nth);
     let source = match (context.run(), task_id) {
         (Some(run), Some(task_id)) => {
@@ -201,6 +205,8 @@ pub(super) fn updated(
         extra: extra.clone(),
         aliases: aliases.clone(),
         source,
+        partition_key: fact.partition.as_ref().map(|it| it.key.clone()),
+        refused: refused.collect(),
         runs: Vec::new(),
     };
     rows.put(keys::asset_event(id), Some(event));
@@ -261,7 +267,9 @@ pub(super) fn consumed(
     run: &RunKey,
     fact: &RunCreated,
 ) -> Result<(), StoreError> {
-    unqueue_all(rows, &run.dag_id)?;
+    if fact.partition.is_none() {
+        unqueue_all(rows, &run.dag_id)?;
+    }
     let events = fact.asset_events.iter().map(|event| event_id(event.seq, event.nth));
     let events: BTreeSet<u64> = events.collect();
     for id in &events {

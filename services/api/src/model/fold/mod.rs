@@ -19,7 +19,7 @@ pub(crate) use callback::of_dag;
 use super::{
     Overlay, StoreError, keys,
     lists::{Standing, moved},
-    rows::RunRow,
+    rows::{HitlOpenRow, RunRow},
 };
 use dagbok_events::{Actor, DagId, Fact, Record, RunKey, Scope, Timestamp};
 
@@ -72,6 +72,9 @@ pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<
     }
     if let Scope::Run(run) = scope {
         change::note(rows, run, &context, facts)?;
+        if ends_run {
+            rows.remove_all::<HitlOpenRow>(&keys::within_run::<HitlOpenRow>(run))?;
+        }
         run::note_seq(rows, run, &context)?;
         let after = standing(rows, scope)?;
         moved(rows, run, before.as_ref(), after.as_ref())?;
@@ -143,7 +146,10 @@ fn fold_fact(
         Fact::TryCancelled(fact) => task::cancelled(rows, context, fact)?,
         Fact::TryReturned(fact) => task::returned(rows, context, fact)?,
         Fact::TryRescheduled(fact) => task::rescheduled(rows, context, fact)?,
-        Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
+        Fact::TryDeferred(_)
+        | Fact::TriggerFired(_)
+        | Fact::TriggerFailed(_)
+        | Fact::HitlAnswered(_) => {
             deferral::fold(rows, context, fact)?;
         }
         Fact::DagCallbackOrdered(_)

@@ -10,8 +10,8 @@ use super::{Context, counted, task, version};
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        DagRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd, RunInputRow, RunRow,
-        RunState, SeqsRow, Stretch, VersionRow, XComRow,
+        DagRow, HitlOpenRow, HitlRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd,
+        RunInputRow, RunRow, RunState, SeqsRow, Stretch, VersionRow, XComRow,
     },
 };
 
@@ -42,6 +42,7 @@ pub(super) fn created(
         asset_events: _,
         asset_events_left_out: _,
         backfill_id,
+        partition,
     } = fact;
     let spec = rows.peek::<VersionRow>(keys::version(&run.dag_id, *version))?;
     let tasks = spec.map_or(0, |row| u32::try_from(row.spec.tasks.len()).unwrap_or(u32::MAX));
@@ -50,6 +51,7 @@ pub(super) fn created(
         run_id: run.run_id.clone(),
         state: RunState::Queued,
         run_type: *run_type,
+        partition: partition.clone(),
         logical_date: *logical_date,
         data_interval: *data_interval,
         run_after: *run_after,
@@ -213,6 +215,8 @@ pub(super) fn deleted(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(
     counted::forget_all(rows, context, run)?;
     rows.remove_all::<PastTryRow>(&keys::within_run::<PastTryRow>(run))?;
     rows.remove_all::<XComRow>(&keys::within_run::<XComRow>(run))?;
+    rows.remove_all::<HitlRow>(&keys::within_run::<HitlRow>(run))?;
+    rows.remove_all::<HitlOpenRow>(&keys::within_run::<HitlOpenRow>(run))?;
     rows.remove_all::<SeqsRow>(&keys::within_run::<SeqsRow>(run))?;
     rows.remove_all::<RunChangeRow>(&keys::within_run::<RunChangeRow>(run))?;
     rows.remove_all::<RefusedRow>(&keys::within_run::<RefusedRow>(run))?;

@@ -104,6 +104,12 @@ pub struct AssetEventRow {
     /// The task that did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<AssetSource>,
+    /// Which partition of the asset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
+    /// DAGs scheduled on partitions for which it counts for none, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<(DagId, String)>,
     /// The runs that it made, with others.
     #[serde(default)]
     pub runs: Vec<RunKey>,

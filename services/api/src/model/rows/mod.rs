@@ -6,6 +6,7 @@
 mod asset;
 mod backfill;
 mod dag;
+mod hitl;
 mod run;
 mod secret;
 mod shared;
@@ -18,6 +19,7 @@ pub use asset::{
 };
 pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow};
 pub use dag::{DagRow, ImportErrorRow, LastRun, MissedRow, PauseRow, VersionRow};
+pub use hitl::{HitlOpenRow, HitlRow};
 pub use run::{
     EarlierVersion, GoneRow, RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow,
     RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
@@ -50,5 +52,6 @@ dagbok_rows::tables! {
         queued_for: QueuedForRow = b'W',
         variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
+        hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
     }
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     Actor, BackfillId, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef,
-    MapIndex, Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp, TryNumber,
-    Usage,
+    MapIndex, Partition, Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp,
+    TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,9 @@ pub struct RunRow {
     pub state: RunState,
     /// How it came about.
     pub run_type: RunType,
+    /// The partition that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
     /// What it stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<Timestamp>,

@@ -160,6 +160,7 @@ async fn trigger(
         logical_date: args.logical_date.or(now),
         conf: args.conf.clone(),
         note: None,
+        partition_key: None,
     };
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
     let ask = Ask::new(Actor::User(user), CommandBody::TriggerRun(ask));

@@ -21,6 +21,7 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
         logical_date: args.logical_date.map(|at| at.to_string()),
         conf: args.conf.as_deref().map(conf_object).transpose()?,
         note: args.note.clone(),
+        partition_key: args.partition_key.clone(),
         ..TriggerBody::default()
     };
     let api = Api::of(context).await?;

@@ -100,7 +100,8 @@ impl Accepted<'_> {
         }));
         let mut facts = self.ended(xcoms, end, None);
         let task = (&key.task_id, key.map_index);
-        facts.extend(self.namespace.outlet_facts(task, outlets));
+        let own = self.run.meta().partition.as_ref();
+        facts.extend(self.namespace.outlet_facts(task, own, outlets));
         facts.extend(then);
         facts
     }

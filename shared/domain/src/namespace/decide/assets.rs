@@ -1,16 +1,20 @@
 //! Assets brought up to date by tasks and by others, and the runs that this makes.
 use dagbok_events::{
-    Actor, AssetKey, AssetUpdated, DagId, Fact, MapIndex, Micros, QueuedAssetsDropped, Record,
-    RunCreated, RunKey, RunType, Scope, TaskId, Timestamp,
+    Actor, AssetKey, AssetUpdated, DagId, Fact, MapIndex, Micros, Partition, QueuedAssetsDropped,
+    Record, RunCreated, RunKey, RunType, Scope, TaskId, Timestamp,
 };
 use dagbok_protocol::{
     AssetUpdate, Command, OutletEvent, RefusalCode,
-    limits::{ASSET_EXTRA_BYTES, ASSETS_PER_TRY},
+    limits::{ASSET_EXTRA_BYTES, ASSETS_PER_TRY, PARTITION_KEYS_BYTES},
 };
 
 use super::{own::first_facts, runs::no_dag};
-use crate::namespace::{
-    Decision, Namespace, accepted, answering, own, refuse, run_id::run_id_by_assets, unchanged,
+use crate::{
+    namespace::{
+        Dag, Decision, Namespace, accepted, answering, own, refuse, run_id::run_id_by_assets,
+        unchanged,
+    },
+    partition::key_fault,
 };
 
 impl Namespace {
@@ -18,10 +22,16 @@ impl Namespace {
     pub(super) fn outlet_facts(
         &self,
         (task_id, map_index): (&TaskId, MapIndex),
+        own: Option<&Partition>,
         outlets: &[OutletEvent],
     ) -> Vec<Fact> {
+        let mut room = PARTITION_KEYS_BYTES;
         let event = |outlet: &OutletEvent| {
-            Some(self.asset_updated(AssetUpdated {
+            let said = outlet.partition_key.as_ref().filter(|key| key_fault(key).is_none());
+            // The run's date is that of its own key.
+            let said = said.filter(|key| own.is_none_or(|own| own.key != **key));
+            let said = said.map(|key| Partition { key: key.clone(), date: None });
+            let event = AssetUpdated {
                 asset: self.asset_of(&outlet.asset)?,
                 task_id: Some(task_id.clone()),
                 map_index,
@@ -29,7 +39,10 @@ impl Namespace {
                 aliases: outlet.aliases.clone(),
                 queued_for: Vec::new(),
                 kept_for: Vec::new(),
-            }))
+                partition: said.or_else(|| own.cloned()),
+                partitioned_for: Vec::new(),
+            };
+            Some(self.asset_updated(event, &mut room))
         };
         outlets.iter().take(ASSETS_PER_TRY).filter_map(event).collect()
     }
@@ -54,7 +67,11 @@ impl Namespace {
                 return refuse(RefusalCode::Invalid, "the extra must be a JSON object".to_owned());
             }
         }
-        let fact = self.asset_updated(AssetUpdated {
+        if let Some(fault) = ask.partition_key.as_deref().and_then(key_fault) {
+            return refuse(RefusalCode::Invalid, fault);
+        }
+        let partition = ask.partition_key.clone().map(|key| Partition { key, date: None });
+        let event = AssetUpdated {
             asset: ask.asset.clone(),
             task_id: None,
             map_index: MapIndex::UNMAPPED,
@@ -62,7 +79,10 @@ impl Namespace {
             aliases: Vec::new(),
             queued_for: Vec::new(),
             kept_for: Vec::new(),
-        });
+            partition,
+            partitioned_for: Vec::new(),
+        };
+        let fact = self.asset_updated(event, &mut { PARTITION_KEYS_BYTES });
         accepted(vec![answering(command, at, Scope::Namespace, vec![fact])])
     }
 
@@ -76,7 +96,7 @@ impl Namespace {
     ) -> Decision {
         let Some(dag) = self.dags.get(dag_id) else { return no_dag(dag_id) };
         let meant = |asset: &AssetKey| assets.is_empty() || assets.contains(asset);
-        if !dag.queued_assets().any(|(asset, _)| meant(asset)) {
+        if !dag.queued_assets().any(|(asset, _)| meant(asset)) && dag.partitions.is_empty() {
             return unchanged();
         }
         let fact = QueuedAssetsDropped { assets: assets.to_vec() };
@@ -87,6 +107,9 @@ impl Namespace {
     /// Makes the run that a DAG's assets call for.
     pub(super) fn create_by_assets(&self, at: Timestamp, dag_id: &DagId) -> Option<Record> {
         let dag = self.dags.get(dag_id).filter(|dag| dag.is_ready_by_assets())?;
+        if dag.is_partitioned() {
+            return self.create_by_partition(at, dag_id, dag);
+        }
         let run = dag.waiting.run()?;
         let (version, older) = (&dag.current, dag.current.spec.era < 3);
         // Its id and its date must be its own: two may be called for in one microsecond.
@@ -113,6 +136,35 @@ impl Namespace {
             asset_events: run.events,
             asset_events_left_out: run.left_out,
             backfill_id: None,
+            partition: None,
+        };
+        let starts = dag.may_start() && dag.queued.is_empty();
+        let start = if starts { first_facts(&key, at, dag, &created) } else { Vec::new() };
+        let facts = [Fact::RunCreated(Box::new(created))].into_iter().chain(start).collect();
+        Some(own(at, Actor::Schedule, Scope::Run(key), None, facts))
+    }
+
+    /// Makes the run of the first partition that has what it needs. It has no logical date, whatever the era.
+    fn create_by_partition(&self, at: Timestamp, dag_id: &DagId, dag: &Dag) -> Option<Record> {
+        let run = dag.partitions.run(&dag.current.spec)?;
+        let key_at =
+            |date: Timestamp| RunKey { dag_id: dag_id.clone(), run_id: run_id_by_assets(3, date) };
+        let is_free = |date: &Timestamp| !self.knows_run(&key_at(*date));
+        let date = (0..1_000_000).map(|n| run.at.plus(Micros(n))).find(is_free)?;
+        let key = key_at(date);
+        let created = RunCreated {
+            run_type: RunType::AssetTriggered,
+            logical_date: None,
+            data_interval: None,
+            run_after: run.at.min(at),
+            version: dag.current.number,
+            bundle: dag.bundle.clone(),
+            conf: None,
+            note: None,
+            asset_events: run.events,
+            asset_events_left_out: run.left_out,
+            backfill_id: None,
+            partition: Some(run.partition),
         };
         let starts = dag.may_start() && dag.queued.is_empty();
         let start = if starts { first_facts(&key, at, dag, &created) } else { Vec::new() };

@@ -328,6 +328,7 @@ fn created(dag: &Dag, backfill: &Backfill, run: Interval, at: Timestamp) -> RunC
         asset_events: Vec::new(),
         asset_events_left_out: 0,
         backfill_id: Some(backfill.backfill_id()),
+        partition: None,
     }
 }
 
@@ -338,7 +339,11 @@ fn check(version: &Version, ask: &CreateBackfill, now: Timestamp) -> Result<(), 
         Timetable::Manual if version.spec.asset_condition.is_some() => {
             Some("is scheduled on assets alone")
         }
-        Timetable::Manual => Some("has no schedule"),
+        Timetable::PartitionedAsset { .. } => Some("is scheduled on assets alone"),
+        Timetable::Manual | Timetable::PartitionedAtRuntime => Some("has no schedule"),
+        Timetable::CronPartition { .. } => Some(
+            "makes runs for partitions, which have no logical dates (trigger them with a partition key)",
+        ),
         Timetable::Once => Some("runs once"),
         Timetable::Continuous => Some("runs continuously"),
         Timetable::Python { .. } if ask.runs.is_none() => {

@@ -13,6 +13,7 @@ impl Accepted<'_> {
             next_method,
             next_kwargs,
             timeout_at,
+            ask,
             xcoms,
             usage,
             log,
@@ -33,6 +34,7 @@ impl Accepted<'_> {
             next_method: next_method.clone(),
             next_kwargs: next_kwargs.clone(),
             timeout_at: wait.map(|wait| self.at.plus(wait)),
+            ask: ask.clone(),
             usage: *usage,
             log: log.clone(),
         }));

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
     DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
+    Timetable,
 };
 use dagbok_protocol::{
     Command, DagFile, ImportError, RegisteredDag, limits,
-    limits::{CONSECUTIVE_FAILED_RUNS, COPIES_PER_TASK},
+    limits::{CONSECUTIVE_FAILED_RUNS, COPIES_PER_TASK, PARTITION_RUN_OFFSET},
     names::DAG_CALLBACK,
     text, too_large,
 };
@@ -15,6 +16,7 @@ use dagbok_protocol::{
 use crate::{
     graph::{Version, sources_of},
     namespace::{Dag, Decision, Namespace, accepted, answering, schedule, unchanged},
+    partition,
     timetable::{self, Foretold},
 };
 
@@ -329,6 +331,9 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
         );
         return Some(("LimitExceeded", why));
     }
+    if let Some(why) = partition_fault(spec) {
+        return Some(("ValueError", why));
+    }
     match timetable::compile(&spec.schedule) {
         Err(error) => Some(("BadSchedule", error.to_string())),
         Ok(schedule) if schedule.is_never() => {
@@ -339,6 +344,29 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
             Some(("BadSchedule", why))
         }
         Ok(_) => None,
+    }
+}
+
+/// What is wrong with how its partitions are made.
+fn partition_fault(spec: &DagSpec) -> Option<String> {
+    match &spec.schedule.timetable {
+        Timetable::PartitionedAsset { default, rules } => {
+            let rules = rules.iter().map(|it| &it.rule).chain([default]);
+            rules.into_iter().find_map(partition::rule_fault)
+        }
+        Timetable::CronPartition { run_offset, .. } => {
+            if run_offset.unsigned_abs() > PARTITION_RUN_OFFSET {
+                return Some(format!(
+                    "run_offset is {run_offset}; a partition lies at most {PARTITION_RUN_OFFSET} ticks from its run"
+                ));
+            }
+            let schedule = timetable::compile(&spec.schedule).ok()?;
+            let made = schedule
+                .partition_at(Timestamp(0))?
+                .and_then(|partition| partition::key_fault(&partition.key).map_or(Ok(()), Err));
+            made.err().map(|why| format!("key_format: {why}"))
+        }
+        _ => None,
     }
 }
 

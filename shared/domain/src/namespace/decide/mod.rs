@@ -10,6 +10,7 @@ mod deferral;
 mod executors;
 mod files;
 mod forget;
+mod hitl;
 mod mark;
 mod own;
 mod pools;
@@ -102,6 +103,7 @@ impl Namespace {
                 };
                 self.set_limits(at, command, limits)
             }
+            CommandBody::AnswerHitl(ask) => self.answer_hitl(at, command, ask),
             CommandBody::Report(report) => self.report(at, command, report),
             CommandBody::ExecutorJoined { executor, presence } => {
                 self.executor_joined(at, command, executor, presence)
@@ -144,6 +146,7 @@ impl Namespace {
             | CommandBody::DeletePool { .. }
             | CommandBody::ChangeSecret(_)
             | CommandBody::SetLimits { .. }
+            | CommandBody::AnswerHitl(_)
             | CommandBody::Report(_)
             | CommandBody::ExecutorJoined { .. } => false,
         }

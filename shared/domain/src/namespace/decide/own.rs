@@ -109,10 +109,14 @@ impl Namespace {
             let facts = missed.into_iter().chain(taken).chain([promise]).collect();
             return Some(own(at, Actor::Scheduler, Scope::Dag(dag_id.clone()), None, facts));
         }
+        let partition = version.schedule.as_ref().and_then(|it| it.partition_at(logical_date));
+        // A format that can't write a tick is refused when its file is read.
+        let partition = partition.and_then(Result::ok);
+        let dated = partition.is_none();
         let created = RunCreated {
             run_type: RunType::Scheduled,
-            logical_date: Some(logical_date),
-            data_interval: Some(planned.data_interval),
+            logical_date: dated.then_some(logical_date),
+            data_interval: dated.then_some(planned.data_interval),
             run_after: planned.run_after,
             version: version.number,
             bundle: dag.bundle.clone(),
@@ -121,6 +125,7 @@ impl Namespace {
             asset_events: Vec::new(),
             asset_events_left_out: 0,
             backfill_id: None,
+            partition,
         };
         let start = if dag.may_start() { first_facts(&key, at, dag, &created) } else { Vec::new() };
         let created = Fact::RunCreated(Box::new(created));

@@ -1,16 +1,18 @@
 //! Triggering and cancelling runs.
 use dagbok_events::{
-    DagId, Fact, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope,
-    Timestamp,
+    DagId, Fact, Micros, Partition, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType,
+    Scope, Timestamp,
 };
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits, names};
 
 use super::own::first_facts;
 use crate::{
+    graph::Version,
     namespace::{
         Dag, Decision, Namespace, Outcome, accepted, answering, ending_word, refuse,
         run_id::run_id_for,
     },
+    partition,
     run::EndedBy,
 };
 
@@ -23,6 +25,10 @@ impl Namespace {
         if let Err(why) = check(ask) {
             return refuse(RefusalCode::Invalid, why);
         }
+        let partition = match partition_of(version, ask) {
+            Ok(partition) => partition,
+            Err(why) => return refuse(RefusalCode::Invalid, why),
+        };
         // Files of the older era read `ds` and its kin in every run, so such a run always has a date.
         let undated = self.undated(dag, ask, at);
         let logical_date = ask.logical_date.or((version.spec.era < 3).then_some(undated));
@@ -60,6 +66,7 @@ impl Namespace {
             asset_events: Vec::new(),
             asset_events_left_out: 0,
             backfill_id: None,
+            partition,
         };
         // A new run must not overtake an older one that waits for its turn.
         let starts = dag.may_start() && dag.queued.is_empty();
@@ -115,6 +122,23 @@ impl Namespace {
             no_dag(dag_id)
         }
     }
+}
+
+/// The partition that somebody asks a run for.
+fn partition_of(version: &Version, ask: &TriggerRun) -> Result<Option<Partition>, String> {
+    let Some(key) = &ask.partition_key else { return Ok(None) };
+    let schedule = &version.spec.schedule;
+    if !schedule.timetable.takes_partitions() {
+        return Err(format!(
+            "Dag '{}' is not a partitioned Dag and does not accept a partition_key",
+            ask.dag_id
+        ));
+    }
+    if let Some(fault) = partition::key_fault(key) {
+        return Err(fault);
+    }
+    let date = partition::date_of_trigger(schedule, key)?;
+    Ok(Some(Partition { key: key.clone(), date }))
 }
 
 pub(in crate::namespace) fn no_dag(dag_id: &DagId) -> Decision {

@@ -22,7 +22,11 @@ impl Namespace {
         match &report.body {
             ReportBody::TriggerFired { event, .. } => {
                 let asset = watcher.asset.clone();
-                self.update_asset(at, command, &AssetUpdate { asset, extra: Some(extra(event)) })
+                self.update_asset(
+                    at,
+                    command,
+                    &AssetUpdate { asset, extra: Some(extra(event)), partition_key: None },
+                )
             }
             // Its triggerer begins it anew after a while.
             ReportBody::TriggerFailed { why, traceback, log } => {

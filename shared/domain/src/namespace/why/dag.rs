@@ -1,6 +1,6 @@
 //! Why a DAG has no run now, and when the next one comes.
-use dagbok_events::{AssetCondition, AssetRef, RunId, Timestamp, Timetable};
-use dagbok_protocol::{Piece, Reason, Stands};
+use dagbok_events::{AssetCondition, AssetRef, RunId, Timestamp};
+use dagbok_protocol::{PartitionWaits, Piece, Reason, Stands};
 
 use super::{NAMED, Namespace, piece};
 use crate::namespace::Dag;
@@ -25,7 +25,7 @@ impl Namespace {
             }
             Some(_) => {}
             None if spec.asset_condition.is_some() => {}
-            None if spec.schedule.timetable == Timetable::Manual => {
+            None if spec.schedule.timetable.has_no_ticks() => {
                 reasons.push(Reason::NoSchedule);
             }
             // A DAG that was never unpaused has no promise yet.
@@ -35,7 +35,7 @@ impl Namespace {
         if let Some(condition) = &spec.asset_condition {
             reasons.extend(reason_of_assets(dag, condition));
         }
-        if !dag.has_room() {
+        if !dag.has_room() && !dag.is_partitioned() {
             let runs = dag.active.iter().filter_map(|number| self.runs.get(number));
             let own = runs.filter(|run| run.meta().backfill_id.is_none());
             let runs: Vec<RunId> = own.take(NAMED).map(|run| run.key().run_id.clone()).collect();
@@ -54,6 +54,9 @@ impl Namespace {
 
 /// The assets that a DAG still waits for, unless it waits for none.
 fn reason_of_assets(dag: &Dag, condition: &AssetCondition) -> Option<Reason> {
+    if dag.is_partitioned() {
+        return reason_of_partitions(dag);
+    }
     if dag.waiting.is_enough(condition) {
         return None;
     }
@@ -63,3 +66,27 @@ fn reason_of_assets(dag: &Dag, condition: &AssetCondition) -> Option<Reason> {
     let there = u32::try_from(dag.waiting.queued().count()).unwrap_or(u32::MAX);
     Some(Reason::Assets { missing, more, there })
 }
+
+/// The partitions that a DAG has something of, unless one has all: then its run comes with the next decision.
+fn reason_of_partitions(dag: &Dag) -> Option<Reason> {
+    if dag.partitions.ready() > 0 {
+        return None;
+    }
+    let mut waiting: Vec<PartitionWaits> = Vec::new();
+    let (mut bytes, mut waits) = (0, dag.partitions.waits(&dag.current.spec));
+    while waiting.len() < PARTITIONS_NAMED
+        && bytes < PARTITIONS_BYTES
+        && let Some(next) = waits.next()
+    {
+        let keys = next.assets.iter().flat_map(|it| it.came.iter().chain(&it.missing));
+        bytes += keys.map(String::len).sum::<usize>() + 256 * (1 + next.assets.len());
+        waiting.push(next);
+    }
+    let more = u32::try_from(waits.len()).unwrap_or(u32::MAX);
+    Some(Reason::Partitions { waiting, more, dropped: dag.partitions.dropped() })
+}
+
+/// Partitions that an answer names.
+const PARTITIONS_NAMED: usize = 50;
+/// What they may take in it, in bytes.
+const PARTITIONS_BYTES: usize = 200 << 10;

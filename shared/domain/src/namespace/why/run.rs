@@ -1,7 +1,7 @@
 //! What keeps runs, and copies of their tasks.
 use std::collections::BTreeSet;
 
-use dagbok_events::{RunId, Timestamp};
+use dagbok_events::{HitlAsk, RunId, Timestamp};
 use dagbok_protocol::{Blocker, Reason};
 
 use super::{COUNTED, NAMED, Namespace, RunNo, stands};
@@ -78,6 +78,9 @@ impl Namespace {
             }
             TaskState::Deferred { until, .. } => {
                 let deferral = run.instance(no).deferral.as_ref();
+                if let Some(ask) = deferral.and_then(|it| it.ask.as_deref()) {
+                    return vec![reason_of_ask(ask, *until)];
+                }
                 let class_path =
                     deferral.map_or_else(String::new, |it| it.trigger.class_path.clone());
                 return vec![Reason::Trigger { class_path, until: *until }];
@@ -194,5 +197,18 @@ fn blocker(run: &Run, seen: Seen) -> Blocker {
             open: run.open_copies(seen.node),
             copies: u32::try_from(run.copies(seen.node).len()).unwrap_or(u32::MAX),
         },
+    }
+}
+
+/// Who is asked what.
+fn reason_of_ask(ask: &HitlAsk, until: Option<Timestamp>) -> Reason {
+    let assigned = ask.assigned_users.iter().take(NAMED).map(|user| user.name.clone());
+    Reason::Hitl {
+        subject: ask.subject.clone(),
+        options: ask.options.clone(),
+        assigned: assigned.collect(),
+        more: u32::try_from(ask.assigned_users.len().saturating_sub(NAMED)).unwrap_or(u32::MAX),
+        until,
+        has_defaults: ask.defaults.is_some(),
     }
 }

@@ -255,6 +255,7 @@ class TriggerDagRunOperator(BaseOperator):
         skip_when_already_exists: bool = False,
         fail_when_dag_is_paused: bool = False,
         note: str | None = None,
+        partition_key: str | None = None,
         deferrable: bool | None = None,
         openlineage_inject_parent_info: bool = True,
         **kwargs: Any,
@@ -273,6 +274,7 @@ class TriggerDagRunOperator(BaseOperator):
         self.failed_states = _texts(DagRunState(one) for one in failed_states)
         self.skip_when_already_exists = skip_when_already_exists
         self.fail_when_dag_is_paused, self.note = fail_when_dag_is_paused, note
+        self.partition_key = partition_key
         self.deferrable = _default_deferrable() if deferrable is None else deferrable
 
     def execute(self, context: Any) -> None:
@@ -298,6 +300,7 @@ class TriggerDagRunOperator(BaseOperator):
                 conf=conf,
                 reset_dag_run=self.reset_dag_run,
                 note=self.note,
+                partition_key=self.partition_key,
             )
         except SupervisorError as error:
             if error.code == "DAGRUN_ALREADY_EXISTS" and self.skip_when_already_exists:

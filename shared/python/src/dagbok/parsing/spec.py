@@ -134,7 +134,7 @@ def _settings(dag: DAG) -> Json:
             "it has a schedule and catchup, and start_date is missing, from which runs are made up for; "
             "give it one, or catchup=False"
         )
-    timed = schedule["timetable"] != "Manual"
+    timed = schedule["timetable"] not in ("Manual", "PartitionedAtRuntime")
     if timed and first is not None and last is not None and last < first:
         raise AirflowException(
             f"its end_date, {rfc3339(last)}, lies before its start_date, {rfc3339(first)}: its schedule "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 # As the rules have it.
-EXTRA_BYTES, EVENTS = 8 << 10, 100
+EXTRA_BYTES, EVENTS, PARTITION_KEY = 8 << 10, 100, 250
 
 
 class AssetEvent:
@@ -30,6 +30,7 @@ class AssetEvent:
         self.source_task_id = details.get("source_task_id")
         self.source_map_index = details.get("source_map_index", -1)
         self.source_aliases = [AssetAlias(name) for name in details.get("aliases") or ()]
+        self.partition_key = details.get("partition_key")
 
     dataset = property(lambda self: self.asset, doc="The older name of asset.")
     uri = property(lambda self: self.asset.uri, doc="The asset's uri.")
@@ -91,6 +92,22 @@ class OutletEvent:
         self.key = key
         self.extra: Json = {}
         self.asset_alias_events: list[Json] = []
+        self.partition_keys: set[str] = set()
+
+    def add_partitions(self, keys: str | list[str]) -> None:
+        """Say which partitions of the asset the task brought up to date; each has an event of its own."""
+        if isinstance(self.key, AssetAlias):
+            raise TypeError(
+                "add_partitions() is not supported on asset alias outlet events; "
+                "partition keys can only be attached to a concrete asset."
+            )
+        said = [keys] if isinstance(keys, str) else list(keys)
+        for key in said:
+            if not key.strip():
+                raise ValueError(f"partition_key must not be empty or whitespace-only; got {key!r}.")
+            if len(key) > PARTITION_KEY:
+                raise ValueError(f"partition_key must be at most {PARTITION_KEY} characters; got {len(key)}.")
+        self.partition_keys.update(said)
 
     def add(self, asset: Any, extra: Json | None = None) -> None:
         """Let the alias stand for an asset, whose event this becomes."""
@@ -271,12 +288,28 @@ def told(task: BaseOperator, events: OutletEvents | None) -> list[Json]:
             said_of_it = event.asset_alias_events if event is not None else []
             made.extend(_event(one["asset"], one["extra"], one["alias"]) for one in said_of_it)
         elif isinstance(outlet, AssetRef):
-            made.append({"ref": outlet.spec(), "extra": _json(outlet, _extra(said, outlet))})
+            by_ref: Json = {"ref": outlet.spec(), "extra": _json(outlet, _extra(said, outlet))}
+            made.extend(_partitioned(by_ref, _keys(said, outlet)))
         elif isinstance(outlet, Asset):
-            made.append(_event(outlet, _extra(said, outlet)))
+            made.extend(_partitioned(_event(outlet, _extra(said, outlet)), _keys(said, outlet)))
     if len(made) > EVENTS:
         raise AirflowException(f"it brings {len(made)} assets up to date; at most {EVENTS} are taken")
     return made
+
+
+def _keys(said: dict[tuple[str, str], OutletEvent], outlet: Asset | AssetRef) -> list[str]:
+    """Return the partitions that the task said of an outlet, sorted."""
+    if isinstance(outlet, Asset):
+        event = said.get(_name(outlet))
+        return sorted(event.partition_keys) if event is not None else []
+    keys = ((one.key, one.partition_keys) for one in said.values())
+    found = (of for key, of in keys if isinstance(key, Asset) and _is(key, outlet))
+    return sorted(next(found, set()))
+
+
+def _partitioned(event: Json, keys: list[str]) -> list[Json]:
+    """Return an event for each partition; the one where none was said."""
+    return [{**event, "partition_key": key} for key in keys] or [event]
 
 
 def _extra(said: dict[tuple[str, str], OutletEvent], outlet: Asset | AssetRef) -> Json:

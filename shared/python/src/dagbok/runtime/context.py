@@ -1,6 +1,6 @@
 """The context: what a task's function gets as keywords and a template can name, in both eras.
 
-Absent, because the supervisor can't be asked for them yet: 3.3's `task_state_store` and `partition_date`.
+Absent, because the supervisor can't be asked for it yet: 3.3's `task_state_store`.
 Airflow's own keys, recorded, are in `tests/oracle`.
 """
 
@@ -67,6 +67,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         context.update(_older_names(task, run))
     else:
         context["partition_key"] = run.partition_key
+        context["partition_date"] = run.partition_date
         context["task_reschedule_count"] = ti.task_reschedule_count
         context["triggering_asset_events"] = TriggeringEvents(run.consumed_asset_events, older=False)
     return context

@@ -13,7 +13,15 @@ from dagbok.runtime.asset_events import AssetEvent
 if TYPE_CHECKING:
     from dagbok.runtime.past import OtherTaskInstance
 
-_DATES = ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date", "end_date")
+_DATES = (
+    "partition_date",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "run_after",
+    "start_date",
+    "end_date",
+)
 
 
 class DagRun:
@@ -32,6 +40,7 @@ class DagRun:
     conf: dict[str, Any]
     consumed_asset_events: list[AssetEvent]
     partition_key: str | None = None
+    partition_date: DateTime | None
 
     def __init__(self, details: Mapping[str, Any]) -> None:
         self.__dict__.update(details)

@@ -45,8 +45,10 @@ def _message(wish: TaskDeferred, details: Json, context: Context | None) -> Json
     path, arguments = trigger.serialize()
     kwargs = in_text(arguments, f"an argument of the trigger {path}")
     next_kwargs = in_text(wish.kwargs, "an argument of the next method") if wish.kwargs else None
-    until = _until(wish.timeout, details, context)
-    return {
+    ask = getattr(wish, "ask", None)
+    # The time that a task may take is not the time that a person may take.
+    until = _until(wish.timeout, {} if ask is not None else details, context)
+    message = {
         "type": "DeferTask",
         "classpath": path,
         "trigger_kwargs": kwargs,
@@ -54,6 +56,10 @@ def _message(wish: TaskDeferred, details: Json, context: Context | None) -> Json
         "next_kwargs": next_kwargs,
         "timeout_at": until,
     }
+    if ask is not None:
+        in_text(ask, "what is asked")
+        message["ask"] = ask
+    return message
 
 
 def in_text(arguments: Json, what: str) -> str:

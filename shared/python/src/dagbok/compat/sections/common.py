@@ -80,6 +80,10 @@ _TIMETABLES = {
         "NullTimetable": "NullTimetable",
         "OnceTimetable": "OnceTimetable",
         "ContinuousTimetable": "ContinuousTimetable",
+        **{
+            name: f"dagbok.authoring.partitions:{name}"
+            for name in ("PartitionedAssetTimetable", "PartitionedAtRuntime")
+        },
     },
     "airflow.timetables.interval": {
         "CronDataIntervalTimetable": "CronDataIntervalTimetable",
@@ -89,6 +93,7 @@ _TIMETABLES = {
         "CronTriggerTimetable": "CronTriggerTimetable",
         "MultipleCronTriggerTimetable": "MultipleCronTriggerTimetable",
         "DeltaTriggerTimetable": "DeltaTriggerTimetable",
+        "CronPartitionTimetable": "dagbok.authoring.partitions:CronPartitionTimetable",
     },
     "airflow.timetables.events": {"EventsTimetable": "EventsTimetable"},
 }
@@ -195,7 +200,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils.log": {},
     "airflow.utils.log.logging_mixin": {"LoggingMixin": "dagbok.models.hook:LoggingMixin"},
     **{
-        module: {name: f"dagbok.authoring.timetables:{target}" for name, target in names.items()}
+        module: {
+            name: target if ":" in target else f"dagbok.authoring.timetables:{target}"
+            for name, target in names.items()
+        }
         for module, names in _TIMETABLES.items()
     },
 }

@@ -55,6 +55,14 @@ _TRIGGER_MODULES = {
     },
     "external_task": {name: f"{_TRIGGERS}:{name}" for name in ("WorkflowTrigger", "DagStateTrigger")},
 }
+_HITL = {
+    name: f"dagbok.operators.hitl:{name}"
+    for name in ("HITLOperator", "ApprovalOperator", "HITLBranchOperator", "HITLEntryOperator")
+}
+_HITL_ERRORS = {
+    name: f"dagbok.operators.hitl:{name}"
+    for name in ("HITLTriggerEventError", "HITLTimeoutError", "HITLRejectException")
+}
 _SENSORS = {
     "date_time": {"DateTimeSensor": f"{_WAITING}:DateTimeSensor",
                   "DateTimeSensorAsync": f"{_DEFERRED}:DateTimeSensorAsync"},
@@ -116,6 +124,9 @@ MODULES: dict[str, dict[str, str]] = {
     f"{_STANDARD}.operators.latest_only": _LATEST,
     f"{_STANDARD}.operators.weekday": _WEEKDAY,
     f"{_STANDARD}.operators.datetime": _DATETIME,
+    f"{_STANDARD}.operators.hitl": _HITL,
+    f"{_STANDARD}.triggers.hitl": {"HITLTrigger": "dagbok.operators.hitl:HITLTrigger"},
+    f"{_STANDARD}.exceptions": _HITL_ERRORS,
     f"{_STANDARD}.utils.skipmixin": _SKIP,
     f"{_STANDARD}.utils.weekday": _WEEKDAYS,
     f"{_STANDARD}.sensors.python": _PYTHON_SENSOR,

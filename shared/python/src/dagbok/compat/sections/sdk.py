@@ -59,6 +59,35 @@ _SDK = {
     "DeltaTriggerTimetable": "dagbok.authoring.timetables:DeltaTriggerTimetable",
     "EventsTimetable": "dagbok.authoring.timetables:EventsTimetable",
 }
+PARTITIONS = "dagbok.authoring.partitions"
+_WINDOWS = "dagbok.authoring.partition_windows"
+_MAPPERS = {
+    "allowed_key": ("AllowedKeyMapper",),
+    "base": ("PartitionMapper", "RollupMapper"),
+    "chain": ("ChainMapper",),
+    "fixed_key": ("FixedKeyMapper",),
+    "identity": ("IdentityMapper",),
+    "product": ("ProductMapper",),
+    "temporal": (
+        "FanOutMapper", "StartOfHourMapper", "StartOfDayMapper", "StartOfWeekMapper", "StartOfMonthMapper",
+        "StartOfQuarterMapper", "StartOfYearMapper",
+    ),
+    "wait_policy": ("WaitPolicy", "WaitForAll", "MinimumCount"),
+    "window": (
+        "Window", "HourWindow", "DayWindow", "WeekWindow", "MonthWindow", "QuarterWindow", "YearWindow",
+        "SegmentWindow",
+    ),
+}  # fmt: skip
+_PARTITIONS = {
+    name: f"{PARTITIONS if module not in ('wait_policy', 'window') else _WINDOWS}:{name}"
+    for module, names in _MAPPERS.items()
+    for name in names
+}
+_PARTITION_TIMETABLES = {
+    name: f"{PARTITIONS}:{name}"
+    for name in ("CronPartitionTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime")
+}
+_SDK.update({**_PARTITIONS, **_PARTITION_TIMETABLES})
 _EXCEPTIONS = (
     "AirflowException AirflowSkipException AirflowFailException AirflowSensorTimeout AirflowTaskTimeout "
     "AirflowTaskTerminated AirflowNotFoundException TaskDeferred XComNotFound ParamValidationError "
@@ -78,6 +107,32 @@ _TIMEZONE = (
 
 MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk": _SDK,
+    **{
+        f"{package}{module}": {name: _PARTITIONS[name] for name in names}
+        for package in ("airflow.partition_mappers", "airflow.sdk.definitions.partition_mappers")
+        for module, names in (
+            ("", tuple(_PARTITIONS)),
+            *((f".{module}", names) for module, names in _MAPPERS.items()),
+        )
+    },
+    "airflow.sdk.definitions.timetables": {},
+    "airflow.sdk.definitions.timetables.assets": {
+        **{
+            name: _PARTITION_TIMETABLES[name]
+            for name in ("PartitionedAssetTimetable", "PartitionedAtRuntime")
+        },
+        "AssetOrTimeSchedule": _SDK["AssetOrTimeSchedule"],
+        "AssetTriggeredTimetable": "dagbok.authoring.assets:AssetTriggeredTimetable",
+    },
+    "airflow.sdk.definitions.timetables.trigger": {
+        name: _SDK[name]
+        for name in (
+            "CronTriggerTimetable",
+            "MultipleCronTriggerTimetable",
+            "DeltaTriggerTimetable",
+            "CronPartitionTimetable",
+        )
+    },
     "airflow.sdk.bases": {},
     "airflow.sdk.bases.operator": {
         name: _SDK[name] for name in ("BaseOperator", "chain", "chain_linear", "cross_downstream")

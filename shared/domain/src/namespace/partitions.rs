@@ -1,0 +1,326 @@
+//! DAGs that are scheduled on partitions of assets: what each of their own partitions has, when that is enough, and
+//! what its run is made of. Which partitions an event counts for is decided when it happens, and stands in its fact.
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use dagbok_events::{
+    AssetCondition, AssetEvent, AssetKey, AssetRef, DagSpec, Partition, PartitionedFor, RunCreated,
+    Schedule, Timestamp,
+};
+use dagbok_protocol::{
+    PartitionAsset, PartitionWaits,
+    limits::{ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_EVENTS_KEPT, PARTITIONS_PENDING},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::partition;
+
+/// Keys that an answer names of what one asset has, and of what is missing.
+const NAMED: usize = 10;
+
+/// An asset of which events count for a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Arrived {
+    asset: AssetKey,
+    aliases: BTreeSet<String>,
+    /// Of a partition that is made of others: which of those came, of those that it needs.
+    keys: BTreeSet<String>,
+}
+
+/// A partition that waits for its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pending {
+    key: String,
+    /// When the first event came that counts for it.
+    since: Timestamp,
+    /// When the last one did.
+    at: Timestamp,
+    /// When it begins, by events whose keys tell of no time; none where they disagree.
+    date: Option<Timestamp>,
+    there: Vec<Arrived>,
+    /// What its run will consume, oldest first.
+    events: VecDeque<AssetEvent>,
+    /// How many were left out since there were too many.
+    left_out: u32,
+}
+
+/// What a run for a partition begins with.
+pub(super) struct ByPartition {
+    pub(super) at: Timestamp,
+    pub(super) partition: Partition,
+    pub(super) events: Vec<AssetEvent>,
+    pub(super) left_out: u32,
+}
+
+/// The partitions of a DAG that wait for their runs: bounded, those that wait longest go first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Partitions {
+    /// By their numbers, which are in the order of their first events.
+    pending: BTreeMap<u64, Pending>,
+    numbers: BTreeMap<String, u64>,
+    /// Those that have what they need.
+    ready: BTreeSet<u64>,
+    next: u64,
+    /// Events over all of them.
+    events: usize,
+    /// How many were let go since too many waited.
+    dropped: u64,
+}
+
+fn size(event: &AssetEvent) -> usize {
+    event.extra.as_ref().map_or(0, String::len) + 768
+}
+
+impl Pending {
+    fn new(key: &str, event: &AssetEvent, date: Option<Timestamp>) -> Self {
+        Self {
+            key: key.to_owned(),
+            since: event.at,
+            at: event.at,
+            date,
+            there: Vec::new(),
+            events: VecDeque::new(),
+            left_out: 0,
+        }
+    }
+
+    /// Takes an event in; answers by how many more or fewer events it has.
+    fn take(&mut self, event: &AssetEvent, schedule: &Schedule) -> isize {
+        let before = self.events.len();
+        self.at = event.at;
+        let known = self.there.iter().position(|it| it.asset == event.asset);
+        let place = known.unwrap_or_else(|| {
+            let (aliases, keys) = (BTreeSet::new(), BTreeSet::new());
+            self.there.push(Arrived { asset: event.asset.clone(), aliases, keys });
+            self.there.len() - 1
+        });
+        self.there[place].aliases.extend(event.aliases.iter().cloned());
+        let came = event.partition.as_ref().map(|partition| &partition.key);
+        if let Some(Ok((needed, _))) = needed(schedule, &event.asset, &self.key)
+            && let Some(came) = came.filter(|came| needed.binary_search(came).is_ok())
+        {
+            self.there[place].keys.insert(came.clone());
+        }
+        self.events.push_back(event.clone());
+        let mut bytes: usize = self.events.iter().map(size).sum();
+        while self.events.len() > ASSET_EVENTS_PER_RUN || bytes > ASSET_EVENTS_BYTES {
+            let Some(oldest) = self.let_go() else { break };
+            bytes -= size(&oldest);
+        }
+        self.events.len().cast_signed() - before.cast_signed()
+    }
+
+    fn let_go(&mut self) -> Option<AssetEvent> {
+        let oldest = self.events.pop_front()?;
+        self.left_out = self.left_out.saturating_add(1);
+        Some(oldest)
+    }
+
+    /// Whether it has what the DAG waits for.
+    fn is_enough(&self, schedule: &Schedule, condition: &AssetCondition) -> bool {
+        match condition {
+            AssetCondition::One { of } => self.has(schedule, of),
+            AssetCondition::All { of } => of.iter().all(|part| self.is_enough(schedule, part)),
+            AssetCondition::Any { of } => of.iter().any(|part| self.is_enough(schedule, part)),
+        }
+    }
+
+    fn has(&self, schedule: &Schedule, of: &AssetRef) -> bool {
+        let meant = self.there.iter().filter(|it| of.means(&it.asset, &it.aliases));
+        meant.into_iter().any(|it| match needed(schedule, &it.asset, &self.key) {
+            None => true,
+            Some(Ok((needed, wait))) => partition::is_enough(wait, it.keys.len(), needed.len()),
+            Some(Err(_)) => false,
+        })
+    }
+
+    /// When it begins: by its key where that tells of a time, and otherwise as its events say.
+    fn date(&self, schedule: &Schedule) -> Option<Timestamp> {
+        let mut dates = BTreeSet::new();
+        for arrived in &self.there {
+            let rule = partition::rule_for(schedule, &arrived.asset)?;
+            dates.extend(partition::date_of(&rule.mapper, &self.key).ok()?);
+        }
+        match dates.len() {
+            0 => self.date,
+            1 => dates.pop_first(),
+            _ => None,
+        }
+    }
+
+    fn waits(&self, spec: &DagSpec) -> PartitionWaits {
+        let condition = spec.asset_condition.iter().flat_map(AssetCondition::named);
+        let asset = |of: &AssetRef| {
+            let there = self.there.iter().find(|it| of.means(&it.asset, &it.aliases));
+            let key = there.map(|it| it.asset.clone()).or_else(|| of.key());
+            let needed = key.as_ref().and_then(|key| needed(&spec.schedule, key, &self.key));
+            let whole = PartitionAsset::of(of.clone(), there.is_some());
+            match needed {
+                None => whole,
+                Some(Err(why)) => PartitionAsset { enough: false, fault: Some(why), ..whole },
+                Some(Ok((needed, wait))) => {
+                    let none = BTreeSet::new();
+                    let came = there.map_or(&none, |it| &it.keys);
+                    let missing = needed.iter().filter(|key| !came.contains(*key));
+                    PartitionAsset {
+                        enough: partition::is_enough(wait, came.len(), needed.len()),
+                        came: came.iter().take(NAMED).cloned().collect(),
+                        missing: missing.take(NAMED).cloned().collect(),
+                        came_count: count(came.len()),
+                        needed_count: count(needed.len()),
+                        is_rollup: true,
+                        fault: partition::is_never(wait, needed.len()).then(|| {
+                            format!(
+                                "its wait policy asks for more than the {} keys of its window",
+                                needed.len()
+                            )
+                        }),
+                        ..whole
+                    }
+                }
+            }
+        };
+        PartitionWaits {
+            partition_key: self.key.clone(),
+            since: self.since,
+            last_at: self.at,
+            assets: condition.map(asset).collect(),
+        }
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+type Needed = Result<(Vec<String>, dagbok_events::WaitPolicy), String>;
+
+/// The keys of an asset that a partition needs; nothing where one event is enough.
+fn needed(schedule: &Schedule, asset: &AssetKey, key: &str) -> Option<Needed> {
+    let rule = partition::rule_for(schedule, asset)?;
+    partition::to_upstream(&rule.mapper, key)
+}
+
+impl Partitions {
+    /// Takes in an event, for the keys that its fact names.
+    pub(super) fn take(&mut self, event: &AssetEvent, told: &PartitionedFor, spec: &DagSpec) {
+        for key in &told.keys {
+            let number = self.numbers.get(key).copied().unwrap_or_else(|| {
+                self.next += 1;
+                self.numbers.insert(key.clone(), self.next);
+                self.next
+            });
+            let fresh = || Pending::new(key, event, told.date);
+            let pending = self.pending.entry(number).or_insert_with(fresh);
+            match (pending.date, told.date) {
+                // Those that disagree leave it open.
+                (Some(known), Some(date)) if known != date => pending.date = None,
+                (None, Some(date)) => pending.date = Some(date),
+                _ => {}
+            }
+            let more = pending.take(event, &spec.schedule);
+            self.events = self.events.saturating_add_signed(more);
+            let condition = spec.asset_condition.as_ref();
+            if condition.is_some_and(|it| pending.is_enough(&spec.schedule, it)) {
+                self.ready.insert(number);
+            }
+        }
+        self.prune();
+    }
+
+    /// Keeps it within its bounds. What is to be made is never let go before what still waits.
+    fn prune(&mut self) {
+        while self.pending.len() > PARTITIONS_PENDING {
+            let waits = self.pending.keys().find(|number| !self.ready.contains(*number));
+            let Some(number) = waits.or_else(|| self.pending.keys().next()).copied() else { break };
+            self.remove(number);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        while self.events > PARTITION_EVENTS_KEPT {
+            let oldest = self.pending.values_mut().find(|it| !it.events.is_empty());
+            if oldest.and_then(Pending::let_go).is_none() {
+                break;
+            }
+            self.events -= 1;
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        self.ready.remove(&number);
+        let Some(pending) = self.pending.remove(&number) else { return };
+        self.numbers.remove(&pending.key);
+        self.events = self.events.saturating_sub(pending.events.len());
+    }
+
+    /// How many have what they need.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The run of the first of those.
+    pub(super) fn run(&self, spec: &DagSpec) -> Option<ByPartition> {
+        let pending = self.pending.get(self.ready.first()?)?;
+        let date = pending.date(&spec.schedule);
+        Some(ByPartition {
+            at: pending.at,
+            partition: Partition { key: pending.key.clone(), date },
+            events: pending.events.iter().cloned().collect(),
+            left_out: pending.left_out,
+        })
+    }
+
+    /// A run was made for one.
+    pub(super) fn consume(&mut self, run: &RunCreated) {
+        let number = run.partition.as_ref().and_then(|it| self.numbers.get(&it.key)).copied();
+        if let Some(number) = number {
+            self.remove(number);
+        }
+    }
+
+    /// The DAG means something else from now on. By another mapping nothing that came counts any more, as in Airflow; by
+    /// another condition what is there is weighed anew.
+    pub(super) fn renew(&mut self, old: &DagSpec, new: &DagSpec) {
+        if old.schedule.timetable != new.schedule.timetable {
+            *self = Self { next: self.next, dropped: self.dropped, ..Self::default() };
+            return;
+        }
+        if old.asset_condition == new.asset_condition {
+            return;
+        }
+        let Some(condition) = &new.asset_condition else { return };
+        let enough = |it: &Pending| it.is_enough(&new.schedule, condition);
+        let ready = self.pending.iter().filter(|(_, it)| enough(it)).map(|(number, _)| *number);
+        self.ready = ready.collect();
+    }
+
+    /// Lets all of them go, or those that only these assets brought.
+    pub(super) fn drop(&mut self, assets: &[AssetKey]) {
+        let of = |it: &Pending| it.there.iter().all(|arrived| assets.contains(&arrived.asset));
+        let gone: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, it)| assets.is_empty() || of(it))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in gone {
+            self.remove(number);
+        }
+    }
+
+    /// Whether any waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Those that wait, in the order of their first events, and how many were let go.
+    pub(super) fn waits<'a>(
+        &'a self,
+        spec: &'a DagSpec,
+    ) -> impl ExactSizeIterator<Item = PartitionWaits> + 'a {
+        self.pending.values().map(|pending| pending.waits(spec))
+    }
+
+    /// How many were let go since too many waited.
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
