@@ -7,12 +7,14 @@
 mod bounds;
 mod error;
 mod keys;
+mod lineage;
 mod load;
 mod period;
 mod secret;
 mod sections;
 
 pub use error::{ConfigError, Place};
+pub use lineage::{Lineage, LineageCompression, LineageTransport};
 pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;
 pub use secret::Secret;
