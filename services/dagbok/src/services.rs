@@ -1,7 +1,9 @@
 //! Runs services: their settings from the configuration, their order of ending, their figures.
 mod crew;
+mod export;
 mod figures;
 mod http;
+mod lineage;
 mod numbers;
 mod past;
 mod refold;
@@ -12,6 +14,7 @@ mod traces;
 pub(crate) use crew::{Crew, Stage};
 pub(crate) use figures::{follow_executor, follow_log, follow_model};
 pub(crate) use http::{bind, serve, with_health};
+pub(crate) use lineage::{export_lineage, lineage};
 pub(crate) use numbers::{Numbers, with_metrics};
 pub(crate) use refold::{Folded, Points, with_refolds};
 pub(crate) use settings::{

@@ -7,6 +7,7 @@
 mod bounds;
 mod error;
 mod keys;
+mod lineage;
 mod load;
 mod period;
 mod secret;
@@ -14,6 +15,7 @@ mod sections;
 mod size;
 
 pub use error::{ConfigError, Place};
+pub use lineage::{Lineage, LineageCompression, LineageTransport};
 pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;
 pub use secret::Secret;

@@ -11,6 +11,7 @@ use toml::{Spanned, Table, Value, de::DeTable};
 use crate::{
     Config, ConfigError, Place,
     keys::{self, Holds, Key},
+    lineage,
 };
 
 /// The file's name, where only its folder is known.
@@ -91,6 +92,10 @@ fn hushed(key: &str, value: serde_json::Value) -> serde_json::Value {
 fn layers(sources: &Sources) -> Result<Layers, ConfigError> {
     let (keys, named) = (keys::all(), keys::named());
     let mut layers = Layers { keys, named, table: Table::new(), places: BTreeMap::new() };
+    // What others' variables say stands below what is said to Dagbok itself.
+    for (key, value, place) in lineage::of_environment(&sources.environment)? {
+        layers.set(key, value, place)?;
+    }
     match (&sources.file, &sources.optional_file) {
         (Some(path), _) => layers.file(path, true)?,
         (None, Some(path)) => layers.file(path, false)?,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Period, Secret, Size};
+use crate::{Lineage, Period, Secret, Size};
 
 /// The whole of `dagbok.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,8 @@ pub struct Config {
     pub log: Log,
     /// Figures for the outside.
     pub telemetry: Telemetry,
+    /// Lineage for the outside.
+    pub lineage: Lineage,
 }
 
 /// How variables and connections are kept: encrypted, by a key that lies outside of every log.

@@ -323,4 +323,10 @@ pub const INSTRUMENTS: &[Instrument] = &[
         "Spans that the collector took", &[]),
     it(("dagbok_spans_dropped_total", K::Counter, "spans"), &[], (G::Export, S::Service("scheduler")),
         "Spans that the collector did not take in time", &[]),
+    it(("dagbok_lineage_sent_total", K::Counter, "events"), &[], (G::Export, S::Service("scheduler")),
+        "Lineage events that were taken", &[]),
+    it(("dagbok_lineage_dropped_total", K::Counter, "events"), &[], (G::Export, S::Service("scheduler")),
+        "Lineage events that were refused, and are not sent again", &[]),
+    it(("dagbok_lineage_waiting", K::Gauge, "events"), &[], (G::Export, S::Service("scheduler")),
+        "Lineage events in hand that are not taken yet; while there are any, the log waits too", &[]),
 ];

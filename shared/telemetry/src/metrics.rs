@@ -75,6 +75,9 @@ struct Elsewhere {
     statsd_dropped: Counter<u64>,
     spans_sent: Counter<u64>,
     spans_dropped: Counter<u64>,
+    lineage_sent: Counter<u64>,
+    lineage_dropped: Counter<u64>,
+    lineage_waiting: Gauge<u64>,
 }
 
 impl Elsewhere {
@@ -101,6 +104,17 @@ impl Elsewhere {
                 meter,
                 "dagbok_spans_dropped",
                 "Spans that the collector refused",
+            ),
+            lineage_sent: counter(meter, "dagbok_lineage_sent", "Lineage events that were taken"),
+            lineage_dropped: counter(
+                meter,
+                "dagbok_lineage_dropped",
+                "Lineage events that were refused",
+            ),
+            lineage_waiting: gauge(
+                meter,
+                "dagbok_lineage_waiting",
+                "Lineage events that are due and not taken yet",
             ),
         }
     }
@@ -381,6 +395,17 @@ impl Metrics {
     /// The collector refused so many spans.
     pub fn spans_dropped(&self, spans: u64) {
         self.elsewhere.spans_dropped.add(spans, &[]);
+    }
+
+    /// So many lineage events were taken, and so many were refused.
+    pub fn lineage_sent(&self, taken: u64, dropped: u64) {
+        self.elsewhere.lineage_sent.add(taken, &[]);
+        self.elsewhere.lineage_dropped.add(dropped, &[]);
+    }
+
+    /// So many lineage events are due and not taken yet.
+    pub fn lineage_waiting(&self, events: usize) {
+        self.elsewhere.lineage_waiting.record(events as u64, &[]);
     }
 
     /// `n` DAG files can't be read now.

@@ -18,6 +18,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-runtime", &["events"]),
     ("dagbok-telemetry", &["events", "metrics"]),
     ("dagbok-metrics", &["events", "protocol", "alerts"]),
+    ("dagbok-lineage", &["events"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
@@ -105,8 +106,14 @@ const NOT_UNDER_THE_RULES: &[&str] = &[
 ];
 
 /// The crates that are pure.
-pub const PURE: &[&str] =
-    &["dagbok-events", "dagbok-protocol", "dagbok-domain", "dagbok-alerts", "dagbok-metrics"];
+pub const PURE: &[&str] = &[
+    "dagbok-events",
+    "dagbok-protocol",
+    "dagbok-domain",
+    "dagbok-alerts",
+    "dagbok-metrics",
+    "dagbok-lineage",
+];
 
 /// A crate of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

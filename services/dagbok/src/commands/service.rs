@@ -150,7 +150,7 @@ where
     outcome
 }
 
-/// Where a scheduler keeps how far it has sent figures and traces; nowhere where it sends none.
+/// Where a scheduler keeps how far it has sent figures, traces and lineage; nowhere where it sends none.
 fn figures_folder(base: &Base, sends: bool) -> Result<Option<PathBuf>, Failure> {
     if !sends && dagbok_telemetry::span_sender().is_none() {
         return Ok(None);
@@ -176,8 +176,9 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
         let archive = base.config().retention.archive.as_deref().map(Archive::new);
         settings.archiving = archive.and_then(|it| services::archiving(base.config(), it));
         let statsd = services::statsd(base.config())?;
+        let lineage = services::lineage(base.config())?;
         check_log(&base.ports, &settings).await?;
-        let folder = figures_folder(&base, statsd.is_some())?;
+        let folder = figures_folder(&base, statsd.is_some() || lineage.is_some())?;
         if let (Some(socket), Some(folder)) = (statsd, &folder) {
             let (log, stop) = (Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers));
             let with = (base.config(), Some(socket));
@@ -195,6 +196,14 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
         )
         .await;
         base.crew.add(Stage::Answers, "traces", traces);
+        let lineage = services::export_lineage(
+            lineage,
+            Arc::clone(&base.ports.log),
+            folder.as_deref(),
+            base.crew.shutdown(Stage::Answers),
+        )
+        .await;
+        base.crew.add(Stage::Answers, "lineage", lineage);
         let service = dagbok_scheduler::run(base.ports, settings, base.clock, shutdown);
         base.crew.add(Stage::Decides, "scheduler", service);
         Ok(base.crew)

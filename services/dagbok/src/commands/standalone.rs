@@ -63,14 +63,16 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
     let alerts = Some(Arc::clone(&alert_log));
-    let statsd = services::statsd(config)?;
+    let (statsd, lineage) = (services::statsd(config)?, services::lineage(config)?);
     let api = ApiParts { config, home: &home, keys: &home, accept_shorter_log, alerts, statsd };
     let address = start_api(&mut crew, &ports, api, &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
     services::follow_executor(&executor.stats, executor.slots, &figures);
-    let traces = services::export_runs(ports.log.clone(), Some(&home), figures).await;
+    let traces = services::export_runs(ports.log.clone(), Some(&home), figures.clone()).await;
     crew.add(Stage::Answers, "traces", traces);
+    let lineage = services::export_lineage(lineage, ports.log.clone(), Some(&home), figures).await;
+    crew.add(Stage::Answers, "lineage", lineage);
     let deciding = crew.shutdown(Stage::Decides);
     crew.add(
         Stage::Decides,
