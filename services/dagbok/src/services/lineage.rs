@@ -127,8 +127,9 @@ impl Transport {
         match self {
             Self::Http { client, to, headers, gzip } => {
                 let Some(event) = events.first() else { return Sent::Taken(0) };
-                let body = event.json.clone().into_bytes();
-                let body = match if *gzip { packed(&body) } else { Ok(body) } {
+                let plain = event.json.clone().into_bytes();
+                let body = if *gzip { packed(&plain) } else { Ok(plain) };
+                let body = match body {
                     Ok(body) => body,
                     Err(error) => return Sent::Refused(error.to_string()),
                 };
