@@ -110,9 +110,13 @@ pub(crate) fn of_environment(environment: &[(String, String)]) -> Result<Vec<Sai
     if let Some(text) = get(TRANSPORT) {
         let parsed = serde_json::from_str(text);
         // What stands there may hold a secret: only where it breaks is said.
-        let why = |error: serde_json::Error| bad(TRANSPORT, "lineage.transport", format!(
-            "it is no JSON object (line {}, column {})", error.line(), error.column(),
-        ));
+        let why = |error: serde_json::Error| {
+            bad(
+                TRANSPORT,
+                "lineage.transport",
+                format!("it is no JSON object (line {}, column {})", error.line(), error.column(),),
+            )
+        };
         transport(&parsed.map_err(why)?, TRANSPORT, &mut all)?;
     }
     let namespace = "AIRFLOW__OPENLINEAGE__NAMESPACE";
@@ -168,9 +172,7 @@ fn transport(of: &Json, from: &'static str, all: &mut Vec<Said>) -> Result<(), C
         let value = match (value, key) {
             (Json::String(text), _) => Value::from(text.as_str()),
             (Json::Bool(is), "lineage.append") => Value::from(*is),
-            (Json::Number(seconds), "lineage.timeout") => {
-                Value::from(seconds.to_string())
-            }
+            (Json::Number(seconds), "lineage.timeout") => Value::from(seconds.to_string()),
             (Json::Null, _) => continue,
             _ => return refuse(key, "another kind of value belongs there"),
         };

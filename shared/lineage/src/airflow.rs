@@ -201,7 +201,6 @@ pub(crate) fn state_facet(names: &Names, run: &Run, state: &str) -> Value {
         states.insert(task.to_string(), state.as_str().into());
         durations.insert(task.to_string(), (*seconds).into());
     }
-    let body =
-        json!({ "dagRunState": state, "tasksState": states, "tasksDuration": durations });
+    let body = json!({ "dagRunState": state, "tasksState": states, "tasksDuration": durations });
     names.own_facet("RunFacet", body)
 }

@@ -107,9 +107,7 @@ impl Parts {
     pub(crate) fn event(self, names: &Names) -> Event {
         let Self { event_type, at, run_id, run, job, job_facets, inputs, outputs } = self;
         let datasets = |all: Vec<(Dataset, Facets)>| -> Vec<Value> {
-            let one = |(it, facets): (Dataset, Facets)| {
-                json!({ "namespace": it.namespace, "name": it.name, "facets": facets })
-            };
+            let one = |(it, facets): (Dataset, Facets)| json!({ "namespace": it.namespace, "name": it.name, "facets": facets });
             all.into_iter().map(one).collect()
         };
         let body = json!({

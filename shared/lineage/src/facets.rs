@@ -90,8 +90,7 @@ pub(crate) fn job(
     }
     let own = task.map(|task| &task.owner).filter(|owner| !owner.is_empty());
     let owner = own.unwrap_or(&spec.owner);
-    let mut owners: Vec<_> =
-        owner.split(',').map(str::trim).filter(|it| !it.is_empty()).collect();
+    let mut owners: Vec<_> = owner.split(',').map(str::trim).filter(|it| !it.is_empty()).collect();
     owners.sort_unstable();
     if !owners.is_empty() {
         let owners: Vec<_> = owners.iter().map(|name| json!({ "name": name })).collect();
@@ -179,10 +178,8 @@ impl Datasets {
             "extra": extra,
             "aliases": (!aliases.is_empty()).then_some(aliases),
         });
-        let facets = Facets::from_iter([(
-            "dagbok_asset".to_owned(),
-            names.own_facet("DatasetFacet", body),
-        )]);
+        let facets =
+            Facets::from_iter([("dagbok_asset".to_owned(), names.own_facet("DatasetFacet", body))]);
         // What was said when it happened stands for what was declared.
         if let Some(there) = self.0.iter_mut().find(|(it, _)| *it == dataset) {
             there.1 = facets;

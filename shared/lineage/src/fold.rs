@@ -43,11 +43,11 @@ fn run_end_of(fact: &Fact, ending: Option<bool>) -> Option<RunEnd> {
     }
     Some(match (fact, ending) {
         (Fact::RunCancelled(_), _) | (Fact::RunFailed(_), Some(true)) => aborted,
-        (Fact::RunTimedOut(_), _) | (Fact::RunFailed(_), Some(false)) => {
-            failed("it took too long")
-        }
+        (Fact::RunTimedOut(_), _) | (Fact::RunFailed(_), Some(false)) => failed("it took too long"),
         (Fact::RunFailed(_), None) => failed("a task failed"),
-        (Fact::RunMarked(it), _) if it.state == RunMark::Failed => failed("it was marked as failed"),
+        (Fact::RunMarked(it), _) if it.state == RunMark::Failed => {
+            failed("it was marked as failed")
+        }
         _ => done,
     })
 }
@@ -132,7 +132,13 @@ impl Lineage {
         }
     }
 
-    pub(crate) fn begin(&mut self, names: &Names, key: &RunKey, at: Timestamp, say: &mut Vec<Event>) {
+    pub(crate) fn begin(
+        &mut self,
+        names: &Names,
+        key: &RunKey,
+        at: Timestamp,
+        say: &mut Vec<Event>,
+    ) {
         let Some(run) = self.runs.get_mut(key).filter(|run| run.begun.is_none()) else { return };
         run.begun = Some(at);
         say.extend(self.run_event(names, key, EventType::Start, at, None));

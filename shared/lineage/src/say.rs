@@ -121,8 +121,7 @@ impl Lineage {
             let mapped = airflow::mapped_facet(names, token, task);
             put(&mut run_facets, "airflow_mappedTask", mapped);
             let ended = end.is_some().then_some(at);
-            let of =
-                airflow::run_facet(names, (key, run), (spec, task), (token, copy), ended);
+            let of = airflow::run_facet(names, (key, run), (spec, task), (token, copy), ended);
             put(&mut run_facets, "airflow", Some(of));
         }
         let failure = end.and_then(|end| end.failure);

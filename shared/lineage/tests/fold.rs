@@ -133,7 +133,10 @@ fn story() -> Vec<Record> {
         started("load", 1, 5),
         record(6, &json!([failed("load", 1, 6)])),
         started("load", 2, 7),
-        record(8, &json!([succeeded("load", 2, 8), update, alias, other, { "type": "RunSucceeded" }])),
+        record(
+            8,
+            &json!([succeeded("load", 2, 8), update, alias, other, { "type": "RunSucceeded" }]),
+        ),
     ]
 }
 
@@ -176,7 +179,8 @@ fn a_run_is_told_from_its_begin_to_its_end() {
     let error = &fail["run"]["facets"]["errorMessage"];
     assert_eq!((&error["message"], &error["stackTrace"]), (&json!("no"), &json!("Traceback: no")));
     assert_eq!(load["job"]["facets"]["ownership"]["owners"], json!([{ "name": "ml" }]));
-    let outputs: Vec<_> = load["outputs"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    let outputs: Vec<_> =
+        load["outputs"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
     assert_eq!(outputs, ["shop.public.orders", "late"]);
     assert_eq!(load["outputs"][0]["facets"]["dagbok_asset"]["extra"], json!({ "rows": 3 }));
     assert_eq!(load["outputs"][1]["facets"]["dagbok_asset"]["aliases"], json!(["whatever"]));
@@ -246,7 +250,8 @@ fn what_never_began_is_not_told_and_teardowns_end_as_their_run_was_ended() {
         let events = taken(&mut Lineage::default(), &records);
         assert_eq!(said(&events), ["START etl", said_of_it]);
     }
-    let lost = json!({ "type": "TryLost", "task_id": "extract", "try_number": 1, "why": "drained" });
+    let lost =
+        json!({ "type": "TryLost", "task_id": "extract", "try_number": 1, "why": "drained" });
     let records = [registered(), created(None), run_started(), record(3, &json!([lost]))];
     assert_eq!(said(&taken(&mut Lineage::default(), &records)), ["START etl"]);
 }
@@ -291,7 +296,10 @@ fn a_runs_conf_names_what_led_to_it_and_a_dag_that_is_not_known_is_told_all_the_
     let records = [created(Some(&conf.to_string())), run_started(), started("extract", 1, 3)];
     let events = taken(&mut Lineage::default(), &records);
     let parent = &body(&events[0])["run"]["facets"]["parent"];
-    assert_eq!((&parent["run"]["runId"], &parent["root"]["run"]["runId"]), (&json!(id), &json!(id)));
+    assert_eq!(
+        (&parent["run"]["runId"], &parent["root"]["run"]["runId"]),
+        (&json!(id), &json!(id))
+    );
     let root = &body(&events[1])["run"]["facets"]["parent"]["root"];
     assert_eq!(root["job"]["name"], "outer");
     for conf in ["{", "[]", r#"{"openlineage": {"parentRunId": "x", "parentJobName": "y"}}"#] {

@@ -71,8 +71,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     services::follow_executor(&executor.stats, executor.slots, &figures);
     let traces = services::export_runs(ports.log.clone(), Some(&home), figures.clone()).await;
     crew.add(Stage::Answers, "traces", traces);
-    let lineage =
-        services::export_lineage(lineage, ports.log.clone(), Some(&home), figures).await;
+    let lineage = services::export_lineage(lineage, ports.log.clone(), Some(&home), figures).await;
     crew.add(Stage::Answers, "lineage", lineage);
     let deciding = crew.shutdown(Stage::Decides);
     crew.add(

@@ -126,11 +126,7 @@ pub(super) async fn export<E: Exported>(
 }
 
 impl<E: Exported> Export<E> {
-    async fn begin(
-        exported: E,
-        log: Arc<dyn RunLog>,
-        file: Option<PathBuf>,
-    ) -> Option<Self> {
+    async fn begin(exported: E, log: Arc<dyn RunLog>, file: Option<PathBuf>) -> Option<Self> {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         // A log that does not answer says nothing of where it ends, nor of whether it is another.
         let (fold, seen, from) = loop {
@@ -302,10 +298,7 @@ async fn begun<E: Exported>(
 }
 
 /// What was kept of this log; an error where the log does not say whether it is of this one.
-async fn restored<E: Exported>(
-    log: &dyn RunLog,
-    file: &Path,
-) -> PortResult<Option<Kept<E::Fold>>> {
+async fn restored<E: Exported>(log: &dyn RunLog, file: &Path) -> PortResult<Option<Kept<E::Fold>>> {
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -61,9 +61,10 @@ pub(crate) fn lineage(config: &Config) -> Result<Option<LineageSender>, Failure>
     let transport = match transport {
         LineageTransport::Http => http(config).map_err(wrong)?,
         LineageTransport::File => {
-            let path = of.file.clone().ok_or_else(|| {
-                wrong("the transport `file` needs `lineage.file`".to_owned())
-            })?;
+            let path = of
+                .file
+                .clone()
+                .ok_or_else(|| wrong("the transport `file` needs `lineage.file`".to_owned()))?;
             may_write(&path, of.append).map_err(|error| {
                 wrong(format!("events can't be written to `{}`: {error}", path.display()))
             })?;
@@ -71,10 +72,8 @@ pub(crate) fn lineage(config: &Config) -> Result<Option<LineageSender>, Failure>
         }
         LineageTransport::Console => Transport::Console,
     };
-    let names = Names {
-        namespace: of.namespace.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let names =
+        Names { namespace: of.namespace.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
     Ok(Some(LineageSender { transport, names }))
 }
 
