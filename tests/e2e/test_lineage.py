@@ -19,7 +19,7 @@ import attr
 import httpx
 import openlineage.client.generated as generated
 import pytest
-from harness import Standalone, free_port, wait_until
+from harness import Cli, Standalone, free_port, wait_until
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.uuid import generate_static_uuid
 
@@ -223,7 +223,7 @@ def test_events_are_those_of_the_standard_under_airflows_ids(tmp_path: Path) -> 
         ]
         assert done["outputs"][0]["facets"]["dagbok_asset"]["extra"] == {"rows": 3}
         assert done["job"]["facets"]["documentation"]["description"] == "# Orders"
-        shown = it.cli.ok("config", "show", "--json")
+        shown = Cli(["--home", str(it.home)], env).ok("config", "show", "--json")
         assert "hush" not in shown
         assert "OPENLINEAGE_URL" in shown
 
@@ -318,3 +318,6 @@ def test_what_is_wrong_is_said_at_the_start(tmp_path: Path, env: dict[str, str],
     (tmp_path / "dags").mkdir()
     with pytest.raises(SystemExit, match=word):
         Standalone(tmp_path, tmp_path / "dags", env=env).start()
+    checked = Cli(["--home", str(tmp_path / "home")], env).run("config", "check")
+    assert checked.returncode != 0
+    assert word in checked.stderr
