@@ -19,6 +19,7 @@ import attr
 import httpx
 import openlineage.client.generated as generated
 import pytest
+from apart import Apart
 from harness import Cli, Standalone, free_port, wait_until, write_dag
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.uuid import generate_static_uuid
@@ -306,6 +307,38 @@ def test_a_server_that_is_away_or_hangs_gets_every_event_after_a_crash(tmp_path:
                 for body in server.of(run_id):
                     assert once.setdefault(identity(body), body) == body
                     check(body)
+
+
+def test_who_takes_over_sends_what_the_leader_had_not(tmp_path: Path) -> None:
+    port = free_port()
+    apart = Apart(tmp_path, schedulers=2)
+    (apart.dags / "lined.py").write_text(DAG)
+    for scheduler in apart.of("scheduler"):
+        scheduler.argv += ["--home", str(tmp_path / scheduler.name)]
+        scheduler.env["OPENLINEAGE_URL"] = f"http://127.0.0.1:{port}"
+
+    def ran_apart(run_id: str) -> None:
+        body = {"dag_run_id": run_id, "logical_date": None}
+        wait_until("an answer", lambda: apart.api.post("/dags/lined/dagRuns", body).status_code in (200, 202, 409))
+        apart.cli.ok("runs", "wait", "lined", run_id)
+
+    with listening(port) as server, apart:
+        wait_until("the DAG", lambda: apart.api.get("/dags/lined"))
+        server.status = 503
+        ran_apart("one")
+        # Whichever leads: each is gone once.
+        first, second = apart.of("scheduler")
+        first.kill()
+        ran_apart("two")
+        first.start()
+        second.kill()
+        ran_apart("three")
+        server.status = 201
+        for run_id in ("one", "two", "three"):
+            wait_until(run_id, lambda run_id=run_id: sorted(server.said(run_id)) == sorted(SAID))
+            once: dict[Any, Any] = {}
+            for body in server.of(run_id):
+                assert once.setdefault(identity(body), body) == body
 
 
 def test_a_lying_server_costs_a_count(tmp_path: Path) -> None:
