@@ -19,7 +19,8 @@ import attr
 import httpx
 import openlineage.client.generated as generated
 import pytest
-from harness import Standalone, free_port, wait_until
+from apart import Apart
+from harness import Cli, Standalone, free_port, wait_until, write_dag
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.uuid import generate_static_uuid
 
@@ -223,9 +224,59 @@ def test_events_are_those_of_the_standard_under_airflows_ids(tmp_path: Path) -> 
         ]
         assert done["outputs"][0]["facets"]["dagbok_asset"]["extra"] == {"rows": 3}
         assert done["job"]["facets"]["documentation"]["description"] == "# Orders"
-        shown = it.cli.ok("config", "show", "--json")
+        shown = Cli(["--home", str(it.home)], env).ok("config", "show", "--json")
         assert "hush" not in shown
         assert "OPENLINEAGE_URL" in shown
+
+
+STOPPED = """
+import time
+from datetime import datetime
+from airflow.exceptions import AirflowSkipException
+from airflow.sdk import dag, task
+
+
+@task
+def wait(n, ti=None):
+    if n == 2:
+        raise AirflowSkipException("not today")
+    time.sleep(600 if ti.try_number == 1 else 0)
+
+
+@dag(dag_id="stopped", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False)
+def stopped():
+    wait.expand(n=[1, 2])
+
+
+stopped()
+"""
+
+
+def test_a_run_that_is_cancelled_is_aborted_and_cleared_is_another(tmp_path: Path) -> None:
+    port = free_port()
+    with listening(port) as server, lined(tmp_path, OPENLINEAGE_URL=f"http://127.0.0.1:{port}") as it:
+        write_dag(tmp_path / "dags", "stopped.py", STOPPED)
+        it.wait_dag("stopped")
+        it.api.post("/dags/stopped/dagRuns", {"dag_run_id": "r1", "logical_date": "2024-01-01T00:00:00Z"})
+        task = "stopped.wait"
+        begun = [("START", "stopped"), ("COMPLETE", task), ("START", task), ("START", task)]
+        wait_until("both begin, and one is skipped", lambda: sorted(server.said("r1")) == sorted(begun))
+        it.cli.ok("runs", "cancel", "stopped", "r1")
+        wait_until("the end", lambda: server.said("r1")[4:] == [("ABORT", task), ("ABORT", "stopped")])
+        it.cli.ok("runs", "clear", "stopped", "r1", "--yes")
+        it.cli.ok("runs", "wait", "stopped", "r1")
+        wait_until("the other end", lambda: ("COMPLETE", "stopped") in server.said("r1"))
+        date = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
+        ends = [body for body in server.of("r1") if body["job"]["name"] == "stopped" and body["eventType"] != "START"]
+        ids = [str(generate_static_uuid(date, f"default.stopped.{cleared}".encode())) for cleared in (0, 1)]
+        assert [body["run"]["runId"] for body in ends] == ids
+        skipped = next(
+            body for body in server.of("r1") if (body["eventType"], body["job"]["name"]) == ("COMPLETE", task)
+        )
+        assert skipped["run"]["runId"] == str(generate_static_uuid(date, b"default.stopped.wait.1.1"))
+        assert skipped["run"]["facets"]["airflow_mappedTask"]["mapIndex"] == 1
+        for body in server.of("r1"):
+            check(body)
 
 
 def test_a_server_that_is_away_or_hangs_gets_every_event_after_a_crash(tmp_path: Path) -> None:
@@ -256,6 +307,38 @@ def test_a_server_that_is_away_or_hangs_gets_every_event_after_a_crash(tmp_path:
                 for body in server.of(run_id):
                     assert once.setdefault(identity(body), body) == body
                     check(body)
+
+
+def test_who_takes_over_sends_what_the_leader_had_not(tmp_path: Path) -> None:
+    port = free_port()
+    apart = Apart(tmp_path, schedulers=2)
+    (apart.dags / "lined.py").write_text(DAG)
+    for scheduler in apart.of("scheduler"):
+        scheduler.argv += ["--home", str(tmp_path / scheduler.name)]
+        scheduler.env["OPENLINEAGE_URL"] = f"http://127.0.0.1:{port}"
+
+    def ran_apart(run_id: str) -> None:
+        body = {"dag_run_id": run_id, "logical_date": None}
+        wait_until("an answer", lambda: apart.api.post("/dags/lined/dagRuns", body).status_code in (200, 202, 409))
+        apart.cli.ok("runs", "wait", "lined", run_id)
+
+    with listening(port) as server, apart:
+        wait_until("the DAG", lambda: apart.api.get("/dags/lined"))
+        server.status = 503
+        ran_apart("one")
+        # Whichever leads: each is gone once.
+        first, second = apart.of("scheduler")
+        first.kill()
+        ran_apart("two")
+        first.start()
+        second.kill()
+        ran_apart("three")
+        server.status = 201
+        for run_id in ("one", "two", "three"):
+            wait_until(run_id, lambda run_id=run_id: sorted(server.said(run_id)) == sorted(SAID))
+            once: dict[Any, Any] = {}
+            for body in server.of(run_id):
+                assert once.setdefault(identity(body), body) == body
 
 
 def test_a_lying_server_costs_a_count(tmp_path: Path) -> None:
@@ -318,3 +401,6 @@ def test_what_is_wrong_is_said_at_the_start(tmp_path: Path, env: dict[str, str],
     (tmp_path / "dags").mkdir()
     with pytest.raises(SystemExit, match=word):
         Standalone(tmp_path, tmp_path / "dags", env=env).start()
+    checked = Cli(["--home", str(tmp_path / "home")], env).run("config", "check")
+    assert checked.returncode != 0
+    assert word in checked.stderr

@@ -114,7 +114,7 @@ pub(crate) fn of_environment(environment: &[(String, String)]) -> Result<Vec<Sai
             bad(
                 TRANSPORT,
                 "lineage.transport",
-                format!("it is no JSON object (line {}, column {})", error.line(), error.column(),),
+                format!("it is no JSON object (line {}, column {})", error.line(), error.column()),
             )
         };
         transport(&parsed.map_err(why)?, TRANSPORT, &mut all)?;
@@ -158,7 +158,7 @@ fn transport(of: &Json, from: &'static str, all: &mut Vec<Said>) -> Result<(), C
             "log_file_path" => "lineage.file",
             "append" => "lineage.append",
             "auth" => {
-                all.extend(auth(value, from)?);
+                all.push(auth(value, from)?);
                 continue;
             }
             // Ours are sent again for as long as it takes.
@@ -185,18 +185,15 @@ fn transport(of: &Json, from: &'static str, all: &mut Vec<Said>) -> Result<(), C
     Ok(())
 }
 
-fn auth(of: &Json, from: &'static str) -> Result<Option<Said>, ConfigError> {
+fn auth(of: &Json, from: &'static str) -> Result<Said, ConfigError> {
     let text = |name: &str| of.get(name).and_then(Json::as_str);
     let key = text("apiKey").or_else(|| text("apikey")).or_else(|| text("api_key"));
-    match (text("type"), key) {
-        (Some("api_key"), Some(key)) => {
-            let place = Place::Variable(from.to_owned());
-            Ok(Some(("lineage.api_key", Value::from(key), place)))
-        }
-        _ => {
-            let why = "of `auth`, the type `api_key` with an `apiKey` is kept".to_owned();
-            Err(bad(from, "lineage.api_key", why))
-        }
+    if let (Some("api_key"), Some(key)) = (text("type"), key) {
+        let place = Place::Variable(from.to_owned());
+        Ok(("lineage.api_key", Value::from(key), place))
+    } else {
+        let why = "of `auth`, the type `api_key` with an `apiKey` is kept".to_owned();
+        Err(bad(from, "lineage.api_key", why))
     }
 }
 

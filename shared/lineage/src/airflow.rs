@@ -54,9 +54,9 @@ fn dag_run(key: &RunKey, run: &Run, end: Option<Timestamp>) -> Value {
         "duration": end.zip(run.begun).map(|(end, begun)| seconds(begun, end)),
         "end_date": end,
         "logical_date": run.logical,
-        "run_after": run.run_after,
+        "run_after": run.due,
         "run_id": key.run_id,
-        "run_type": run_type(run.run_type),
+        "run_type": run_type(run.kind),
         "start_date": run.begun,
     }))
 }

@@ -98,7 +98,7 @@ pub(crate) fn job(
         facets.insert("ownership".to_owned(), facet);
     }
     if !spec.tags.is_empty() {
-        let tag = |tag| json!({ "key": tag, "value": tag, "source": "AIRFLOW" });
+        let tag = |tag: &String| json!({ "key": tag, "value": tag, "source": "AIRFLOW" });
         let tags: Vec<_> = spec.tags.iter().map(tag).collect();
         let facet = names.facet("TagsJobFacet", "1-0-0", json!({ "tags": tags }));
         facets.insert("tags".to_owned(), facet);

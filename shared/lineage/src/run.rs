@@ -42,10 +42,10 @@ pub(crate) struct Maker {
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
-    pub(crate) run_type: RunType,
+    pub(crate) kind: RunType,
     pub(crate) logical: Option<Timestamp>,
     pub(crate) interval: Option<Interval>,
-    pub(crate) run_after: Timestamp,
+    pub(crate) due: Timestamp,
     pub(crate) version: DagVersion,
     pub(crate) bundle: String,
     /// How often it was cleared after it was over.
@@ -79,10 +79,10 @@ impl Run {
             })
         };
         Self {
-            run_type: created.run_type,
+            kind: created.run_type,
             logical: created.logical_date,
             interval: created.data_interval,
-            run_after: created.run_after,
+            due: created.run_after,
             version: created.version,
             bundle: created.bundle.to_string(),
             round: 0,
@@ -98,7 +98,7 @@ impl Run {
 
     /// The date that ids are made of.
     pub(crate) fn date(&self) -> Timestamp {
-        self.logical.unwrap_or(self.run_after)
+        self.logical.unwrap_or(self.due)
     }
 
     /// What is left of a run that is over: it may be cleared.

@@ -5,8 +5,13 @@ use regex::Regex;
 use crate::tree::File;
 
 /// Where the rules and what they stand on are written.
-const PURE_FOLDERS: &[&str] =
-    &["shared/events/src/", "shared/protocol/src/", "shared/domain/src/", "shared/alerts/src/"];
+const PURE_FOLDERS: &[&str] = &[
+    "shared/events/src/",
+    "shared/protocol/src/",
+    "shared/domain/src/",
+    "shared/alerts/src/",
+    "shared/lineage/src/",
+];
 
 /// What no rule may use.
 const IMPURE: &str = r"\b(HashMap|HashSet|RandomState|SystemTime|Instant|tokio|futures|rand|async fn|async move|\.await|println!|eprintln!|std::(fs|net|env|thread|process|io)|(Timestamp|Zoned|TimeZone)::(now|system))\b";

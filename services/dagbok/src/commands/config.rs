@@ -9,6 +9,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::Table,
+    services,
 };
 
 /// Does what is asked. What is wrong with the configuration was said before this.
@@ -19,6 +20,7 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
             Ok(Exit::Ok)
         }
         ConfigCommand::Check => {
+            services::lineage(&context.config)?;
             let set = context.settings().into_iter().filter(|it| it.place != Place::Default);
             let count = set.count();
             if context.out.is_json() {

@@ -111,14 +111,13 @@ fn http(config: &Config) -> Result<Transport, String> {
     Ok(Transport::Http { client, to, headers, gzip })
 }
 
-/// Whether events can be written there, by doing so.
+/// Whether events can be written there; nothing is made yet.
 fn may_write(path: &Path, append: bool) -> io::Result<()> {
-    if append {
-        fs::OpenOptions::new().append(true).create(true).open(path).map(drop)
-    } else {
-        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-        tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+    if append && path.exists() {
+        return fs::OpenOptions::new().append(true).open(path).map(drop);
     }
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
 }
 
 impl Transport {
@@ -126,8 +125,9 @@ impl Transport {
         match self {
             Self::Http { client, to, headers, gzip } => {
                 let Some(event) = events.first() else { return Sent::Taken(0) };
-                let body = event.json.clone().into_bytes();
-                let body = match if *gzip { packed(&body) } else { Ok(body) } {
+                let plain = event.json.clone().into_bytes();
+                let body = if *gzip { packed(&plain) } else { Ok(plain) };
+                let body = match body {
                     Ok(body) => body,
                     Err(error) => return Sent::Refused(error.to_string()),
                 };

@@ -1,3 +1,4 @@
+//! Where an export goes on: after a restart, without an answer, with another log.
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dagbok_runlog::{
