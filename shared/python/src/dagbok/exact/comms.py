@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dagbok.exact import answers, part
+from dagbok.exact import answers, crossing, part
 from dagbok.exceptions import SupervisorError
 from dagbok.masking import masker
 
@@ -127,6 +127,12 @@ def _as_it_is(ask: Callable[[Json], Any], body: Json) -> Any:
     return answers.read(ask(body))
 
 
+def _xcom(ask: Callable[[Json], Any], body: Json) -> Any:
+    """Answer with a value that perhaps a task of the other runtime handed on."""
+    found = ask(body)
+    return answers.read({**found, "value": crossing.read(found["value"])})
+
+
 def _set_xcom(ask: Callable[[Json], Any], body: Json) -> Any:
     try:
         json.dumps(body["value"], allow_nan=False)
@@ -142,7 +148,7 @@ def _item(ask: Callable[[Json], Any], body: Json) -> Any:
     found = [] if place < 0 else _slice(ask, body, place, place + 1)
     if not found:
         raise SupervisorError("XCOM_NOT_FOUND", f"there is no value {body['offset']}")
-    return part(answers.COMMS).XComSequenceIndexResult(root=found[0])
+    return part(answers.COMMS).XComSequenceIndexResult(root=crossing.read(found[0]))
 
 
 def _sequence(ask: Callable[[Json], Any], body: Json) -> Any:
@@ -153,7 +159,7 @@ def _sequence(ask: Callable[[Json], Any], body: Json) -> Any:
         count = _count(ask, body)
         found = _slice(ask, body, 0, count) if count else _one(ask, body)
     found = found[slice(body.get("start"), body.get("stop"), body.get("step"))]
-    return part(answers.COMMS).XComSequenceSliceResult(root=found)
+    return part(answers.COMMS).XComSequenceSliceResult(root=crossing.read(found))
 
 
 def _count(ask: Callable[[Json], Any], body: Json) -> int:
@@ -234,6 +240,7 @@ def _variable(ask: Callable[[Json], Any], body: Json) -> Any:
 SHAPES: dict[str, Callable[[Callable[[Json], Any], Json], Any]] = {
     "GetConnection": _connection,
     "GetVariable": _variable,
+    "GetXCom": _xcom,
     "GetXComSequenceItem": _item,
     "GetXComSequenceSlice": _sequence,
     "SetRenderedFields": _rendered,
