@@ -34,6 +34,8 @@ NOT_HERE = {
     "ResendLoggingFD": "the supervisor's line for a process that the task starts (`run_as_user`, and "
     "variables or connections in a virtual environment's own process)",
 }
+# What is answered in the task's own process.
+HERE = frozenset(["MaskSecret", "ValidateInletsAndOutlets"])
 STORES = ("TaskStateStore", "AssetStateStore")
 IN_OUR_OWN = "run this DAG without exact mode, or change what asks for it"
 

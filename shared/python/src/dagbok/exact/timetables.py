@@ -18,9 +18,20 @@ def schedule(serialized: Json, zone: str | int) -> Json:
     """Return the DAG's schedule: its timetable, the zone that it is reckoned in, what people read."""
     ours = timetable(serialized)
     form: Json = {"timetable": form_of(ours), "timezone": ours.timezone_name or _zone_name(zone)}
-    if ours.summary is not None:
-        form["text"] = str(ours.summary)
+    if (text := _summary(serialized["__type"], ours)) is not None:
+        form["text"] = text
     return form
+
+
+def _summary(path: str, ours: Timetable) -> str | None:
+    """Return a timetable in a word; of those that wait for assets ours has only the times."""
+    text = None if ours.summary is None else str(ours.summary)
+    match path.rpartition(".")[2]:
+        case "AssetTriggeredTimetable":
+            return "Asset"
+        case "AssetOrTimeSchedule":
+            return f"Asset or {text}"
+    return text
 
 
 def timetable(serialized: Json) -> Timetable:
