@@ -93,6 +93,7 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     let mut findings = vec![software::build(), clock::alone(newest), machine::open_files()];
     findings.extend(home);
     findings.extend(software::python(&context.config).await);
+    findings.extend(software::airflow(&context.config).await);
     findings.extend(machine::dag_folder(&context.config));
     findings.extend(alerting::check(&context));
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();

@@ -88,18 +88,27 @@ class Comms:
 
 
 class _Unbroken:
-    """Holds an alarm back in the main thread: an exception of Airflow's timeout would leave a frame torn."""
+    """Holds an alarm back in the main thread: an exception of Airflow's timeout would leave a frame torn.
+
+    The alarm may reach any thread of the process; what Python calls for it is called in the main one.
+    """
 
     def __init__(self) -> None:
-        self._is_main = threading.current_thread() is threading.main_thread()
+        self._handler: Any = None
+        self._came: list[tuple[int, Any]] = []
 
     def __enter__(self) -> None:
-        if self._is_main:
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGALRM)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGALRM, lambda *about: self._came.append(about))
 
     def __exit__(self, *_: object) -> None:
-        if self._is_main:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        if self._handler is not None:
+            signal.signal(signal.SIGALRM, self._handler)
+            if self._came:
+                self._handler(*self._came[0])
 
 
 def _error(code: str, why: object) -> Exception:
