@@ -47,10 +47,10 @@ def exact(version: str, folder: Path, **env: str) -> Cli:
 class Story:
     """A run of one DAG: its state, its tasks' states, what they handed on, their logs."""
 
-    def __init__(self, cli: Cli, dag_id: str, folder: Path, *more: str) -> None:
+    def __init__(self, cli: Cli, dag_id: str, folder: Path, *more: str, file: Path = DAGS) -> None:
         home = folder / dag_id
         shutil.rmtree(home, ignore_errors=True)
-        done = cli.run("dags", "test", str(DAGS), "--dag", dag_id, "--keep", str(home), "--json", *more)
+        done = cli.run("dags", "test", str(file), "--dag", dag_id, "--keep", str(home), "--json", *more)
         assert done.stdout, done.stderr
         self.told: Json = json.loads(done.stdout)
         self.said = done.stderr + done.stdout

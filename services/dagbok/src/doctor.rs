@@ -95,6 +95,7 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
         vec![software::build(), clock::alone(newest), machine::open_files(), machine::isolation()];
     findings.extend(home);
     findings.extend(software::python(&context.config).await);
+    findings.extend(software::airflow(&context.config).await);
     findings.extend(machine::dag_folder(&context));
     findings.extend(software::environment(&context.config).await);
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();

@@ -1,8 +1,14 @@
 //! What an executor is told at its start. Every figure that a deployment may set is here; the published
 //! limits are in [`dagbok_protocol::limits`].
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use dagbok_events::{ExecutorId, Limits, QueueName, Resources};
+use dagbok_events::{DagId, ExecutorId, Limits, QueueName, Resources, TaskId};
 use dagbok_protocol::{WorkItem, limits::MAX_MAP_LENGTH};
 
 use crate::ExecutorStats;
@@ -34,13 +40,22 @@ pub struct AirflowRuntime {
     pub dags: Vec<String>,
     /// Pools whose tries it runs; `*` stands for any text.
     pub pools: Vec<String>,
+    /// Tasks, each behind its DAG, whose tries it runs besides, whatever their pool.
+    pub tasks: BTreeSet<(DagId, TaskId)>,
 }
 
 impl AirflowRuntime {
     /// Whether it runs a try.
     pub(crate) fn takes(&self, item: &WorkItem) -> bool {
         let named = |patterns: &[String], name: &str| patterns.iter().any(|one| fits(one, name));
-        named(&self.dags, item.key.dag_id.as_str()) || named(&self.pools, item.pool.as_str())
+        named(&self.dags, item.key.dag_id.as_str())
+            || named(&self.pools, item.pool.as_str())
+            || self.tasks.contains(&(item.key.dag_id.clone(), item.key.task_id.clone()))
+    }
+
+    /// Whether it runs the tries of a pool.
+    pub fn takes_pool(&self, pool: &str) -> bool {
+        self.pools.iter().any(|one| fits(one, pool))
     }
 }
 
@@ -184,7 +199,9 @@ impl ExecutorSettings {
         settings.start = Some(airflow.start.clone());
         settings.python_path = None;
         settings.airflow = None;
-        settings.env.extend(airflow.env.clone());
+        // What the configuration says of every try stands above what is usual for Airflow.
+        settings.env = airflow.env.clone();
+        settings.env.extend(self.env.clone());
         settings
     }
 
@@ -210,7 +227,19 @@ impl fmt::Debug for ExecutorSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{AirflowRuntime, ExecutorSettings, fits};
+
+    #[test]
+    fn what_is_configured_for_every_try_stands_above_what_is_usual_for_airflow() {
+        let id = dagbok_events::ExecutorId::new("e").unwrap();
+        let mut settings = ExecutorSettings::new(id, "here".into(), "python".into(), "home".into());
+        settings.env.insert("AIRFLOW_HOME".into(), "/mine".into());
+        let usual = [("AIRFLOW_HOME", "/usual"), ("OTHER", "1")];
+        let env = usual.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let inside = settings.in_airflow(&AirflowRuntime { env, ..AirflowRuntime::default() });
+        assert_eq!(inside.env["AIRFLOW_HOME"], "/mine");
+        assert_eq!(inside.env["OTHER"], "1");
+    }
 
     #[test]
     fn a_star_stands_for_any_text() {

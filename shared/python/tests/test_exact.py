@@ -1,14 +1,17 @@
 """Exact mode's parts that need no Airflow; with one, `make exact` tries the whole."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from dagbok.authoring.timetable_base import form_of
-from dagbok.exact import expansion, installation, lines, timetables
+from dagbok.exact import comms, describe, expansion, installation, lines, timetables
 from dagbok.exceptions import AirflowException
 
 START = Path(installation.__file__).with_name("start.py")
@@ -104,3 +107,69 @@ def test_what_a_task_is_mapped_over() -> None:
             return Given()
 
     assert expansion.expand_of(Task(), None, {}) == {"Literal": {"length": 2}}
+
+
+def test_an_alarm_in_the_middle_of_a_frame_is_raised_after_it() -> None:
+    class Rang(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Rang
+
+    whole = []
+    ended = threading.Event()
+    # It has the signal unblocked, as threads of a task have, and so takes it where the main thread does not.
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    before = signal.signal(signal.SIGALRM, ring)
+
+    def say() -> None:
+        with comms._Unbroken():
+            signal.pthread_kill(other.ident or 0, signal.SIGALRM)
+            ended.set()
+            other.join()
+            whole.append("frame")
+
+    try:
+        with pytest.raises(Rang):
+            say()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        ended.set()
+    assert whole == ["frame"]
+
+
+def test_a_fixed_offset_is_a_zone_of_hours_and_minutes() -> None:
+    nothing = {"__type": "airflow.timetables.simple.NullTimetable", "__var": {}}
+    assert timetables.schedule(nothing, 19800)["timezone"] == "+05:30"
+    assert timetables.schedule(nothing, "Europe/Stockholm")["timezone"] == "Europe/Stockholm"
+
+
+def test_schedules_on_assets_are_in_a_word_what_ours_are() -> None:
+    on = {"__type": "airflow.timetables.simple.AssetTriggeredTimetable", "__var": {}}
+    cron = {"expression": "0 2 * * *", "timezone": "UTC", "interval": 0.0}
+    timed = {"__type": "airflow.timetables.trigger.CronTriggerTimetable", "__var": cron}
+    both = {"__type": "airflow.timetables.assets.AssetOrTimeSchedule", "__var": {"timetable": timed}}
+    assert timetables.schedule(on, "UTC")["text"] == "Asset"
+    assert timetables.schedule(both, "UTC")["text"] == "Asset or 0 2 * * *"
+
+
+def test_conditions_on_assets_have_our_form() -> None:
+    one = {"__type": "asset", "name": "one", "uri": "one", "group": "asset", "extra": {}}
+    leaves = [one, {"__type": "asset_alias", "name": "x"}, {"__type": "asset_ref", "uri": "s3://x"}]
+    assert describe._condition({"__type": "asset_any", "objects": leaves}) == {
+        "Any": {
+            "of": [
+                {"One": {"of": {"Asset": {"name": "one", "uri": "one"}}}},
+                {"One": {"of": {"Alias": {"name": "x"}}}},
+                {"One": {"of": {"Uri": {"uri": "s3://x"}}}},
+            ]
+        }
+    }
+
+
+def test_exact_mode_is_not_handed_on_to_what_a_task_starts() -> None:
+    code = "import dagbok.exact as e; print(e.is_wanted())"
+    env = {**os.environ, "DAGBOK_EXACT": "1"}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert told.stdout.strip() == "False"

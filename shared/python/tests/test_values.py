@@ -186,3 +186,23 @@ def test_times_that_would_not_come_back_are_refused_where_they_are_handed_on() -
     for value in (day + np.timedelta64(1, "ns"), np.datetime64("NaT"), np.array(["NaT"], "datetime64[us]")):
         with pytest.raises(XComNotSerializable, match="finer than microseconds"):
             to_json(value)
+
+
+def test_what_airflows_task_runner_wrote_is_read() -> None:
+    def form(name: str, version: int, data: object) -> dict[str, object]:
+        return {"__classname__": name, "__version__": version, "__data__": data}
+
+    zone = form("builtins.tuple", 1, ["Europe/Stockholm", "zoneinfo.ZoneInfo", 1, True])
+    at = dt.datetime(2026, 7, 2, 3, 4, 5, 678901, tzinfo=ZoneInfo("Europe/Stockholm"))
+    read = from_json(form("datetime.datetime", 2, {"timestamp": at.timestamp(), "tz": zone}))
+    assert (read, read.tzinfo.key) == (at, "Europe/Stockholm")
+    offset = form("builtins.tuple", 1, [19800, "pendulum.tz.timezone.FixedTimezone", 1, True])
+    read = from_json(form("datetime.datetime", 2, {"timestamp": 0.0, "tz": offset}))
+    assert read.isoformat() == "1970-01-01T05:30:00+05:30"
+    assert from_json(form("datetime.datetime", 2, {"timestamp": 0.0, "tz": None})).tzinfo is None
+    assert from_json(form("datetime.timedelta", 2, 1.5)) == dt.timedelta(seconds=1.5)
+    assert from_json(form("decimal.Decimal", 1, 1.25)) == decimal.Decimal("1.25")
+    assert from_json(form("datetime.date", 2, "2026-01-02")) == dt.date(2026, 1, 2)
+    assert from_json(form("numpy.int64", 1, 7)) == 7
+    with pytest.raises(XComNotSerializable):
+        from_json(form("numpy.ndarray", 1, [7]))

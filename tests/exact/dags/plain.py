@@ -11,7 +11,7 @@ from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
-from airflow.sdk import DAG, Asset, BaseHook, Param, Variable, get_current_context, task, task_group
+from airflow.sdk import DAG, Asset, AssetAlias, BaseHook, Param, Variable, get_current_context, task, task_group
 from airflow.sdk.bases.sensor import PokeReturnValue
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -180,3 +180,25 @@ with DAG("refused", schedule=None, start_date=START):
         task_runner.SUPERVISOR_COMMS.send(comms.GetHITLDetailResponse(ti_id=ti.id))
 
     asks_a_person()
+
+
+with DAG("named_assets", schedule=None, start_date=START):
+    known, alias = Asset("known", uri="s3://known"), AssetAlias("latest")
+
+    @task(outlets=[alias])
+    def by_alias(*, outlet_events: object) -> None:
+        outlet_events[alias].add(known, extra={"rows": 3})
+
+    @task(outlets=[known])
+    def brings() -> None:
+        pass
+
+    @task(inlets=[Asset.ref(name="known"), Asset.ref(uri="s3://known")])
+    def reads(*, inlet_events: object) -> list:
+        return [len(inlet_events[Asset.ref(name="known")]), len(inlet_events[Asset.ref(uri="s3://known")])]
+
+    @task(inlets=[Asset.ref(name="nobodys")])
+    def of_nobody(*, inlet_events: object) -> int:
+        return len(inlet_events[Asset.ref(name="nobodys")])
+
+    [by_alias(), brings()] >> reads() >> of_nobody()

@@ -1,8 +1,11 @@
 //! This build, Python and its packages, a running API.
-use dagbok_config::Config;
+use dagbok_config::{Config, Runtime};
 
 use super::Finding;
-use crate::{environment::LOCK, python::Python};
+use crate::{
+    environment::LOCK,
+    python::{Python, airflow},
+};
 
 /// What this is.
 pub(super) fn build() -> Finding {
@@ -27,6 +30,21 @@ pub(super) async fn python(config: &Config) -> Vec<Finding> {
         Finding::ok("python", shown),
         Finding::ok("package", format!("dagbok, jinja2 and msgpack; dagbok in {package}")),
     ]
+}
+
+/// The Airflow of exact mode, where one is asked for.
+pub(super) async fn airflow(config: &Config) -> Option<Finding> {
+    let asked = &config.airflow;
+    let is_asked_for = asked.runtime == Runtime::Airflow;
+    if !is_asked_for && asked.dags.is_empty() && asked.pools.is_empty() {
+        return None;
+    }
+    Some(match airflow::find(config).await {
+        Ok(python) => {
+            Finding::ok("airflow", format!("{} at {}", python.version, python.executable.display()))
+        }
+        Err(failure) => Finding::failed("airflow", &failure),
+    })
 }
 
 /// The environment that a DAG folder has of its own, where it has one: its files are read and its tasks run there.

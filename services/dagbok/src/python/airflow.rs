@@ -1,6 +1,8 @@
 //! Finds the Python of the Airflow that exact mode drives, and makes sure that it can.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fs::DirBuilder,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -16,8 +18,6 @@ use crate::{codes::Code, failure::Failure};
 
 /// Within the package: what starts its modules where the package is not installed.
 const START: &str = "exact/start.py";
-/// Says to the package that a process is one of exact mode.
-const EXACT: &str = "DAGBOK_EXACT";
 /// Where Airflow keeps its own configuration; it makes that folder where it is imported.
 const AIRFLOW_HOME: &str = "AIRFLOW_HOME";
 
@@ -49,7 +49,7 @@ pub(crate) async fn find(config: &Config) -> Result<Python, Failure> {
         package_path: None,
         package: base.package.clone(),
         start: Some(start),
-        env: environment(),
+        env: environment(config, &version)?,
         beside: None,
         error: None,
         missing: Vec::new(),
@@ -70,18 +70,54 @@ pub(crate) async fn beside(config: &Config) -> Result<Option<AirflowRuntime>, Fa
         env: python.env,
         dags: asked.dags.clone(),
         pools: asked.pools.clone(),
+        tasks: BTreeSet::new(),
     }))
 }
 
-fn environment() -> BTreeMap<String, String> {
-    let mut env = BTreeMap::from([(EXACT.to_owned(), "1".to_owned())]);
-    // Airflow would make `~/airflow`, with a configuration that nobody asked for.
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let data = data.or_else(|| Some(std::env::home_dir()?.join(".local/share")));
-    if let Some(data) = data.filter(|_| std::env::var_os(AIRFLOW_HOME).is_none()) {
-        env.insert(AIRFLOW_HOME.to_owned(), data.join("dagbok/airflow").display().to_string());
+/// What its processes are told by their environment: one folder of Airflow's own for the parser and for tries.
+fn environment(config: &Config, version: &str) -> Result<BTreeMap<String, String>, Failure> {
+    if let Some(said) = config.executor.env.get(AIRFLOW_HOME) {
+        return Ok(BTreeMap::from([(AIRFLOW_HOME.to_owned(), said.clone())]));
     }
-    env
+    if std::env::var_os(AIRFLOW_HOME).is_some() {
+        return Ok(BTreeMap::new());
+    }
+    // Airflow would make `~/airflow`, with a configuration that nobody asked for.
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
+    let data = data.or_else(|| Some(std::env::home_dir()?.join(".local/share")));
+    let next = "name a folder in AIRFLOW_HOME";
+    let Some(data) = data else {
+        let what = "there is no home folder for Airflow's own configuration";
+        return Err(Failure::new(Code::NoAirflow, what).next(next));
+    };
+    let folder = data.join("dagbok").join(format!("airflow-{version}"));
+    match own_folder(&folder) {
+        Ok(()) => {
+            let said = folder.display().to_string();
+            Ok(BTreeMap::from([(AIRFLOW_HOME.to_owned(), said)]))
+        }
+        Err(why) => {
+            let what = format!("`{}` can't be Airflow's own folder: {why}", folder.display());
+            Err(Failure::new(Code::NoAirflow, what).next(next))
+        }
+    }
+}
+
+/// Makes a folder where there is none; Airflow runs code that lies in it, so that nobody else may write there.
+fn own_folder(folder: &Path) -> Result<(), String> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| error.to_string())?;
+    let found = std::fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
+    // What this process makes is its own.
+    let mine = tempfile::tempfile_in(folder).and_then(|file| file.metadata());
+    let mine = mine.map_err(|error| error.to_string())?;
+    if !found.is_dir() || found.uid() != mine.uid() {
+        return Err("it is not a folder of this user's own".to_owned());
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err("other users may write to it".to_owned());
+    }
+    Ok(())
 }
 
 async fn ask(interpreter: &Path, start: &Path) -> Result<About, Failure> {
@@ -91,7 +127,8 @@ async fn ask(interpreter: &Path, start: &Path) -> Result<About, Failure> {
             .next("deploy/errors/DBK0047.md says how to make an environment for it")
     };
     let mut command = Command::new(interpreter);
-    command.arg("-P").arg(start).arg("--about").stdin(Stdio::null()).kill_on_drop(true);
+    // Without `-P`, which a Python that is too old does not know: it is to say that it is.
+    command.arg(start).arg("--about").stdin(Stdio::null()).kill_on_drop(true);
     for name in foreign_python_variables() {
         command.env_remove(name);
     }
@@ -107,5 +144,27 @@ async fn ask(interpreter: &Path, start: &Path) -> Result<About, Failure> {
     match about.trouble {
         Some(trouble) => Err(unusable(trouble)),
         None => Ok(about),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::own_folder;
+
+    #[test]
+    fn airflows_own_folder_is_this_users_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("data/dagbok/airflow-3.3.2");
+        own_folder(&folder).unwrap();
+        own_folder(&folder).unwrap();
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(own_folder(&folder).unwrap_err().contains("other users"));
+        let link = scratch.path().join("link");
+        symlink(scratch.path(), &link).unwrap();
+        assert!(own_folder(&link).unwrap_err().contains("of this user's own"));
     }
 }

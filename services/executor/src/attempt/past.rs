@@ -70,6 +70,16 @@ pub(crate) async fn answer(
             let api = &*api;
             return Some(of(body, async |asked| assets::events(api, &asked).await).await);
         }
+        "GetAssetByName" | "GetAssetByUri" => {
+            let found = of(body, async |asked| assets::one(api, &asked).await).await;
+            let named = |(code, why)| {
+                if code == "NOT_FOUND" { ("ASSET_NOT_FOUND", why) } else { (code, why) }
+            };
+            return Some(found.map_err(named));
+        }
+        "GetAssetsByAlias" => {
+            return Some(of(body, async |asked| assets::of_alias(api, &asked).await).await);
+        }
         "GetPrevSuccessfulDagRun" => {
             let asked = Runs {
                 dag_id: key.dag_id.to_string(),

@@ -1,9 +1,11 @@
 //! What a task asks about the events of assets, its inlets mostly.
+use std::collections::BTreeSet;
+
 use dagbok_events::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MOST, Unanswered, add, entries, entries_up_to};
+use super::{MOST, Unanswered, add, entries, entries_up_to, typed};
 use crate::attempt::ask::ApiClient;
 
 /// Which events.
@@ -45,16 +47,10 @@ pub(super) async fn events(api: &ApiClient, asked: &Events) -> Result<Value, Una
     }
     let limit = asked.limit.unwrap_or(MOST + 1);
     let found = if let Some(alias) = &asked.alias_name {
-        // No index stands for these: all of that time are looked through.
-        let all = entries(api, &path, "asset_events").await?;
-        let by_alias = |event: &Value| {
-            let mut aliases = event["source_aliases"].as_array().into_iter().flatten();
-            aliases.any(|it| it == alias)
-        };
-        all.into_iter().filter(by_alias).take(limit).collect()
+        by_alias(api, &path, alias).await?.take(limit).collect()
     } else {
-        let Some(id) = asset_id(api, asked).await? else { return Ok(answer(&[])) };
-        add(&mut path, "asset_id", &id.to_string());
+        let Some(asset) = asset(api, asked).await? else { return Ok(answer(&[])) };
+        add(&mut path, "asset_id", &asset["id"].to_string());
         entries_up_to(api, &path, "asset_events", limit).await?
     };
     Ok(answer(&found))
@@ -64,8 +60,57 @@ fn answer(events: &[Value]) -> Value {
     json!({"type": "AssetEventsResult", "asset_events": events})
 }
 
-/// The number of the asset that is meant.
-async fn asset_id(api: &ApiClient, asked: &Events) -> Result<Option<u64>, Unanswered> {
+/// Those events of a list that an alias brought about. No index stands for these: all are looked through.
+async fn by_alias(
+    api: &ApiClient,
+    path: &str,
+    alias: &str,
+) -> Result<impl Iterator<Item = Value>, Unanswered> {
+    let all = entries(api, path, "asset_events").await?;
+    let is_its = move |event: &Value| {
+        let mut aliases = event["source_aliases"].as_array().into_iter().flatten();
+        aliases.any(|it| it == alias)
+    };
+    Ok(all.into_iter().filter(is_its))
+}
+
+/// The asset of a name or a uri.
+pub(super) async fn one(api: &ApiClient, asked: &Events) -> Result<Value, Unanswered> {
+    let Some(found) = asset(api, asked).await? else {
+        let said = asked.name.as_ref().or(asked.uri.as_ref());
+        let said = said.map(String::as_str).unwrap_or_default();
+        return Err((
+            404,
+            format!("no DAG names an asset `{said}`; the page Assets lists those there are"),
+        ));
+    };
+    Ok(typed("AssetResult", shown(&found)))
+}
+
+/// The assets that an alias stood for, in the order in which they first did.
+pub(super) async fn of_alias(api: &ApiClient, asked: &Events) -> Result<Value, Unanswered> {
+    let path = "/api/v2/assets/events?order_by=timestamp";
+    let alias = asked.alias_name.as_deref().unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    let mut assets = Vec::new();
+    for event in by_alias(api, path, alias).await? {
+        if seen.insert(event["asset_id"].to_string()) {
+            assets.push(typed("AssetResult", shown(&event)));
+        }
+    }
+    Ok(json!({"type": "AssetsByAliasResult", "assets": assets}))
+}
+
+/// An asset as tasks see one, of the API's own form of it or of an event.
+fn shown(found: &Value) -> Value {
+    let group = found["group"].as_str().unwrap_or("asset");
+    // An event's `extra` is its own, and not the asset's.
+    let extra = if found["asset_id"].is_null() { found["extra"].clone() } else { Value::Null };
+    json!({"name": found["name"], "uri": found["uri"], "group": group, "extra": extra})
+}
+
+/// The asset that is meant, as the API has it.
+async fn asset(api: &ApiClient, asked: &Events) -> Result<Option<Value>, Unanswered> {
     let wanted = [("name", &asked.name, "name_pattern"), ("uri", &asked.uri, "uri_pattern")];
     let mut path = "/api/v2/assets?order_by=id".to_owned();
     for (_, text, pattern) in wanted {
@@ -75,10 +120,10 @@ async fn asset_id(api: &ApiClient, asked: &Events) -> Result<Option<u64>, Unansw
         }
     }
     let found = entries(api, &path, "assets").await?;
-    let is_it = |asset: &&Value| {
+    let is_it = |asset: &Value| {
         wanted.iter().all(|(field, text, _)| {
             text.as_ref().is_none_or(|text| asset[*field].as_str() == Some(text))
         })
     };
-    Ok(found.iter().find(is_it).and_then(|asset| asset["id"].as_u64()))
+    Ok(found.into_iter().find(is_it))
 }

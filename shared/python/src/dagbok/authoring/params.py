@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from dagbok.exceptions import ParamValidationError
@@ -221,12 +221,22 @@ def _validate_wholly(value: Any, schema: Mapping[str, Any]) -> None:
         raise ParamValidationError(f"its schema is none: {error.message}") from None
 
 
+DATE_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.,]\d+)?)?"
+    r"([Zz]|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?",
+    re.ASCII,
+)
+
+
 def _is_date_time(value: Any) -> bool:
-    """Whether text is a date and a time; one without an offset too, which the older era takes for a param."""
+    """Whether text is a date and a time; one without an offset too, which the older era takes for a param.
+
+    The API holds a run's conf to the same (`is_instant` in its `params/format.rs`).
+    """
     if not isinstance(value, str):
         return True  # formats are of texts
+    found = DATE_TIME.fullmatch(value)
     try:
-        datetime.fromisoformat(value)
+        return found is not None and date.fromisoformat(found[1]) is not None
     except ValueError:
         return False
-    return len(value) > len("2026-01-01")

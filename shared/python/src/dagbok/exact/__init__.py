@@ -1,6 +1,7 @@
 """Exact mode: tries run by the task runner of an installed Airflow, files read by its parser.
 
-`DAGBOK_EXACT=1` says that a process is of it. What is in here runs in that installation's own Python,
+`start.py` says that a process is of it, in that process and what it forks: what a task or a file starts by
+itself is not of it. What is in here runs in that installation's own Python,
 between its task runner and our executor: Airflow says what it wants in its own message classes, and each
 is put into a frame that the executor knows, and back. Airflow's modules are had by `part` alone, so that
 this package can be read, checked and tested where there is no Airflow. Nothing here is imported otherwise.
@@ -9,15 +10,19 @@ this package can be read, checked and tested where there is no Airflow. Nothing 
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
-VARIABLE = "DAGBOK_EXACT"
+_begun: list[bool] = []
+
+
+def begin() -> None:
+    """Make this process one of exact mode."""
+    _begun.append(True)
 
 
 def is_wanted() -> bool:
     """Whether this process is one of exact mode."""
-    return os.environ.get(VARIABLE) == "1"
+    return bool(_begun)
 
 
 def part(name: str) -> Any:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dagbok.exact import answers, part
+from dagbok.exact import answers, crossing, part
 from dagbok.exceptions import SupervisorError
 from dagbok.masking import masker
 
@@ -34,6 +34,8 @@ NOT_HERE = {
     "ResendLoggingFD": "the supervisor's line for a process that the task starts (`run_as_user`, and "
     "variables or connections in a virtual environment's own process)",
 }
+# What is answered in the task's own process.
+HERE = frozenset(["MaskSecret", "ValidateInletsAndOutlets"])
 STORES = ("TaskStateStore", "AssetStateStore")
 IN_OUR_OWN = "run this DAG without exact mode, or change what asks for it"
 
@@ -86,18 +88,27 @@ class Comms:
 
 
 class _Unbroken:
-    """Holds an alarm back in the main thread: an exception of Airflow's timeout would leave a frame torn."""
+    """Holds an alarm back in the main thread: an exception of Airflow's timeout would leave a frame torn.
+
+    The alarm may reach any thread of the process; what Python calls for it is called in the main one.
+    """
 
     def __init__(self) -> None:
-        self._is_main = threading.current_thread() is threading.main_thread()
+        self._handler: Any = None
+        self._came: list[tuple[int, Any]] = []
 
     def __enter__(self) -> None:
-        if self._is_main:
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGALRM)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGALRM, lambda *about: self._came.append(about))
 
     def __exit__(self, *_: object) -> None:
-        if self._is_main:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        if self._handler is not None:
+            signal.signal(signal.SIGALRM, self._handler)
+            if self._came:
+                self._handler(*self._came[0])
 
 
 def _error(code: str, why: object) -> Exception:
@@ -127,6 +138,12 @@ def _as_it_is(ask: Callable[[Json], Any], body: Json) -> Any:
     return answers.read(ask(body))
 
 
+def _xcom(ask: Callable[[Json], Any], body: Json) -> Any:
+    """Answer with a value that perhaps a task of the other runtime handed on."""
+    found = ask(body)
+    return answers.read({**found, "value": crossing.read(found["value"])})
+
+
 def _set_xcom(ask: Callable[[Json], Any], body: Json) -> Any:
     try:
         json.dumps(body["value"], allow_nan=False)
@@ -142,7 +159,7 @@ def _item(ask: Callable[[Json], Any], body: Json) -> Any:
     found = [] if place < 0 else _slice(ask, body, place, place + 1)
     if not found:
         raise SupervisorError("XCOM_NOT_FOUND", f"there is no value {body['offset']}")
-    return part(answers.COMMS).XComSequenceIndexResult(root=found[0])
+    return part(answers.COMMS).XComSequenceIndexResult(root=crossing.read(found[0]))
 
 
 def _sequence(ask: Callable[[Json], Any], body: Json) -> Any:
@@ -153,7 +170,7 @@ def _sequence(ask: Callable[[Json], Any], body: Json) -> Any:
         count = _count(ask, body)
         found = _slice(ask, body, 0, count) if count else _one(ask, body)
     found = found[slice(body.get("start"), body.get("stop"), body.get("step"))]
-    return part(answers.COMMS).XComSequenceSliceResult(root=found)
+    return part(answers.COMMS).XComSequenceSliceResult(root=crossing.read(found))
 
 
 def _count(ask: Callable[[Json], Any], body: Json) -> int:
@@ -234,6 +251,7 @@ def _variable(ask: Callable[[Json], Any], body: Json) -> Any:
 SHAPES: dict[str, Callable[[Callable[[Json], Any], Json], Any]] = {
     "GetConnection": _connection,
     "GetVariable": _variable,
+    "GetXCom": _xcom,
     "GetXComSequenceItem": _item,
     "GetXComSequenceSlice": _sequence,
     "SetRenderedFields": _rendered,

@@ -7,13 +7,14 @@ What Airflow serializes (the schedule, assets) is taken from its serialized DAG,
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import timedelta
 from json import dumps, loads
 from typing import Any
 
-from dagbok.exact import expansion, timetables
+from dagbok.exact import expansion, startup, timetables
 from dagbok.exceptions import AirflowException
-from dagbok.parsing.graph import effective_weights, topological
+from dagbok.parsing.graph import date_range, effective_weights, topological
 from dagbok.parsing.notifiers import told_of_failures
 from dagbok.timezone import rfc3339
 
@@ -77,17 +78,19 @@ def _settings(dag: Any, serialized: Json) -> Json:
     if dag.tags:
         spec["tags"] = sorted(map(_text, dag.tags))
     spec.update(told_of_failures(dag))
-    spec["schedule"] = timetables.schedule(serialized["timetable"], str(serialized.get("timezone", "UTC")))
+    spec["schedule"] = timetables.schedule(serialized["timetable"], serialized.get("timezone", "UTC"))
     if isinstance(dag.schedule, str):
         spec["schedule"]["text"] = dag.schedule
-    starts = [date for date in (dag.start_date, *(task.start_date for task in dag.tasks)) if date]
-    if starts:
-        spec["start_date"] = rfc3339(min(starts))
-    if dag.end_date is not None:
-        spec["end_date"] = rfc3339(dag.end_date)
+    first, last = date_range(dag)
+    if first is not None:
+        spec["start_date"] = rfc3339(first)
+    if last is not None:
+        spec["end_date"] = rfc3339(last)
     condition = serialized["timetable"]["__var"].get("asset_condition")
     if condition is not None:
         spec["asset_condition"] = _condition(condition)
+        if watched := _watchers(getattr(dag.timetable, "asset_condition", None)):
+            spec["watchers"] = watched
     spec["era"] = 3
     for name in ("on_success_callback", "on_failure_callback"):
         if getattr(dag, name, None):
@@ -140,15 +143,34 @@ def _owner(dag: Any) -> str:
 
 
 def _not_carried_out(dag: Any) -> list[Json]:
-    told: list[Json] = (
-        [{"what": "a deadline is not watched in exact mode"}] if getattr(dag, "deadline", None) else []
-    )
-    users = [task.task_id for task in dag.tasks if getattr(task, "run_as_user", None)]
-    if users:
-        told.append(
-            {"what": "run_as_user is refused in exact mode", "task_id": users[0], "more": len(users) - 1}
-        )
-    return [{name: value for name, value in one.items() if value != 0} for one in told]
+    """Return what the DAG and its tasks ask for and nobody does, each with the first that asks."""
+    told: list[Json] = []
+    if getattr(dag, "deadline", None):
+        told.append({"what": "a deadline is not watched in exact mode"})
+    by_tasks: dict[str, Json] = {}
+    for task in dag.tasks:
+        for what in _ignored(dag, task):
+            if what in by_tasks:
+                by_tasks[what]["more"] = by_tasks[what].get("more", 0) + 1
+            else:
+                by_tasks[what] = {"what": what, "task_id": task.task_id}
+    return [*told, *by_tasks.values()]
+
+
+def _ignored(dag: Any, task: Any) -> list[str]:
+    asked = {
+        "run_as_user is refused in exact mode": getattr(task, "run_as_user", None),
+        "a start_date later than the DAG's is ignored": (
+            task.start_date and dag.start_date and task.start_date > dag.start_date
+        ),
+        "a task that waits for a person's answer fails in exact mode": _waits_for_a_person(task),
+    }
+    return [what for what, is_asked in asked.items() if is_asked]
+
+
+def _waits_for_a_person(task: Any) -> bool:
+    kind = getattr(task, "operator_class", type(task))
+    return any(one.__name__ == "HITLOperator" for one in getattr(kind, "__mro__", ()))
 
 
 def _condition(said: Json) -> Json:
@@ -157,12 +179,41 @@ def _condition(said: Json) -> Json:
     if kind in {"asset_all", "asset_any"}:
         name = "All" if kind == "asset_all" else "Any"
         return {name: {"of": [_condition(one) for one in said["objects"]]}}
+    return {"One": {"of": _leaf(kind, said)}}
+
+
+def _leaf(kind: str, said: Json) -> Json:
     if kind == "asset_ref":
         by_name = "name" in said
         return {"Name": {"name": said["name"]}} if by_name else {"Uri": {"uri": said["uri"]}}
     if kind == "asset_alias":
         return {"Alias": {"name": said["name"]}}
     return {"Asset": _asset(said["name"], said["uri"], said.get("group"), said.get("extra"))}
+
+
+def _assets(condition: Any) -> Iterator[Any]:
+    """Yield each asset that a condition names itself."""
+    if hasattr(condition, "watchers"):
+        yield condition
+    for one in getattr(condition, "objects", ()):
+        yield from _assets(one)
+
+
+def _watchers(condition: Any) -> list[Json]:
+    """Return what watches the assets of a condition, each once; its arguments are in Airflow's form."""
+    found: list[Json] = []
+    for asset in _assets(condition):
+        for watcher in asset.watchers:
+            path, arguments = watcher.trigger.serialize()
+            kwargs = startup.encoded_text(startup.serialized(arguments))
+            one: Json = {
+                "name": watcher.name,
+                "asset": {"name": asset.name, "uri": asset.uri},
+                "trigger": {"class_path": path, "kwargs": {"Inline": kwargs}},
+            }
+            if one not in found:
+                found.append(one)
+    return found
 
 
 def _asset(name: str, uri: str, group: Any, extra: Any) -> Json:

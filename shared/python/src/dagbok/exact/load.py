@@ -7,7 +7,7 @@ import inspect
 import os
 from typing import Any
 
-from dagbok.exact import part
+from dagbok.exact import crossing, part
 
 # What nearly every try uses; a file's own imports come with the file.
 COMMON = (
@@ -40,6 +40,7 @@ def warm() -> None:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "client")
     for name in COMMON:
         importlib.import_module(name)
+    crossing.teach()
     for name in STANDARD:
         try:
             importlib.import_module(name)

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 RUNNER = "airflow.sdk.execution_time.task_runner"
 # Airflow's exceptions after which no retry follows, and those that have a kind of their own.
 NO_RETRY = ("AirflowFailException", "AirflowSensorTimeout")
+# As many characters of a reason as Airflow itself sends.
+LONGEST_REASON = 500
 
 
 def run_try(supervisor: Supervisor, find_dag: Callable[[str], Any]) -> None:
@@ -44,10 +46,27 @@ def run_try(supervisor: Supervisor, find_dag: Callable[[str], Any]) -> None:
         supervisor.ask({"type": word, "state": "failed", "end_date": dt.datetime.now(dt.UTC)})
         return
     with _signals() as came:
+        reasons = _reasons_of(runner)
         state, _, raised = runner.run(ti, context, log)
-        tell(supervisor, comms.last_word, raised, folder, details, signal.SIGTERM in came())
+        tell(supervisor, comms.last_word, raised, folder, details, signal.SIGTERM in came(), reasons)
     context["exception"] = raised
     runner.finalize(ti, state, context, log, raised)
+
+
+def _reasons_of(runner: Any) -> list[str]:
+    """Return a list to which the retry policy's reasons are added: Airflow sends none of a FAIL."""
+    reasons: list[str] = []
+    evaluate = getattr(runner, "_evaluate_retry_policy", None)
+    if evaluate is not None:
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            decision = evaluate(*args, **kwargs)
+            if getattr(decision, "reason", None):
+                reasons.append(str(decision.reason))
+            return decision
+
+        runner._evaluate_retry_policy = noted
+    return reasons
 
 
 def begin(runner: Any, details: Json, folder: str, find_dag: Callable[[str], Any]) -> tuple[Any, Any, Any]:
@@ -161,6 +180,7 @@ def tell(
     folder: str,
     details: Json,
     terminated: bool,
+    reasons: list[str],
 ) -> None:
     """Say the last word of Airflow's runner, an error's details first."""
     if word is None:
@@ -172,9 +192,13 @@ def tell(
         more = {}
         if body.get("retry_delay_seconds") is not None:
             more["retry_delay_us"] = round(body["retry_delay_seconds"] * 1_000_000)
-        if body.get("retry_reason"):
-            more["retry_reason"] = body["retry_reason"]
-        tell_error(supervisor, failed, "terminated" if terminated else _kind(failed), folder, more)
+        if reason := body.get("retry_reason") or "".join(reasons[-1:]):
+            more["retry_reason"] = reason[:LONGEST_REASON]
+        how = "terminated" if terminated else _kind(failed)
+        # Airflow's word is the last: it says `failed` although a retry was left, as where a policy does.
+        if how != "terminated" and kind != "RetryTask" and details["ti_context"].get("should_retry"):
+            how = "fail_without_retry"
+        tell_error(supervisor, failed, how, folder, more)
     if body.get("rendered_map_index"):
         supervisor.ask({"type": "SetRenderedMapIndex", "rendered_map_index": body["rendered_map_index"]})
     supervisor.ask(LAST[kind](body, details) if kind in LAST else body)

@@ -55,6 +55,9 @@ def main() -> None:
         print(json.dumps(about()))
         return
     put_in()
+    from dagbok import exact
+
+    exact.begin()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -131,6 +131,14 @@ def _encoded(values: Json) -> Any:
     return serialized(values)
 
 
+def serde() -> Any:
+    """Return the module by which the task runner of this version writes and reads the values of tasks."""
+    try:
+        return part("airflow.sdk.serde")
+    except ImportError:
+        return part("airflow.serialization.serde")
+
+
 def _serialization() -> tuple[Any, Any]:
     """Return how the task runner of this version writes and reads the arguments of triggers and methods."""
     try:

@@ -8,18 +8,30 @@ from typing import Any
 from dagbok.authoring import timetables
 from dagbok.authoring.timetable_base import Timetable, form_of
 from dagbok.exceptions import AirflowException
+from dagbok.zones import zone_name
 
 Json = dict[str, Any]
 OWN = "airflow.timetables."
 
 
-def schedule(serialized: Json, zone: str) -> Json:
+def schedule(serialized: Json, zone: str | int) -> Json:
     """Return the DAG's schedule: its timetable, the zone that it is reckoned in, what people read."""
     ours = timetable(serialized)
-    form: Json = {"timetable": form_of(ours), "timezone": ours.timezone_name or zone}
-    if ours.summary is not None:
-        form["text"] = str(ours.summary)
+    form: Json = {"timetable": form_of(ours), "timezone": ours.timezone_name or _zone_name(zone)}
+    if (text := _summary(serialized["__type"], ours)) is not None:
+        form["text"] = text
     return form
+
+
+def _summary(path: str, ours: Timetable) -> str | None:
+    """Return a timetable in a word; of those that wait for assets ours has only the times."""
+    text = None if ours.summary is None else str(ours.summary)
+    match path.rpartition(".")[2]:
+        case "AssetTriggeredTimetable":
+            return "Asset"
+        case "AssetOrTimeSchedule":
+            return f"Asset or {text}"
+    return text
 
 
 def timetable(serialized: Json) -> Timetable:
@@ -51,7 +63,12 @@ def _span(value: Any) -> Any:
 
 def _zone(said: Any) -> Any:
     """Return a zone: its name, or its distance from UTC in seconds."""
-    return dt.timezone(dt.timedelta(seconds=said)) if isinstance(said, int) else said
+    return dt.timezone(dt.timedelta(seconds=said)) if isinstance(said, int | float) else said
+
+
+def _zone_name(said: Any) -> str:
+    zone = _zone(said)
+    return zone if isinstance(zone, str) else zone_name(zone)
 
 
 def _triggers(said: Json) -> Json:

@@ -21,8 +21,9 @@ from dagbok.authoring.intervals import DagRunInfo, DataInterval, TimeRestriction
 from dagbok.authoring.timetable_base import Timetable, form_of
 from dagbok.exceptions import AirflowTimetableInvalid
 from dagbok.parsing import manual_intervals
+from dagbok.parsing.graph import date_range
 from dagbok.parsing.manual_intervals import plain_utc
-from dagbok.parsing.spec import date_range, name_of, place_of
+from dagbok.parsing.spec import name_of, place_of
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import importlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from dagbok.authoring.dag import DAG
@@ -155,3 +156,13 @@ def _reachable(ordered: Sequence[BaseOperator], *, upstream: bool) -> list[int]:
             members |= reach[other] | (1 << other)
         reach[index] = members
     return reach
+
+
+def date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:
+    """Return the earliest start of the DAG and its tasks, and the latest end where every task has one."""
+    starts = [date for date in (dag.start_date, *(task.start_date for task in dag.tasks)) if date]
+    ends = [task.end_date for task in dag.tasks if task.end_date]
+    last = dag.end_date
+    if ends and len(ends) == len(dag.tasks):
+        last = max([*ends, dag.end_date] if dag.end_date else ends)
+    return min(starts, default=None), last

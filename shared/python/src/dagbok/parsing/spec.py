@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 # By name: a file may put something of its own in the place of the module's functions.
 from json import dumps, loads
@@ -18,7 +18,7 @@ from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
-from dagbok.parsing.graph import AboutTask, effective_weights, topological
+from dagbok.parsing.graph import AboutTask, date_range, effective_weights, topological
 from dagbok.parsing.notifiers import retry_email, told_of_failures
 from dagbok.parsing.resources import ignored_of, of_machine
 from dagbok.parsing.watchers import watchers
@@ -184,16 +184,6 @@ def _callbacks(dag: DAG) -> Json:
     # By what they are: a callback of the file's own kind is not asked whether it is true.
     names = ("on_success_callback", "on_failure_callback")
     return {name: True for name in names if getattr(dag, name) is not None and getattr(dag, name) != []}
-
-
-def date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:
-    """Return the earliest start of the DAG and its tasks, and the latest end where every task has one."""
-    starts = [date for date in (dag.start_date, *(task.start_date for task in dag.tasks)) if date]
-    ends = [task.end_date for task in dag.tasks if task.end_date]
-    last = dag.end_date
-    if ends and len(ends) == len(dag.tasks):
-        last = max([*ends, dag.end_date] if dag.end_date else ends)
-    return min(starts, default=None), last
 
 
 def _owner(dag: DAG) -> str:

@@ -236,6 +236,19 @@ def _read_by(module: str, name: str) -> Callable[[Any], Any]:
     return read
 
 
+def _read_decimal(data: Any) -> Any:
+    """Read text of ours, or a number, as Airflow writes it."""
+    from decimal import Decimal
+
+    return Decimal(str(data))
+
+
+def _read_zone(data: Any) -> dt.tzinfo:
+    from dagbok.zones import parse_timezone
+
+    return parse_timezone(data)
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "builtins.int": int,
     "builtins.float": float,
@@ -252,21 +265,76 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "datetime.date": dt.date.fromisoformat,
     "datetime.time": dt.time.fromisoformat,
     "datetime.timedelta": lambda data: dt.timedelta(microseconds=data),
-    "decimal.Decimal": _read_by("decimal", "Decimal"),
+    "decimal.Decimal": _read_decimal,
     "uuid.UUID": _read_by("uuid", "UUID"),
     "pathlib.PosixPath": _read_by("pathlib", "Path"),
+    "pendulum.tz.timezone.FixedTimezone": _read_zone,
+    "pendulum.tz.timezone.Timezone": _read_zone,
+    "zoneinfo.ZoneInfo": _read_zone,
 }
 
 
+# What Airflow's task runner writes in another form, which a run has where it runs some of its tasks: from
+# this version of the form on.
+AIRFLOWS = 2
+
+
+def is_airflows(form: Mapping[str, Any]) -> bool:
+    """Whether a date or a span is in Airflow's form, and not in ours."""
+    version = form.get(VERSION)
+    return isinstance(version, int) and version >= AIRFLOWS
+
+
+def _airflows_datetime(data: Any) -> dt.datetime:
+    zone = from_json(data["tz"])
+    named = zone[0] if isinstance(zone, list | tuple) else zone
+    if named is None:
+        return dt.datetime.fromtimestamp(data["timestamp"])
+    from dagbok.zones import parse_timezone
+
+    return dt.datetime.fromtimestamp(data["timestamp"], parse_timezone(named))
+
+
+def _airflows_instant(data: Any) -> Any:
+    value = _airflows_datetime(data)
+    try:
+        import pendulum
+    except ImportError:
+        from dagbok.datetimes import DateTime
+
+        return DateTime.instance(value)
+    return pendulum.instance(value, tz=value.tzinfo)
+
+
+_AIRFLOWS_READERS: dict[str, Callable[[Any], Any]] = {
+    "datetime.datetime": _airflows_datetime,
+    "pendulum.datetime.DateTime": _airflows_instant,
+    "datetime.timedelta": lambda data: dt.timedelta(seconds=float(data)),
+}
+
+
+def _read_number(data: Any) -> Any:
+    return data
+
+
+def _reader(form: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    name = form[CLASS]
+    if not isinstance(name, str):
+        return None
+    if name.startswith("numpy."):  # only Airflow writes a number's own kind
+        return _read_number if isinstance(form.get(DATA), int | float) else None
+    return (_AIRFLOWS_READERS.get(name) if is_airflows(form) else None) or _READERS.get(name)
+
+
 def from_json(value: Any) -> Any:
-    """Return the value of a JSON form."""
+    """Return the value of a JSON form: ours, or that of Airflow's task runner."""
     if isinstance(value, list):
         return [from_json(item) for item in value]
     if isinstance(value, dict):
         name = value.get(CLASS)
         if name is None:
             return {key: from_json(item) for key, item in value.items()}
-        reader = _READERS.get(name) if isinstance(name, str) else None
+        reader = _reader(value)
         if reader is None:
             raise XComNotSerializable(f"an XCom holds a {name!r}, which this version can't read")
         return reader(value.get(DATA))

@@ -1,10 +1,10 @@
 //! What one run needs: a log, a scheduler, an executor, and a folder that goes with it.
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use dagbok_domain::namespace::DEFAULT_POOL;
-use dagbok_events::{DagSpec, PoolName, QueueName, Timestamp};
+use dagbok_events::{DagSpec, PoolName, QueueName, TaskId, Timestamp};
 use dagbok_processor::tell_once;
-use dagbok_protocol::{Answer, limits::DEFAULT_POOL_SLOTS};
+use dagbok_protocol::{Answer, limits::DEFAULT_POOL_SLOTS, names::DAG_CALLBACK};
 use dagbok_runlog::Ports;
 use dagbok_runtime::Clock;
 use tempfile::TempDir;
@@ -14,6 +14,7 @@ use crate::{
     commands::dags::local::LocalDag,
     context::Context,
     failure::Failure,
+    python::Python,
     services::{self, Crew, Stage as Order},
     wire,
 };
@@ -47,11 +48,11 @@ impl Stage {
         let scratch = scratch.map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
         let mut scheduler = services::scheduler(&context.config)?;
         scheduler.executors_end_with_process = true;
-        let mut executor =
-            services::executor(&context.config, &dag.python, scratch.path().to_owned())?;
+        let python = with_tasks_of_pools(dag);
+        let mut executor = services::executor(&context.config, &python, scratch.path().to_owned())?;
         executor.fencing = false;
         let mut triggerer =
-            services::triggerer(&context.config, &dag.python, scratch.path().join("triggerer"))?;
+            services::triggerer(&context.config, &python, scratch.path().join("triggerer"))?;
         triggerer.fencing = false;
         executor.queues = vec![QueueName::new("default").expect("a constant within the rules")];
         executor.drain_timeout = Duration::ZERO;
@@ -114,6 +115,23 @@ impl Stage {
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
     }
+}
+
+/// The Python of a DAG's file, with what runs on Airflow for its pool named task by task: here all take one pool.
+fn with_tasks_of_pools(dag: &LocalDag) -> Python {
+    let mut python = dag.python.clone();
+    let Some(airflow) = &mut python.beside else { return python };
+    let mut tasks = BTreeSet::new();
+    let callback = TaskId::new(DAG_CALLBACK).expect("a constant within the rules");
+    dag.parsed.clone().adjust(|spec| {
+        let named = spec.tasks.iter().filter(|task| airflow.takes_pool(task.pool.as_str()));
+        let named = named.map(|task| task.task_id.clone());
+        let callback = airflow.takes_pool(DEFAULT_POOL).then(|| callback.clone());
+        tasks.extend(named.chain(callback).map(|task| (spec.dag_id.clone(), task)));
+    });
+    airflow.pools.clear();
+    airflow.tasks = tasks;
+    python
 }
 
 /// Has tasks take their slots where there are some: a log that is thrown away has one pool, and one executor
