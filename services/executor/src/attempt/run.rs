@@ -113,8 +113,12 @@ impl Running<'_> {
         }
     }
 
-    /// A redelivery may be in other hands: only its queue item is handed back then.
+    /// A redelivery may be in other hands: only its queue item is handed back then. Of what waited for room nothing has
+    /// begun.
     fn hand_back(&self) -> End {
+        if self.waited.load(Ordering::Relaxed) && self.part.lock().is_none() {
+            return End::Passed;
+        }
         if self.must_ask() { End::Nak } else { End::report(ReportBody::Returned) }
     }
 

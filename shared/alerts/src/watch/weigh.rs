@@ -183,7 +183,7 @@ impl Watch {
         let asking = |dag_id: &&DagId| self.dags.get(*dag_id).is_some_and(|it| !it.asks.is_empty());
         let dags: Vec<DagId> = self.queued.keys().filter(asking).cloned().collect();
         for dag_id in dags {
-            self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(dag_id)));
+            self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(dag_id.clone())));
         }
     }
 

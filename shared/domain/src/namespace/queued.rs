@@ -242,10 +242,13 @@ impl Namespace {
 
     /// What the tries that an executor runs leave free of what they can use together.
     pub(super) fn free_of(&self, executor: &Executor) -> Resources {
-        executor.holds.iter().fold(executor.resources.clone(), |free, (number, no)| {
-            let run = self.runs.get(number).filter(|run| run.knows(*no));
-            run.map_or(free.clone(), |run| less(free, &run.spec(*no).resources))
-        })
+        let mut free = executor.resources.clone();
+        for (number, no) in &executor.holds {
+            if let Some(run) = self.runs.get(number).filter(|run| run.knows(*no)) {
+                free = less(free, &run.spec(*no).resources);
+            }
+        }
+        free
     }
 
     /// Whether no executor has had free for long enough what a try asks for besides a slot. Where nobody is there at

@@ -14,10 +14,9 @@ _MOST_ADJ = 1000
 
 
 class Unbounded(Exception):
-    """The process can't be bounded as it is to be, so that the task does not begin: as its kind of error says, by the
-    machine's doing, or by what the task asks for, which another try would ask for too.
-    """
+    """The process can't be bounded as it is to be, so that the task does not begin."""
 
+    # By the machine's doing, or by what the task asks for, which another try would ask for too.
     kind = "could_not_start"
 
 

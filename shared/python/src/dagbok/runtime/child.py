@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from dagbok.exceptions import AirflowTaskTerminated
+from dagbok.exceptions import AirflowTaskTerminated, SupervisorError
 from dagbok.runtime import bounding, interrupts, logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
-from dagbok.runtime.supervisor import Supervisor, SupervisorError
+from dagbok.runtime.supervisor import Supervisor
 
 BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_INTERNAL = 70
