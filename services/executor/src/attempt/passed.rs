@@ -14,9 +14,10 @@ const MOST: Duration = Duration::from_mins(1);
 /// For so long such an item may lie in its queue until it counts as one that may have begun.
 const NOTED_FOR: Duration = Duration::from_hours(24);
 
-/// Hands an item on, later each time. Without room everywhere it goes round, at most once a minute.
-pub(super) async fn pass_on(shared: &Shared, held: &Held, delivered: u32) {
-    if shared.settings.fencing {
+/// Hands an item on, later each time. Without room everywhere it goes round, at most once a minute. `unbegun` says that
+/// nobody can have begun it, neither here nor before.
+pub(super) async fn pass_on(shared: &Shared, held: &Held, delivered: u32, unbegun: bool) {
+    if shared.settings.fencing && unbegun {
         let note = delivered.to_string().into_bytes().into();
         let key = names::passed_key(&held.key);
         if let Err(error) = shared.ports.state.put(&key, note, Some(NOTED_FOR)).await {

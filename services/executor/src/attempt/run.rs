@@ -148,9 +148,9 @@ impl Running<'_> {
             // Nobody else pulls from a queue in this process.
             shared.room.wait(asked).await
         };
-        *self.part.lock() = Some(part);
         let slot = Arc::clone(&shared.slots).acquire_owned().await;
         *self.slot.lock() = Some(slot.expect("slots are not closed"));
+        *self.part.lock() = Some(part);
         shared.tell_slots();
         Ok(())
     }

@@ -129,7 +129,9 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     if matches!(end, End::Passed) {
         drop(room);
         shared.tell_slots();
-        passed::pass_on(&shared, &held, delivered).await;
+        // Who had it before may have begun it: of that nobody here knows better.
+        let unbegun = !pulled.again;
+        passed::pass_on(&shared, &held, delivered, unbegun).await;
     } else {
         settle(&shared, &held, end, room).await;
     }
