@@ -110,6 +110,24 @@ with DAG("large", **OPTIONS):
 )
 
 
+LINE = (
+    HEAD
+    + """
+def hold(name):
+    (HERE / name).touch()
+    until(f"end-{name}")
+
+
+licence = {"resources": {"licence": 1}}
+with DAG("line", **OPTIONS):
+    for name in "ab":
+        PythonOperator(task_id=name, python_callable=hold, op_args=[name], executor_config=licence)
+with DAG("plain", **OPTIONS):
+    PythonOperator(task_id="t", python_callable=time.sleep, op_args=[0])
+"""
+)
+
+
 @contextmanager
 def started(folder: Path, dag: str, before: Callable[[], None] | None = None, **env: str) -> Iterator[Standalone]:
     """An installation with one file, which looks at its tries each second."""
@@ -233,6 +251,9 @@ def test_a_try_has_a_place_of_its_own(tmp_path: Path) -> None:
         assert said["other"]["user"] == "nobody"
         assert said["gpu"]["env"]["CUDA_VISIBLE_DEVICES"] == "gpu-7"
         assert said["self"]["env"]["CUDA_VISIBLE_DEVICES"] == ""
+        failure = failed(it, "place", "unknown")
+        assert "names `no-such-user`, whom this machine does not know" in failure["message"]
+        assert failure["fault"] == "user"
         log = it.cli.lines("tasks", "logs", "place", "r1", "unknown")
         assert any("names `no-such-user`, whom this machine does not know" in line["event"] for line in log)
         assert not (tmp_path / "said" / "unknown").exists()
@@ -294,6 +315,31 @@ def test_no_more_is_given_out_than_there_is_and_the_log_shows_it(tmp_path: Path)
         why = it.cli.ok("why", "large", "r1", "t")
         assert "asks for more than the executor that pulls from the queue default could ever give" in why
         assert "9000m of CPU, where it has 2000m" in why
+        told = facts(it, "TryReturned") + [one for one in facts(it, "TaskQueued") if one["try_number"] > 1]
+        assert not told, "who waits for room is no other try"
+
+
+def test_who_waits_for_a_resource_holds_no_slot_and_why_names_who_has_it(tmp_path: Path) -> None:
+    env = {"DAGBOK__EXECUTOR__RESOURCES": "{licence = 1}", "DAGBOK__EXECUTOR__SLOTS": "2"}
+    with started(tmp_path, LINE, **env) as it:
+        it.wait_dag("line")
+        it.wait_dag("plain")
+        it.trigger("line", "r1")
+        first = wait_until("one has it", lambda: [one for one in "ab" if (tmp_path / one).exists()])[0]
+        other = "b" if first == "a" else "a"
+        # Only one slot is left, and the other waits.
+        it.trigger("plain", "r1")
+        assert it.api.wait_run("plain", "r1") == "success"
+        why = it.cli.ok("why", "line", "r1", other)
+        assert "what it asks for is in use" in why
+        assert "1 of `licence`, where free is 0" in why
+        assert f"line r1 {first}" in why or f"line.r1.{first}" in why or first in why.split("free is 0")[1]
+        (tmp_path / f"end-{first}").touch()
+        wait_until("the other has it", (tmp_path / other).exists)
+        (tmp_path / f"end-{other}").touch()
+        assert it.api.wait_run("line", "r1") == "success"
+        assert not facts(it, "TryReturned")
+        assert {one["try_number"] for one in facts(it, "TaskQueued")} == {1}
 
 
 def test_the_kernel_kills_the_try_and_not_the_executor(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 /// The group of tries, below the one that this process was in.
 const TRIES: &str = "dagbok-tries";
 /// The group that this process itself moves to, since a group that hands out controllers holds no process.
-const OWN: &str = "dagbok-executor";
+pub(crate) const OWN: &str = "dagbok-executor";
 /// `cpu.max` is a share of so many microseconds.
 const PERIOD_US: u64 = 100_000;
 /// `memory.high`, at which a try is slowed down and its pages are taken back, is this much below the limit.
 const HIGH_BELOW: u64 = 128;
 /// How often a group is asked to go, and how long apart: its last process may take its time to be gone.
-const REMOVALS: u32 = 50;
-const REMOVE_AGAIN: Duration = Duration::from_millis(2);
+const REMOVALS: u32 = 1_000;
+const REMOVE_AGAIN: Duration = Duration::from_millis(20);
 
 /// The groups of all tries of this executor.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Group {
 pub(crate) struct MemoryEvents {
     /// Processes that the kernel killed.
     pub(crate) killed: u64,
-    /// How often the limit was run into.
+    /// How often that was since its own limit, or one below it, left no more.
     pub(crate) at_limit: u64,
 }
 
@@ -78,7 +78,27 @@ impl Cgroups {
             drop(fs::remove_dir(&groups.tries));
             return Err(refused(what, &error));
         }
+        groups.sweep(folder);
         Ok(groups)
+    }
+
+    /// Removes what killed executors left, unless one that lives may be in the same group.
+    fn sweep(&self, folder: &Path) {
+        let own = fs::read_to_string(folder.join(OWN).join("cgroup.procs")).unwrap_or_default();
+        let pid = std::process::id().to_string();
+        if own.lines().any(|other| other.trim() != pid) {
+            return;
+        }
+        let inside = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        for left in inside(&folder.join(TRIES)).map(|entry| entry.path()) {
+            if left != self.tries && left.is_dir() {
+                for group in inside(&left).map(|entry| entry.path()).filter(|path| path.is_dir()) {
+                    // A group with processes in it stays.
+                    drop(fs::remove_dir(group));
+                }
+                drop(fs::remove_dir(left));
+            }
+        }
     }
 
     fn set_up(&self, folder: &Path) -> Result<(), (&'static str, io::Error)> {
@@ -199,7 +219,17 @@ pub fn can_have_cgroups() -> Result<(), String> {
     controllers_of(&folder)?;
     let procs = folder.join("cgroup.procs");
     let open = fs::OpenOptions::new().write(true).open(&procs);
-    open.map(drop).map_err(|error| format!("{} can't be written: {error}", procs.display()))
+    open.map_err(|error| format!("{} can't be written: {error}", procs.display()))?;
+    let pid = std::process::id().to_string();
+    let inside = fs::read_to_string(&procs).unwrap_or_default();
+    // The root hands out controllers with processes in it.
+    if folder.join("cgroup.type").exists() && inside.lines().any(|other| other.trim() != pid) {
+        return Err(format!(
+            "others are in the group {}, in which this command runs; an executor needs one of its own",
+            folder.display()
+        ));
+    }
+    Ok(())
 }
 
 /// The folder of the group that this process is in.
@@ -243,7 +273,10 @@ fn settings(limits: &Limits) -> Vec<(&'static str, String)> {
         all.push(("memory.high", (memory - memory / HIGH_BELOW).to_string()));
     }
     if let Some(milli) = limits.cpu_milli {
-        all.push(("cpu.max", format!("{} {PERIOD_US}", (milli * PERIOD_US / 1_000).max(1_000))));
+        all.push((
+            "cpu.max",
+            format!("{} {PERIOD_US}", (milli.saturating_mul(PERIOD_US) / 1_000).max(1_000)),
+        ));
     }
     if let Some(processes) = limits.processes {
         all.push(("pids.max", processes.to_string()));
@@ -254,7 +287,7 @@ fn settings(limits: &Limits) -> Vec<(&'static str, String)> {
 fn events_in(text: &str) -> MemoryEvents {
     MemoryEvents {
         killed: field(text, "oom_kill ").unwrap_or(0),
-        at_limit: field(text, "max ").unwrap_or(0),
+        at_limit: field(text, "oom ").unwrap_or(0),
     }
 }
 
@@ -265,10 +298,11 @@ mod tests {
     #[test]
     fn files_of_a_group_are_read_and_written_as_the_kernel_has_them() {
         let text = "low 0\nhigh 3\nmax 12\noom 2\noom_kill 7\noom_group_kill 1\n";
-        assert_eq!(events_in(text), MemoryEvents { killed: 7, at_limit: 12 });
+        assert_eq!(events_in(text), MemoryEvents { killed: 7, at_limit: 2 });
         assert_eq!(events_in(""), MemoryEvents::default());
         let limits =
             Limits { memory: Some(160 << 20), cpu_milli: Some(1_500), processes: Some(64) };
+        settings(&Limits { cpu_milli: Some(u64::MAX), ..limits });
         let want = [
             ("memory.max", "167772160"),
             ("memory.high", "166461440"),
@@ -296,7 +330,10 @@ mod tests {
         let why = Cgroups::take(folder.path(), "e").unwrap_err();
         assert!(why.contains("does not have the memory controller"), "{why}");
         fs::write(folder.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        let left = folder.path().join("dagbok-tries/killed/7");
+        fs::create_dir_all(&left).unwrap();
         let groups = Cgroups::take(folder.path(), "e").unwrap();
+        assert!(!left.parent().unwrap().exists(), "what a killed executor left");
         let group = groups.make(&Limits { memory: Some(1 << 30), ..Limits::default() }).unwrap();
         let said = |file: &str| fs::read_to_string(group.path().join(file)).unwrap();
         assert_eq!(said("memory.max"), (1_u64 << 30).to_string());

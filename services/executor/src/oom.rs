@@ -1,8 +1,13 @@
 //! Whether the kernel killed for memory lately: its counters, read when a try dies by SIGKILL that nobody
 //! here sent. A kernel of neither kind of cgroup still has the machine's own counter.
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use parking_lot::Mutex;
+
+use crate::cgroup::OWN;
 
 /// The counters, and how high they stood.
 #[derive(Debug)]
@@ -59,11 +64,8 @@ impl OomWatch {
     /// What this process and all that it starts may use together, in bytes; `None` where only the machine bounds it.
     pub(crate) fn limit(&self) -> Option<u64> {
         self.sources.iter().find_map(|source| {
-            let folder = source.0.parent()?;
-            let files = ["memory.max", "memory.limit_in_bytes"];
-            let text = files.iter().find_map(|file| fs::read_to_string(folder.join(file)).ok())?;
-            // Without a limit version 1 says the largest number of pages.
-            text.trim().parse().ok().filter(|limit| *limit < 1 << 60)
+            // What a unit does not bound, a slice above it may.
+            source.0.ancestors().skip(1).find_map(limit_of)
         })
     }
 
@@ -76,6 +78,14 @@ impl Source {
     fn read(&self) -> Option<u64> {
         count_in(&fs::read_to_string(&self.0).ok()?)
     }
+}
+
+/// A group's own limit.
+fn limit_of(folder: &Path) -> Option<u64> {
+    let files = ["memory.max", "memory.limit_in_bytes"];
+    let text = files.iter().find_map(|file| fs::read_to_string(folder.join(file)).ok())?;
+    // Without a limit version 1 says the largest number of pages.
+    text.trim().parse().ok().filter(|limit| *limit < 1 << 60)
 }
 
 fn count_in(text: &str) -> Option<u64> {
@@ -95,6 +105,8 @@ fn own_groups(groups: &str) -> Vec<Source> {
             continue;
         };
         if controllers.is_empty() {
+            // An executor that gives each try a group stands beside them: who is killed counts above both.
+            let path = path.strip_suffix(OWN).unwrap_or(path);
             sources.push(at("/sys/fs/cgroup", path, "memory.events"));
             sources.push(at("/sys/fs/cgroup/unified", path, "memory.events"));
         } else if controllers.split(',').any(|one| one == "memory") {
@@ -122,6 +134,24 @@ mod tests {
             own_groups("4:memory:/a/b\n1:cpu:/x\n0::/c\n").into_iter().map(|one| one.0).collect();
         assert_eq!(found[0], PathBuf::from("/sys/fs/cgroup/memory/a/b/memory.oom_control"));
         assert!(found.contains(&PathBuf::from("/sys/fs/cgroup/c/memory.events")));
+        // Its tries are in groups beside the one that it moved to.
+        let beside = own_groups("0::/a.slice/unit.service/dagbok-executor\n");
+        let unit = Path::new("/sys/fs/cgroup/a.slice/unit.service/memory.events");
+        assert_eq!(beside[0].0, unit);
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_nearest_group_that_has_one() {
+        let slice = tempfile::tempdir().unwrap();
+        let unit = slice.path().join("unit.service");
+        fs::create_dir(&unit).unwrap();
+        fs::write(slice.path().join("memory.max"), "1000\n").unwrap();
+        fs::write(unit.join("memory.max"), "max\n").unwrap();
+        let sources = vec![Source(unit.join("memory.events"))];
+        let watch = OomWatch { sources, seen: Mutex::default() };
+        assert_eq!(watch.limit(), Some(1_000));
+        fs::write(unit.join("memory.max"), "70\n").unwrap();
+        assert_eq!(watch.limit(), Some(70));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{
 use dagbok_events::Resources;
 use dagbok_protocol::lacking;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// So many tries wait here at a time; the items of others are passed on.
+const SEATS: usize = 64;
 
 /// What this executor has, and what is free of it.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(crate) struct Room {
     has: Resources,
     free: Mutex<Free>,
     changed: Notify,
+    seats: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +46,8 @@ impl Room {
             gpus: gpus.iter().cloned().collect(),
             custom: has.custom.clone(),
         };
-        Arc::new(Self { has, free: Mutex::new(free), changed: Notify::new() })
+        let seats = Arc::new(Semaphore::new(SEATS));
+        Arc::new(Self { has, free: Mutex::new(free), changed: Notify::new(), seats })
     }
 
     /// Why a try that asks for this could never run here; `None` where it could.
@@ -55,6 +60,11 @@ impl Room {
         let mut free = self.free.lock();
         let gpus = free.take(asked)?;
         Some(Part { room: Arc::clone(self), asked: asked.clone(), gpus })
+    }
+
+    /// Leave to wait here; `None` where too many do.
+    pub(crate) fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.seats).try_acquire_owned().ok()
     }
 
     /// A part, once it is free.

@@ -41,11 +41,24 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs an executor until `shutdown` starts and the tries in hand are over, handed back or ended. An error
 /// means that it could not begin.
-pub async fn run(
+///
+/// The process's cgroup is taken over when this is called: what is started afterwards, by whomever, is in the right one.
+pub fn run(
     ports: Ports,
     settings: ExecutorSettings,
     clock: Clock,
     shutdown: Shutdown,
+) -> impl Future<Output = Result<(), ExecutorError>> + Send {
+    let groups = isolation(&settings);
+    live(ports, settings, clock, shutdown, groups)
+}
+
+async fn live(
+    ports: Ports,
+    settings: ExecutorSettings,
+    clock: Clock,
+    shutdown: Shutdown,
+    (cgroups, isolation): (Option<Cgroups>, String),
 ) -> Result<(), ExecutorError> {
     check(&settings)?;
     let store = Store::new(Arc::clone(&ports.blobs));
@@ -57,7 +70,6 @@ pub async fn run(
     let begun = Begun::open(settings.home.join("begun"), &settings.executor).map_err(home)?;
     let work = Work::open(&settings.home, &settings.executor).map_err(home)?;
     allow_many_files();
-    let (cgroups, isolation) = isolation(&settings);
     let masks = Masks::default();
     let mut settings = settings;
     // Kept to the end: the socket goes with it.

@@ -299,6 +299,8 @@ fn what_is_queued_while_an_executor_has_room_is_told_apart() {
     begin(&mut small, 0);
     let first = asking[0]["task_id"].as_str().unwrap();
     queue(&mut small, 0, first);
+    small.settle();
+    assert_eq!(cause(&small), "too_large", "at once");
     wait(&mut small, HOUR);
     assert_eq!(cause(&small), "too_large");
     let told = open(&small, Rule::StuckQueued).unwrap();

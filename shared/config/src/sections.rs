@@ -171,7 +171,7 @@ pub struct Executor {
     #[schemars(extend("minimum" = 1))]
     pub usage_every: Period,
     /// Which of the executor's own variables reach tries: names, or how they begin with `*` behind it. Those of
-    /// Dagbok's own passwords never do.
+    /// Dagbok's own passwords are not among them.
     pub inherit_env: Vec<String>,
     /// Memory that tries may ask for together; not counted where not set.
     pub memory: Option<Size>,

@@ -84,6 +84,11 @@ pub fn work_key(key: &TryKey) -> String {
     )
 }
 
+/// In the keyed state: by which delivery the item of this try was passed on before anything of it began.
+pub fn passed_key(key: &TryKey) -> String {
+    format!("passed/{}", work_key(key))
+}
+
 /// Where an executor keeps its presence.
 pub fn presence_key(executor: &ExecutorId) -> String {
     format!("{PRESENCE_PREFIX}{executor}")

@@ -299,6 +299,17 @@ pub enum Reason {
         /// What the largest of them lacks, in words.
         lacks: String,
     },
+    /// It is offered, and what it asks for besides a slot is in use on every executor of its queue that has it.
+    Resources {
+        /// Name of the queue.
+        queue: QueueName,
+        /// How many executors pull from it.
+        executors: u32,
+        /// What is lacking on one of them, in words.
+        lacks: String,
+        /// Who has some of it there.
+        holders: Holders,
+    },
     /// It is offered, and every executor that pulls from its queue is full.
     ExecutorsFull {
         /// Name of the queue.

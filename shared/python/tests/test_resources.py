@@ -66,7 +66,14 @@ def test_older_forms_are_read_and_what_is_not_is_told() -> None:
 
 def test_figures_that_are_none_are_said() -> None:
     assert memory_of("memory", "1.5G") == 1_500_000_000
+    assert memory_of("memory", "2GB") == 2_000_000_000, "as the executor's own configuration reads it"
+    assert memory_of("memory", "1Pi") == 2**50
+    assert memory_of("memory", "5000m") == 5
+    assert memory_of("memory", "7B") == 7
     assert cpu_of("cpu", "250m") == 250
+    assert cpu_of("cpu", "250000u") == cpu_of("cpu", "250000000n") == 250
+    pod = {"spec": {"containers": [{"name": "base", "resources": {"limits": {"memory": "0", "cpu": 0}}}]}}
+    assert spec({"pod_override": pod}) == {}, "0 is no limit"
     for value in ("2 pints", "", "Gi", "-1Gi", "nan", "1e400", True, None, [1]):
         with pytest.raises(AirflowException, match="memory is .*, which is no amount of memory"):
             memory_of("memory", value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -524,3 +525,37 @@ def test_a_script_is_run_from_a_file_and_a_command_may_be_long(bench: Bench) -> 
     )
     values = {name: bench.run(name).of("SetXCom")[0]["value"] for name in ("script", "long")}
     assert values == {"script": "script.sh 2024-03-01 script", "long": "done"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind", "why"),
+    [
+        ({"user": "no-such-user"}, "not_allowed", "whom this machine does not know"),
+        ({"cgroup": "/proc/none"}, "could_not_start", "its cgroup can't be joined"),
+        ({"cwd": "/proc/none"}, "could_not_start", "its process can't be bounded"),
+    ],
+)
+def test_why_a_try_could_not_be_bounded_is_told(
+    bench: Bench, bounds: dict[str, str], kind: str, why: str
+) -> None:
+    bench.load(WITHIN)
+    result = bench.run("t", message={"bounds": bounds})
+    assert result.error["kind"] == kind
+    assert why in result.error["message"]
+    assert result.state == "failed"
+    assert "begun" not in result.stdout
+
+
+def test_a_try_goes_before_the_executor_whatever_is_set(bench: Bench) -> None:
+    mine = int(Path("/proc/self/oom_score_adj").read_text())
+    bench.load(WITHIN)
+    result = bench.run("t", message={"bounds": {"oom_score_adj": 0}})
+    assert f"begun {mine + 1}" in result.stdout
+
+
+WITHIN = """
+def f():
+    print("begun", open("/proc/self/oom_score_adj").read())
+with DAG("d", schedule=None):
+    PythonOperator(task_id="t", python_callable=f)
+"""

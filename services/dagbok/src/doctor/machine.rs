@@ -50,7 +50,10 @@ pub(super) fn open_files() -> Finding {
 /// How an executor here would hold tries to their limits.
 pub(super) fn isolation() -> Finding {
     match dagbok_executor::can_have_cgroups() {
-        Ok(()) => Finding::ok("limits", "each try gets a cgroup of its own".to_owned()),
+        Ok(()) => {
+            let text = "each try gets a cgroup of its own, where an executor is started as this command is";
+            Finding::ok("limits", text.to_owned())
+        }
         // On most machines it is so, and nothing is wrong with them.
         Err(why) => Finding::ok(
             "limits",

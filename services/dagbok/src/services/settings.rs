@@ -153,7 +153,7 @@ pub(crate) fn executor(
     settings.inherit_env.clone_from(&config.executor.inherit_env);
     settings.resources = resources(&config.executor)?;
     settings.gpus.clone_from(&config.executor.gpus);
-    settings.oom_score_adj = config.executor.oom_score_adj;
+    settings.oom_score_adj = oom_score_adj(config)?;
     settings.limits = limits(config)?;
     Ok(settings)
 }
@@ -178,6 +178,16 @@ fn resources(of: &dagbok_config::Executor) -> Result<Resources, Failure> {
 fn limits(config: &Config) -> Result<BTreeMap<String, Limits>, Failure> {
     let one = |(queue, it): (&String, &dagbok_config::QueueLimits)| {
         let cpus = it.cpus.map(|cpus| milli(&format!("limits.{queue}.cpus"), cpus)).transpose()?;
+        // Nothing can run within nothing: what is meant is no limit, or another figure.
+        let nothing =
+            [("memory", it.memory.map(|size| size.0)), ("processes", it.processes.map(u64::from))];
+        if let Some((key, _)) = nothing.into_iter().find(|(_, value)| *value == Some(0)) {
+            let key = format!("limits.{queue}.{key}");
+            let what = format!("{key} is 0, within which nothing can run");
+            let next =
+                format!("give `{key}` a figure in dagbok.toml, or leave it out for no limit");
+            return Err(Failure::new(Code::Config, what).next(next));
+        }
         let limits = Limits {
             memory: it.memory.map(|size| size.0),
             cpu_milli: cpus,
@@ -186,6 +196,15 @@ fn limits(config: &Config) -> Result<BTreeMap<String, Limits>, Failure> {
         Ok((queue.clone(), limits))
     };
     config.limits.iter().map(one).collect()
+}
+
+fn oom_score_adj(config: &Config) -> Result<i32, Failure> {
+    let adj = config.executor.oom_score_adj;
+    if (0..=1_000).contains(&adj) {
+        return Ok(adj);
+    }
+    let what = format!("executor.oom_score_adj is {adj}: it must be from 0 to 1000");
+    Err(Failure::new(Code::Config, what).next("mend `executor.oom_score_adj` in dagbok.toml"))
 }
 
 /// CPUs in thousandths.

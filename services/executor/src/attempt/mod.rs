@@ -6,6 +6,7 @@ mod conclude;
 pub(crate) mod deferral;
 mod exit;
 mod null;
+mod passed;
 pub(crate) mod past;
 mod run;
 mod said;

@@ -1,5 +1,12 @@
 //! Runs one try as a process: prepared, forked, served, watched, judged.
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dagbok_events::{Failure, FailureKind, Fault, Limits, LostWhy, OutOfMemoryBy, Usage};
 use dagbok_inbox::SecretsClient;
@@ -8,14 +15,15 @@ use parking_lot::Mutex;
 use tokio::{
     io::BufReader,
     net::UnixStream,
-    sync::{mpsc, oneshot},
-    time::{sleep, timeout},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    time::timeout,
 };
 
 use super::{
     ask::{ApiClient, PATIENCE},
     conclude::Used,
     exit::{Exit, Patience, ProcessWatch},
+    passed,
     said::Said,
     serve::Server,
     settle::{End, Pulled},
@@ -38,10 +46,8 @@ use crate::{
     work::WorkFolder,
 };
 
-/// How long a try waits here for what it asks for before it is handed back: another executor may have it free.
+/// How long a try waits here for what it asks for before its item is passed on: another executor may have it free.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
-/// How long one that can never have it here is held, so that it does not come back at once.
-const TOO_SMALL_WAIT: Duration = Duration::from_secs(2);
 /// What a process may ask for at once beyond twice its limit, in bytes: much that is asked for is never used.
 const DATA_MORE: u64 = 1 << 30;
 
@@ -56,6 +62,10 @@ pub(crate) struct Running<'a> {
     pub(crate) place: &'a dyn Place,
     /// What it takes up of this executor; free once its end is reported.
     pub(crate) part: Mutex<Option<Part>>,
+    /// The slot that it holds; none while it waits for what it asks for.
+    pub(crate) slot: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Whether it waited for that.
+    pub(crate) waited: AtomicBool,
 }
 
 /// What goes with the try's process.
@@ -103,29 +113,51 @@ impl Running<'_> {
         }
     }
 
-    /// A redelivery may be in other hands: only its queue item is handed back then.
+    /// A redelivery may be in other hands: only its queue item is handed back then. Of what waited for room nothing has
+    /// begun.
     fn hand_back(&self) -> End {
-        if self.pulled.must_ask { End::Nak } else { End::report(ReportBody::Returned) }
+        if self.waited.load(Ordering::Relaxed) && self.part.lock().is_none() {
+            return End::Passed;
+        }
+        if self.must_ask() { End::Nak } else { End::report(ReportBody::Returned) }
     }
 
-    /// A part of what this executor has, once it is free. Where that takes long, or can never be, somebody else
-    /// may have room.
+    /// A part of what this executor has, once it is free. Who waits for it holds no slot. Where it could never have
+    /// it here, too many wait already, or somebody else may have it free, its item is passed on: that is no fact,
+    /// and no try's number.
     async fn room(&self) -> Result<(), Unstarted> {
-        let (room, asked) = (&self.shared.room, &self.item.resources);
-        let part = if let Some(lacks) = room.too_small(asked) {
-            tracing::warn!(key = %self.item.key, lacks, "a try asks for more than this executor has, and is handed back");
-            sleep(TOO_SMALL_WAIT).await;
-            None
-        } else {
-            timeout(ROOM_WAIT, room.wait(asked)).await.ok()
-        };
-        match part {
-            Some(part) => {
-                *self.part.lock() = Some(part);
-                Ok(())
-            }
-            None => Err(Unstarted::Called(self.hand_back())),
+        let (shared, asked) = (self.shared, &self.item.resources);
+        let passed = || Unstarted::Called(End::Passed);
+        if let Some(part) = shared.room.take(asked) {
+            *self.part.lock() = Some(part);
+            return Ok(());
         }
+        if let Some(lacks) = shared.room.too_small(asked) {
+            tracing::debug!(key = %self.item.key, lacks, "a try asks for more than this executor has");
+            return Err(passed());
+        }
+        let _seat = shared.room.seat().ok_or_else(passed)?;
+        drop(self.slot.lock().take());
+        shared.tell_slots();
+        // Meanwhile it may be over by the log.
+        self.waited.store(true, Ordering::Relaxed);
+        let part = if shared.settings.fencing {
+            let part = timeout(ROOM_WAIT, shared.room.wait(asked)).await;
+            part.map_err(|_| passed())?
+        } else {
+            // Nobody else pulls from a queue in this process.
+            shared.room.wait(asked).await
+        };
+        let slot = Arc::clone(&shared.slots).acquire_owned().await;
+        *self.slot.lock() = Some(slot.expect("slots are not closed"));
+        *self.part.lock() = Some(part);
+        shared.tell_slots();
+        Ok(())
+    }
+
+    /// Whether the scheduler is asked before the task's code runs.
+    fn must_ask(&self) -> bool {
+        self.pulled.must_ask || self.waited.load(Ordering::Relaxed)
     }
 
     /// What the process is bounded by.
@@ -163,6 +195,7 @@ impl Running<'_> {
         let system =
             |kind, why: String| Unstarted::Failed(Box::new(failure(kind, Fault::System, why)));
         self.room().await?;
+        passed::forget(shared, item, self.pulled.passed);
         let around = self.around().map_err(|why| system(FailureKind::CouldNotStart, why))?;
         let folder = shared.bundles.folder(&item.bundle).await;
         let folder =
@@ -173,7 +206,7 @@ impl Running<'_> {
         let resume = resume.map_err(|why| system(FailureKind::CouldNotStart, why))?;
         let with = With { conf: conf.as_deref(), resume: resume.as_ref(), callback: None };
         let startup = self.startup(with, &folder);
-        let at_once = (!self.pulled.must_ask).then_some(startup.as_slice());
+        let at_once = (!self.must_ask()).then_some(startup.as_slice());
         if at_once.is_some() {
             // Its code may run before its start is a fact.
             let marked = self.shared.begun.mark(&item.key);
@@ -190,7 +223,7 @@ impl Running<'_> {
             }
             PlaceError::Start(why) => system(FailureKind::CouldNotStart, why),
         })?;
-        if self.pulled.must_ask {
+        if self.must_ask() {
             process.startup = startup;
         }
         Ok((folder, process, around))
@@ -205,7 +238,7 @@ impl Running<'_> {
 
     /// There will be no process. A redelivery asks even so whether the try is its own to fail.
     async fn unstarted(&self, failure: Failure) -> End {
-        if self.pulled.must_ask {
+        if self.must_ask() {
             let started = self.shared.reporter.report(&self.item.key, self.started(0));
             let asked = async {
                 let waiting = started.send_asking().await.ok()?;
@@ -246,8 +279,7 @@ impl Running<'_> {
         shared.holds.forked(self.held, pid);
         let watched = self.watch(pid, &around);
         self.tell_start();
-        let phase =
-            PhaseTeller::new(if self.pulled.must_ask { Phase::Waiting } else { Phase::Running });
+        let phase = PhaseTeller::new(if self.must_ask() { Phase::Waiting } else { Phase::Running });
         let settings = &shared.settings;
         let timeout = item.execution_timeout.map(|limit| limit.to_std() + settings.timeout_grace);
         let patience =
@@ -267,7 +299,7 @@ impl Running<'_> {
             server.serve(),
             pump.run(phase.reader(), shared.store.clone()),
         );
-        if self.pulled.must_ask && matches!(exit.kill, Some(Kill::Refused(_))) {
+        if self.must_ask() && matches!(exit.kill, Some(Kill::Refused(_))) {
             // None of the task's code has run: there is nothing to keep, and nobody to tell.
             return End::Silent;
         }
@@ -276,7 +308,12 @@ impl Running<'_> {
             self.place.orphaned(item, how);
         }
         drop(process);
-        let verdict = verdict::judge(&said, &exit, folder, watched.killed_at_limit(), || {
+        let own = watched.killed_at_limit();
+        if own.is_some() {
+            // The same kill counts above too, and explains nobody else's death.
+            shared.oom.claim();
+        }
+        let verdict = verdict::judge(&said, &exit, folder, own, || {
             let limit = shared.oom.limit();
             shared.oom.claim().then(|| watched.killed(OutOfMemoryBy::Machine, limit))
         });

@@ -1,6 +1,6 @@
 //! Takes a delivery up, and sees to it that its end is known before its item is gone.
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use dagbok_runlog::{Delivery, PortError};
 use dagbok_runtime::Backoff;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{null, run::Running, verdict::failure};
+use super::{null, passed, run::Running, verdict::failure};
 use crate::{
     ExecutorStats, Stretch, begun,
     held::Held,
@@ -30,6 +30,8 @@ pub(crate) struct Pulled {
     pub(crate) must_ask: bool,
     /// Whether it was somebody else's before, and may have begun there.
     pub(crate) again: bool,
+    /// Whether it comes from who had no room for it, and had not begun it.
+    pub(crate) passed: bool,
 }
 
 /// What is still to be done when a try is over.
@@ -46,6 +48,8 @@ pub(crate) enum End {
     Silent,
     /// The item is for somebody else.
     Nak,
+    /// The same, and nothing of it has begun here: there is no room for it.
+    Passed,
 }
 
 impl End {
@@ -56,7 +60,7 @@ impl End {
 }
 
 /// What a try takes up of its executor.
-type Room = (OwnedSemaphorePermit, Option<Part>);
+type Room = (Option<OwnedSemaphorePermit>, Option<Part>);
 
 /// Hands an item back for which there is no slot: by a report, since one that is delivered again would count
 /// as one that may have begun here.
@@ -94,11 +98,13 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     let stale = shared.settings.fencing && shared.fence.lock().is_stale(pulled_at);
     let offered_again = item.ask || delivered > 1;
     // Where the queue lives in this process, what it forgot with its last life is known by marks on the disk.
-    let again = offered_again && shared.settings.fencing;
+    let passed = delivered > 1 && passed::on(&shared, &item, delivered).await;
+    let again = shared.settings.fencing && (item.ask || delivered > 1 && !passed);
     // What has waited for so long may be given up by now.
     let late = item.ask_after.is_some_and(|after| waited >= after.to_std());
-    let pulled = Pulled { at: Instant::now(), must_ask: offered_again || stale || late, again };
-    let mut part = None;
+    let must_ask = offered_again || stale || late;
+    let pulled = Pulled { at: Instant::now(), must_ask, again, passed };
+    let mut room = (Some(slot), None);
     let end = match &shared.place {
         None => null::run(&shared, &item).await,
         Some(place) => {
@@ -111,21 +117,31 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
                 log: Arc::clone(&log),
                 place: &**place,
                 part: parking_lot::Mutex::default(),
+                slot: parking_lot::Mutex::new(room.0.take()),
+                waited: AtomicBool::new(false),
             };
             let end = running.run(words).await;
-            part = running.part.into_inner();
+            room = (running.slot.into_inner(), running.part.into_inner());
             shared.logs.end(&item.key, &log);
             end
         }
     };
-    settle(&shared, &held, end, (slot, part)).await;
+    if matches!(end, End::Passed) {
+        drop(room);
+        shared.tell_slots();
+        // Who had it before may have begun it: of that nobody here knows better.
+        let unbegun = !pulled.again;
+        passed::pass_on(&shared, &held, delivered, unbegun).await;
+    } else {
+        settle(&shared, &held, end, room).await;
+    }
     shared.holds.release(&item.key);
     shared.tell_slots();
 }
 
 async fn settle(shared: &Arc<Shared>, held: &Held, end: End, room: Room) {
     match end {
-        End::Nak => {
+        End::Nak | End::Passed => {
             drop(held.handle().nak(Duration::ZERO).await);
             return;
         }

@@ -206,11 +206,14 @@ fn failure_said(said: &Said, folder: &Path) -> Failure {
         ..Raised::default()
     };
     let error = said.error.clone().unwrap_or_else(unsaid);
-    let kind = match error.kind.as_str() {
-        "timeout" => FailureKind::Timeout,
-        "import_error" => FailureKind::ImportError,
-        _ if error.exception == "MemoryError" => FailureKind::OutOfMemory,
-        _ => FailureKind::Exception,
+    let (kind, fault) = match error.kind.as_str() {
+        // None of its code has run.
+        "could_not_start" => (FailureKind::CouldNotStart, Fault::System),
+        "not_allowed" => (FailureKind::Exit, Fault::User),
+        "timeout" => (FailureKind::Timeout, Fault::User),
+        "import_error" => (FailureKind::ImportError, Fault::User),
+        _ if error.exception == "MemoryError" => (FailureKind::OutOfMemory, Fault::User),
+        _ => (FailureKind::Exception, Fault::User),
     };
     let message = if error.message.is_empty() { error.exception.clone() } else { error.message };
     Failure {
@@ -218,13 +221,14 @@ fn failure_said(said: &Said, folder: &Path) -> Failure {
         traceback: some(&error.traceback),
         file: error.file.as_deref().map(|file| within(file, folder)),
         line: error.line,
-        retryable: error.kind != "fail_without_retry",
+        // Another try would ask for the same.
+        retryable: !matches!(error.kind.as_str(), "fail_without_retry" | "not_allowed"),
         retry_delay: error.retry_delay_us.map(|delay| Micros(delay.max(0))),
         retry_reason: error
             .retry_reason
             .as_ref()
             .map(|why| why.chars().take(REASON_CHARS).collect()),
-        ..failure(kind, Fault::User, message)
+        ..failure(kind, fault, message)
     }
 }
 

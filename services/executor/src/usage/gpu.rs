@@ -3,6 +3,8 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,35 +13,67 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// So often in a row it may fail before it is asked no more.
 const FAILURES: u32 = 3;
 
-/// Asks `nvidia-smi`.
+/// Asks `nvidia-smi`, in a thread of its own: where it hangs, nobody's limit waits for it.
 #[derive(Debug)]
 pub(crate) struct Gpus {
     tool: Option<PathBuf>,
     failures: u32,
+    asked: Option<(Instant, mpsc::Receiver<Option<Used>>)>,
+    last: Option<Used>,
 }
+
+/// Bytes of GPUs' memory by process.
+type Used = BTreeMap<u32, u64>;
 
 impl Gpus {
     /// With the tool that the search path has; asks nobody where it has none.
     pub(crate) fn find() -> Self {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let tool = std::env::split_paths(&paths).map(|folder| folder.join("nvidia-smi"));
-        Self { tool: tool.into_iter().find(|file| file.is_file()), failures: 0 }
+        Self::with(tool.into_iter().find(|file| file.is_file()))
     }
 
-    /// Bytes of GPUs' memory by process; `None` where nobody can say.
-    pub(crate) fn ask(&mut self) -> Option<BTreeMap<u32, u64>> {
-        let tool = self.tool.as_ref()?;
-        let said = run(tool);
-        if said.is_some() {
-            self.failures = 0;
-        } else {
-            self.failures += 1;
-            if self.failures >= FAILURES {
-                tracing::warn!(tool = %tool.display(), "says nothing of GPUs, and is asked no more");
-                self.tool = None;
-            }
+    fn with(tool: Option<PathBuf>) -> Self {
+        let mut gpus = Self { tool, failures: 0, asked: None, last: None };
+        gpus.ask();
+        gpus
+    }
+
+    /// What it said last; `None` where nobody can say. It is asked anew for the next time, and not waited for.
+    pub(crate) fn ask(&mut self) -> Option<Used> {
+        self.hear();
+        if let (Some(tool), None) = (self.tool.clone(), &self.asked) {
+            let (tell, told) = mpsc::channel();
+            let thread = thread::Builder::new().name("gpus".to_owned());
+            // Where there is no thread, that is heard as its silence.
+            drop(thread.spawn(move || drop(tell.send(run(&tool)))));
+            self.asked = Some((Instant::now(), told));
         }
-        said
+        self.last.clone()
+    }
+
+    fn hear(&mut self) {
+        let Some((since, told)) = &self.asked else { return };
+        let said = match told.try_recv() {
+            Ok(said) => said,
+            Err(mpsc::TryRecvError::Disconnected) => None,
+            Err(mpsc::TryRecvError::Empty) if since.elapsed() < WITHIN * 2 => return,
+            Err(mpsc::TryRecvError::Empty) => {
+                // It does not even die. Another would hang beside it.
+                self.failures = FAILURES;
+                None
+            }
+        };
+        self.asked = None;
+        self.last = said;
+        if self.last.is_some() {
+            self.failures = 0;
+            return;
+        }
+        self.failures += 1;
+        if let Some(tool) = self.tool.take_if(|_| self.failures >= FAILURES) {
+            tracing::warn!(tool = %tool.display(), "says nothing of GPUs, and is asked no more");
+        }
     }
 }
 
@@ -101,14 +135,34 @@ mod tests {
             fs::write(&tool, script).unwrap();
             fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
         };
-        let mut gpus = Gpus { tool: Some(tool.clone()), failures: 0 };
         say(
             "#!/bin/sh\ntest \"$1\" = --query-compute-apps=pid,used_gpu_memory || exit 1\necho '41, 3'\n",
         );
-        assert_eq!(gpus.ask(), Some(BTreeMap::from([(41, 3 << 20)])));
+        let mut gpus = Gpus::with(Some(tool.clone()));
+        let said = |gpus: &mut Gpus| {
+            while gpus.asked.is_some() {
+                gpus.hear();
+                thread::yield_now();
+            }
+            gpus.last.clone()
+        };
+        assert_eq!(said(&mut gpus), Some(BTreeMap::from([(41, 3 << 20)])));
         say("#!/bin/sh\nexit 9\n");
-        (0..FAILURES).for_each(|_| assert_eq!(gpus.ask(), None));
+        for _ in 0..FAILURES {
+            gpus.ask();
+            assert_eq!(said(&mut gpus), None);
+        }
         assert_eq!(gpus.tool, None);
-        assert_eq!(Gpus { tool: None, failures: 0 }.ask(), None);
+        assert_eq!(Gpus::with(None).ask(), None);
+    }
+
+    #[test]
+    fn a_tool_that_does_not_end_is_not_waited_for() {
+        let (tell, told) = mpsc::channel();
+        let long_ago = Instant::now().checked_sub(WITHIN * 2).unwrap();
+        let tool = Some(PathBuf::from("/bin/true"));
+        let mut gpus = Gpus { tool, failures: 0, asked: Some((long_ago, told)), last: None };
+        assert_eq!((gpus.ask(), gpus.tool), (None, None), "and is asked no more");
+        drop(tell);
     }
 }

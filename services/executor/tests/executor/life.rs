@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use dagbok_events::{FailureKind, LostWhy, decode_any};
 use dagbok_executor::{ExecutorError, ExecutorSettings, LogSource, Runner, run};
-use dagbok_protocol::{CommandBody, Presence, ReportBody, WorkItem, names};
+use dagbok_protocol::{CommandBody, Presence, Report, ReportBody, WorkItem, names};
 use dagbok_runlog::{QueueSettings, memory};
 use dagbok_runtime::{Clock, Shutdown};
 use tokio::{
@@ -142,6 +142,85 @@ async fn a_flood_is_cut_in_the_middle_and_said() {
     assert_eq!((cut.m.len(), cut.cut), (64 << 10, Some(200_000 - (64 << 10))));
 }
 
+fn licences(count: u64) -> dagbok_events::Resources {
+    let custom = [("licence".to_owned(), count)].into();
+    dagbok_events::Resources { custom, ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_resource_holds_no_slot_and_stays_the_same_try() {
+    let mut rig = Rig::with(DAG, memory::ports(), |settings| {
+        (settings.slots, settings.resources) = (2, licences(1));
+    })
+    .await;
+    let ask = |task: &str| WorkItem { resources: licences(1), ..rig.item(task) };
+    let (first, second) = (ask("sleeps"), ask("quick"));
+    rig.queue(&first).await;
+    rig.scheduler.started(&first.key).await;
+    rig.queue(&second).await;
+    let waiting = [&first.key, &second.key];
+    until("it is in hand", async || {
+        presence(&rig)
+            .await
+            .is_some_and(|now| waiting.iter().all(|key| now.holds.iter().any(|it| it.key == **key)))
+    })
+    .await;
+    // One slot is left for it.
+    let mut plain = rig.item("quick");
+    plain.key.run_id = "plain".parse().unwrap();
+    assert!(matches!(rig.run_item(&plain).await, ReportBody::Succeeded { .. }));
+    rig.order_kill(&first.key, "it is enough").await;
+    assert!(matches!(rig.scheduler.end(&second.key).await, ReportBody::Succeeded { .. }));
+    let said = rig.scheduler.said(&second.key);
+    assert!(!said.iter().any(|it| matches!(it.body, ReportBody::Returned)), "{said:?}");
+    rig.until_acknowledged().await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_here_is_passed_on_unbegun_and_runs_elsewhere_as_the_same_try() {
+    let rig = Rig::with(DAG, memory::ports(), |settings| {
+        settings.queues = vec!["again".parse().unwrap()];
+        settings.fencing = true;
+    })
+    .await;
+    let mut large = WorkItem { resources: licences(1), ..rig.item("quick") };
+    large.queue = "again".parse().unwrap();
+    rig.queue(&large).await;
+    let passed = names::passed_key(&large.key);
+    until("it is passed on", async || rig.ports.state.get(&passed).await.unwrap().is_some()).await;
+    let (shutdown, running) = start_another_with(&rig, |settings| {
+        (settings.fencing, settings.resources) = (true, licences(1));
+    });
+    assert!(matches!(rig.scheduler.end(&large.key).await, ReportBody::Succeeded { .. }));
+    let said = rig.scheduler.said(&large.key);
+    let is_first = |it: &Report| matches!(it.body, ReportBody::Started { again: false, .. });
+    assert!(said.iter().any(is_first), "nobody had begun it: {said:?}");
+    assert!(!said.iter().any(|it| matches!(it.body, ReportBody::Returned)), "{said:?}");
+    shutdown.start();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_begun_elsewhere_stays_so_when_it_is_passed_on() {
+    let rig = Rig::with(DAG, memory::ports(), |settings| settings.fencing = true).await;
+    let mut large = WorkItem { resources: licences(1), ..rig.item("quick") };
+    large.queue = "again".parse().unwrap();
+    queue_again(&rig, &[&large]).await;
+    let (shutdown, running) = start_another_with(&rig, |settings| settings.fencing = true);
+    let queue = rig.ports.queues.open("work.again", QueueSettings { lease: LONG }).await.unwrap();
+    let mut third = Vec::new();
+    until("it is passed on", async || {
+        third.extend(queue.pull(1, Duration::from_millis(50)).await.unwrap());
+        third.iter().any(|delivery| delivery.delivered > 2)
+    })
+    .await;
+    let note = rig.ports.state.get(&names::passed_key(&large.key)).await.unwrap();
+    assert!(note.is_none(), "{note:?}");
+    shutdown.start();
+    running.await.unwrap().unwrap();
+}
+
 /// Queues items that somebody took before and let go.
 async fn queue_again(rig: &Rig, items: &[&WorkItem]) {
     let queue = rig.ports.queues.open("work.again", QueueSettings { lease: LONG }).await.unwrap();
@@ -155,9 +234,17 @@ async fn queue_again(rig: &Rig, items: &[&WorkItem]) {
 
 /// A second executor, which pulls from the queue `again`.
 fn start_another(rig: &Rig) -> (Shutdown, JoinHandle<Result<(), ExecutorError>>) {
+    start_another_with(rig, |_| {})
+}
+
+fn start_another_with(
+    rig: &Rig,
+    change: impl FnOnce(&mut ExecutorSettings),
+) -> (Shutdown, JoinHandle<Result<(), ExecutorError>>) {
     let mut settings =
         ExecutorSettings { env: rig.settings.env.clone(), ..settings(rig.home.path()) };
     settings.queues = vec!["again".parse().unwrap()];
+    change(&mut settings);
     let shutdown = Shutdown::new();
     let run = run(rig.ports.clone(), settings, Clock::system(), shutdown.clone());
     (shutdown, tokio::spawn(run))

@@ -1,9 +1,9 @@
 //! Something that is wrong, and what only time makes wrong.
-use dagbok_events::{DagId, Fault, RunKey, TaskId, Timestamp};
+use dagbok_events::{DagId, Fault, QueueName, Resources, RunKey, TaskId, Timestamp};
 use dagbok_protocol::lacking;
 use serde::{Deserialize, Serialize};
 
-use super::{Copy, Executor, Queued, Watch, dag_labels};
+use super::{Copy, Queued, Watch, dag_labels};
 use crate::{AlertScope, Labels, Rule, Severity, limits};
 
 /// Something that is wrong.
@@ -149,19 +149,27 @@ impl Watch {
     }
 
     /// What executors lack for a task, where none of them could ever have what it asks for.
-    fn too_large(&self, dag_id: &DagId, task: &TaskId, pulling: &[&Executor]) -> Option<String> {
-        let asked = self.dags.get(dag_id)?.asks.get(task)?;
+    fn too_large(&self, dag_id: &DagId, task: &TaskId, queue: &QueueName) -> Option<String> {
+        let asked = self.asks(dag_id, task)?;
         let mut lacks = None;
-        for executor in pulling {
+        for executor in self.executors.values().filter(|it| it.queues.contains(queue)) {
             lacks = Some(lacking(&executor.resources, asked)?);
         }
         lacks
     }
 
-    /// Tries of a DAG that nobody has begun for too long.
+    /// What a task asks for besides a slot, where it asks for anything.
+    pub(super) fn asks(&self, dag_id: &DagId, task: &TaskId) -> Option<&Resources> {
+        self.dags.get(dag_id)?.asks.get(task)
+    }
+
+    /// Tries of a DAG that nobody has begun for too long, or that nobody there ever can.
     pub(super) fn stuck(&self, dag_id: &DagId, now: Timestamp) -> Option<Condition> {
-        let is_stuck = |queued: &Queued| queued.at.plus(limits::STUCK_QUEUED) <= now;
-        let copies = self.queued.get(dag_id)?.iter().filter(|(_, queued)| is_stuck(queued));
+        let is_late = |queued: &Queued| queued.at.plus(limits::STUCK_QUEUED) <= now;
+        let is_stuck = |copy: &Copy, queued: &Queued| {
+            is_late(queued) || self.too_large(dag_id, &copy.1, &queued.queue).is_some()
+        };
+        let copies = self.queued.get(dag_id)?.iter().filter(|(copy, it)| is_stuck(copy, it));
         let mut stuck: Vec<(&Copy, &Queued)> = copies.collect();
         stuck.sort_by_key(|(copy, queued)| (queued.at, *copy));
         let (oldest, first) = stuck.first()?;
@@ -175,7 +183,7 @@ impl Watch {
         let (severity, cause, why) = if pulling.is_empty() {
             let why = format!("no executor pulls from the queue `{}`", first.queue);
             (Severity::Critical, "no_executor", why)
-        } else if let Some(lacks) = self.too_large(dag_id, &oldest.1, &pulling) {
+        } else if let Some(lacks) = self.too_large(dag_id, &oldest.1, &first.queue) {
             let why = format!("it asks for more than any executor of its queue has: {lacks}");
             (Severity::Critical, "too_large", why)
         } else if has_room {
@@ -186,6 +194,12 @@ impl Watch {
             (Severity::Info, "no_room", "executors that pull from it have no room".to_owned())
         };
         labels.insert("cause".to_owned(), cause.to_owned());
+        let minutes = limits::STUCK_QUEUED.0 / 60_000_000;
+        let time = if is_late(first) {
+            format!(" for more than {minutes} minutes")
+        } else {
+            String::new()
+        };
         let named = stuck.iter().take(limits::NAMED);
         let named: Vec<String> =
             named.map(|((run_id, task, _), _)| format!("{task} of {run_id}")).collect();
@@ -199,11 +213,7 @@ impl Watch {
             due: None,
             run: Some(RunKey { dag_id: dag_id.clone(), run_id: oldest.0.clone() }),
             labels,
-            summary: format!(
-                "{dag_id}: {} tasks are queued for more than {} minutes: {why}",
-                stuck.len(),
-                limits::STUCK_QUEUED.0 / 60_000_000
-            ),
+            summary: format!("{dag_id}: {} tasks are queued{time}: {why}", stuck.len()),
             details: vec![
                 ("tasks".to_owned(), named.join(", ")),
                 ("queue".to_owned(), first.queue.to_string()),

@@ -130,6 +130,9 @@ struct Queued {
     seq: u64,
     at: Timestamp,
     queue: QueueName,
+    /// Whether who had it handed it back, and it is about to be queued again.
+    #[serde(default)]
+    is_returned: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -72,7 +72,14 @@ impl Watch {
             Fact::TryCancelled(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryRescheduled(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryDeferred(it) => self.unqueue(run, &it.task_id, it.map_index),
-            Fact::TryReturned(it) => self.unqueue(run, &it.task_id, it.map_index),
+            // It is queued again at once, and has waited since it was queued first.
+            Fact::TryReturned(it) => {
+                let copy = (run.run_id.clone(), it.task_id.clone(), it.map_index);
+                let copies = self.queued.get_mut(&run.dag_id);
+                if let Some(queued) = copies.and_then(|copies| copies.get_mut(&copy)) {
+                    queued.is_returned = true;
+                }
+            }
             Fact::TryFailed(it) => {
                 self.unqueue(run, &it.task_id, it.map_index);
                 self.try_failed(seq, at, run, it);
@@ -303,12 +310,19 @@ impl Watch {
     }
 
     fn task_queued(&mut self, seq: u64, at: Timestamp, run: &RunKey, it: &TaskQueued) {
-        self.unqueue(run, &it.task_id, it.map_index);
         let copy = (run.run_id.clone(), it.task_id.clone(), it.map_index);
+        let known = self.queued.get(&run.dag_id).and_then(|copies| copies.get(&copy));
+        let first = known.filter(|queued| queued.is_returned).map(|queued| (queued.seq, queued.at));
+        let (seq, at) = first.unwrap_or((seq, at));
+        self.unqueue(run, &it.task_id, it.map_index);
         let stuck_at = at.plus(limits::STUCK_QUEUED);
         let waiting = self.waiting.entry(stuck_at).or_default();
         *waiting.entry(run.dag_id.clone()).or_default() += 1;
-        let queued = Queued { seq, at, queue: it.queue.clone() };
+        let queued = Queued { seq, at, queue: it.queue.clone(), is_returned: false };
+        // What fits nowhere is news at once.
+        if self.asks(&run.dag_id, &it.task_id).is_some() {
+            self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(run.dag_id.clone())));
+        }
         self.queued.entry(run.dag_id.clone()).or_default().insert(copy, queued);
         // A cleared run's first failure is history once it runs again.
         let failure = self.runs.get_mut(run).and_then(|run| run.failure.as_mut());
@@ -337,7 +351,8 @@ impl Watch {
             }
         }
         // Only what may have counted as stuck is news.
-        if stuck_at <= self.looked_at.max(self.last_at) {
+        if stuck_at <= self.looked_at.max(self.last_at) || self.asks(&run.dag_id, task_id).is_some()
+        {
             self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(run.dag_id.clone())));
         }
     }

@@ -178,6 +178,15 @@ impl Watch {
         }
     }
 
+    /// Whether there is anybody who could begin what asks for more than a slot may be otherwise from now on.
+    fn look_at_asking(&mut self) {
+        let asking = |dag_id: &&DagId| self.dags.get(*dag_id).is_some_and(|it| !it.asks.is_empty());
+        let dags: Vec<DagId> = self.queued.keys().filter(asking).cloned().collect();
+        for dag_id in dags {
+            self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(dag_id.clone())));
+        }
+    }
+
     pub(super) fn joined(&mut self, seq: u64, id: &ExecutorId, it: &ExecutorJoined) {
         let queues = it.queues.iter().cloned().collect();
         let (hostname, slots, running) = (it.hostname.clone(), it.slots, 0);
@@ -189,12 +198,14 @@ impl Watch {
             lost.hostname != joined.hostname && !lost.queues.is_subset(&joined.queues)
         });
         self.executors.insert(id.clone(), joined);
+        self.look_at_asking();
         self.weigh_executors(seq);
     }
 
     pub(super) fn left(&mut self, seq: u64, at: Timestamp, id: &ExecutorId, it: ExecutorLeft) {
         self.let_lost_go();
         let Some(gone) = self.executors.remove(id) else { return };
+        self.look_at_asking();
         let is_replaced = self.executors.values().any(|other| other.hostname == gone.hostname);
         if it.why == LeftWhy::Gone && !is_replaced && self.lost.len() < limits::LOST {
             let (hostname, queues) = (gone.hostname, gone.queues);

@@ -160,6 +160,8 @@ struct Executor {
     queues: Vec<QueueName>,
     /// What its tries can use together.
     resources: dagbok_events::Resources,
+    /// When a try of it was over last, or it came.
+    freed_at: Timestamp,
 }
 
 /// Everything one scheduler decides over. See the module.

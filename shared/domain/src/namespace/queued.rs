@@ -8,8 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, LostWhy, Micros, QueueName, Record, Scope, Timestamp,
+    Actor, ExecutorId, ExecutorJoined, LostWhy, Micros, QueueName, Record, Resources, Scope,
+    Timestamp,
 };
+
+use dagbok_protocol::{lacking, less};
 
 use super::{Executor, Namespace, Proposal, RunNo, decide::Loss, own};
 use crate::run::{Change, InstanceNo, Run, TaskState};
@@ -183,8 +186,12 @@ impl Namespace {
     pub(super) fn change_executor(&mut self, id: &ExecutorId, change: impl FnOnce(&mut Executor)) {
         let executor = self.executors.entry(id.clone()).or_default();
         let stands = |it: &Executor| (it.slots > 0, it.has_room());
-        let before = stands(executor);
+        let (before, held) = (stands(executor), executor.holds.len());
         change(executor);
+        // Who waits for what it has is given as long from here as anybody.
+        if before.0 != (executor.slots > 0) || executor.holds.len() < held {
+            executor.freed_at = self.clock;
+        }
         let after = stands(executor);
         if before != after {
             let queues = executor.queues.clone();
@@ -225,12 +232,49 @@ impl Namespace {
         }
     }
 
+    /// Who pulls from a queue.
+    pub(super) fn pulling<'a>(
+        &'a self,
+        queue: &'a QueueName,
+    ) -> impl Iterator<Item = &'a Executor> {
+        self.executors.values().filter(move |it| it.slots > 0 && it.queues.contains(queue))
+    }
+
+    /// What the tries that an executor runs leave free of what they can use together.
+    pub(super) fn free_of(&self, executor: &Executor) -> Resources {
+        let mut free = executor.resources.clone();
+        for (number, no) in &executor.holds {
+            if let Some(run) = self.runs.get(number).filter(|run| run.knows(*no)) {
+                free = less(free, &run.spec(*no).resources);
+            }
+        }
+        free
+    }
+
+    /// Whether no executor has had free for long enough what a try asks for besides a slot. Where nobody is there at
+    /// all, time counts as it does for others.
+    fn waits_for_resources(&self, number: RunNo, no: InstanceNo, now: Timestamp) -> bool {
+        let Some(run) = self.runs.get(&number).filter(|run| run.knows(no)) else { return false };
+        let asked = &run.spec(no).resources;
+        let Some(hold) = run.instance(no).state.hold() else { return false };
+        if *asked == Resources::default() || self.pulling(&hold.queue).next().is_none() {
+            return false;
+        }
+        let before = Timestamp(now.0.saturating_sub(self.limits.task_queued_timeout.0));
+        let had =
+            |it: &Executor| it.freed_at <= before && lacking(&self.free_of(it), asked).is_none();
+        !self.pulling(&hold.queue).any(had)
+    }
+
     /// What to give up now.
     pub(super) fn plan_to_give_up(&self, now: Timestamp) -> Vec<Proposal> {
         let timeout = self.limits.task_queued_timeout;
         let mut by_run: BTreeMap<RunNo, Vec<InstanceNo>> = BTreeMap::new();
         let queues = self.queued.queues.values().filter(|_| timeout.0 > 0);
         for (_, number, no) in queues.flat_map(|queue| queue.overdue(now, timeout)) {
+            if self.waits_for_resources(*number, *no, now) {
+                continue;
+            }
             if self.runs.get(number).is_some_and(|run| !run.timed_out(now)) {
                 by_run.entry(*number).or_default().push(*no);
             }
@@ -264,7 +308,9 @@ impl Namespace {
                 continue;
             };
             let queue = self.queued.queues.get(&hold.queue);
-            if !queue.is_some_and(|it| it.is_overdue(*since, at, timeout)) {
+            if !queue.is_some_and(|it| it.is_overdue(*since, at, timeout))
+                || self.waits_for_resources(number, *no, at)
+            {
                 continue;
             }
             let loss = Loss::found(*token, None, LostWhy::QueuedTooLong);

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 26;
+pub const SNAPSHOT_VERSION: u32 = 27;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,10 @@ enum Content<'a> {
     Run(RunNo, &'a Run),
 }
 
+/// Which executor, its slots, queues and resources, and when it had some of them free again.
+type SavedExecutor =
+    (ExecutorId, u32, Vec<QueueName>, dagbok_events::Resources, dagbok_events::Timestamp);
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SavedShared {
     version: u32,
@@ -95,7 +99,7 @@ struct SavedShared {
     next_number: RunNo,
     backfills: BTreeMap<BackfillId, DagId>,
     last_backfill: BackfillId,
-    executors: Vec<(ExecutorId, u32, Vec<QueueName>, dagbok_events::Resources)>,
+    executors: Vec<SavedExecutor>,
     /// Since when what is queued could have been begun, by queue.
     queued_since: BTreeMap<QueueName, Timestamp>,
     forgotten: BTreeMap<DagId, Forgotten>,
@@ -228,8 +232,9 @@ impl Namespace {
         let seen =
             self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen(id)?.clone())));
         let executors = self.executors.iter();
-        let executors = executors
-            .map(|(id, it)| (id.clone(), it.slots, it.queues.clone(), it.resources.clone()));
+        let executors = executors.map(|(id, it)| {
+            (id.clone(), it.slots, it.queues.clone(), it.resources.clone(), it.freed_at)
+        });
         let shared = SavedShared {
             version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
@@ -354,8 +359,8 @@ impl Namespace {
         it.forgotten = saved.forgotten;
         it.callbacks = Callbacks::restore(saved.callbacks);
         let executors = saved.executors.into_iter();
-        let executor = |(id, slots, queues, resources)| {
-            (id, Executor { slots, queues, resources, ..Executor::default() })
+        let executor = |(id, slots, queues, resources, freed_at)| {
+            (id, Executor { slots, queues, resources, freed_at, ..Executor::default() })
         };
         it.executors = executors.map(executor).collect();
         for (id, seen) in saved.seen {

@@ -11,6 +11,7 @@ impl Namespace {
         self.clock = to;
         self.index.ripe_until = Some(to);
         self.queued.clock_back(to);
+        self.executors.values_mut().for_each(|it| it.freed_at = it.freed_at.min(to));
         let active: Vec<RunNo> = self.runs.keys().copied().collect();
         for number in active {
             let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };

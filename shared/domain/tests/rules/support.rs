@@ -422,6 +422,11 @@ impl World {
     // What executors say. Tries are named `dag/run/task/try`, `dag/run/task[map]/try.leg`.
 
     pub(crate) fn join(&mut self, name: &str) -> Sent {
+        self.join_with(name, dagbok_events::Resources::default())
+    }
+
+    /// An executor that has these.
+    pub(crate) fn join_with(&mut self, name: &str, resources: dagbok_events::Resources) -> Sent {
         let presence = Presence {
             executor: executor(name),
             hostname: "localhost".to_owned(),
@@ -429,7 +434,7 @@ impl World {
             queues: vec![QueueName::new("default").expect("a queue")],
             version: "0.1.0".to_owned(),
             python: "3.11".to_owned(),
-            resources: dagbok_events::Resources::default(),
+            resources,
             isolation: String::new(),
             draining: false,
             beat: 1,

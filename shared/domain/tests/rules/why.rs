@@ -187,6 +187,36 @@ fn a_try_that_asks_for_more_than_any_executor_has_says_so_at_once() {
 }
 
 #[test]
+fn what_waits_for_a_resource_says_which_and_who_has_it_and_is_not_given_up() {
+    let licence = |count| std::collections::BTreeMap::from([("licence".to_owned(), count)]);
+    let asks = |count| dagbok_events::Resources { custom: licence(count), ..Default::default() };
+    let spec = dag("etl")
+        .add("a", &[], |task| task.resources = asks(1))
+        .add("b", &[], |task| task.resources = asks(1))
+        .task("c", &[]);
+    let mut world = World::with([spec]);
+    world.queued_for(secs(600));
+    world.join_with("e1", asks(1));
+    world.trigger_as("etl", "r1");
+    world.settle();
+    assert!(matches!(why(&world, "etl", "r1", "b")[..], [Reason::Offered { .. }]));
+    world.start("e1", "etl/r1/a/1");
+    world.start("e1", "etl/r1/c/1");
+    let reasons = why(&world, "etl", "r1", "b");
+    let [Reason::Resources { executors: 1, lacks, holders, .. }] = &reasons[..] else {
+        panic!("{reasons:?}")
+    };
+    assert_eq!(lacks, "1 of `licence`, where free is 0");
+    let named: Vec<&str> = holders.named.iter().map(|it| it.task_id.as_str()).collect();
+    assert_eq!((named, holders.more), (vec!["a"], 0), "who has none of it is not named");
+    assert_eq!(world.pass(secs(3_600)), [""; 0]);
+    world.succeed("e1", "etl/r1/a/1");
+    assert_eq!(world.pass(secs(599)), [""; 0], "it has as long from here as anybody");
+    let lost = world.pass(secs(2));
+    assert!(lost[0].starts_with("TryLost b 1 QueuedTooLong"), "{lost:?}");
+}
+
+#[test]
 fn what_a_mapped_task_is_mapped_over_is_named() {
     let spec = dag("etl").task("list", &[]).add("each", &["list"], |task| {
         task.trigger_rule = TriggerRule::Always;

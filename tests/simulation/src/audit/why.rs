@@ -165,6 +165,7 @@ impl Audit {
             }
             Reason::NoExecutor { .. }
             | Reason::TooLarge { .. }
+            | Reason::Resources { .. }
             | Reason::ExecutorsFull { .. }
             | Reason::Offered { .. } => {
                 matches!(copy.stand, Stand::Queued(_))

@@ -195,7 +195,7 @@ impl InstanceView {
             task_display_name: one.task_display_name,
             dag_display_name: one.dag_display_name,
             hostname: one.hostname,
-            unixname: None,
+            unixname: one.unixname,
             pool: one.pool,
             pool_slots: one.pool_slots,
             queue: one.queue,
@@ -241,7 +241,7 @@ impl InstanceView {
             dag_display_name: version
                 .map_or_else(|| run.dag_id.to_string(), |row| display_name(&row.spec)),
             hostname: attempt.and_then(|attempt| attempt.hostname.clone()),
-            unixname: None,
+            unixname: spec.and_then(|spec| spec.run_as_user.clone()),
             pool: attempt
                 .map_or_else(|| self.pool().to_owned(), |attempt| attempt.pool.to_string()),
             pool_slots: attempt

@@ -26,6 +26,13 @@ pub(super) fn of_offer(it: &Reason) -> WhyReason {
             );
             WhyReason { name: Some(queue.to_string()), ..new("too_large", message) }
         }
+        Reason::Resources { queue, executors, lacks, holders } => {
+            let what = format!(
+                "what it asks for is in use on the executors that pull from the queue {queue}: {lacks}"
+            );
+            let it = full("resources", *executors, &what, holders);
+            WhyReason { name: Some(queue.to_string()), most: None, ..it }
+        }
         Reason::ExecutorsFull { queue, executors, before, holders } => {
             let line = match before {
                 0 => String::new(),

@@ -1,5 +1,5 @@
 //! `dagbok tasks usage`; with `--json` the API's `TryUsageSeries`, or of a run a list of `task_id`, `map_index`,
-//! `try_number` and `usage`.
+//! `try_number` and `usage`, which is null where its executor does not answer.
 use dagbok_api::shapes::{TaskInstance, TaskInstanceCollection, TryUsageSeries};
 use serde::Serialize;
 
@@ -57,7 +57,8 @@ struct OfTask {
     task_id: String,
     map_index: i32,
     try_number: u16,
-    usage: TryUsageSeries,
+    /// `None` where its executor did not answer.
+    usage: Option<TryUsageSeries>,
 }
 
 /// What runs in a run, a line each.
@@ -67,7 +68,8 @@ async fn of_run(context: &Context, api: &Api, run: &Run) -> Outcome {
     let found: TaskInstanceCollection = api.get(&path, &query).await?;
     let mut all = Vec::new();
     for it in found.task_instances {
-        let usage = of_try(api, run, &it.task_id, it.map_index, it.try_number).await?;
+        // One executor that does not answer hides nothing of the others.
+        let usage = of_try(api, run, &it.task_id, it.map_index, it.try_number).await.ok();
         let TaskInstance { task_id, map_index, try_number, .. } = it;
         all.push(OfTask { task_id, map_index, try_number, usage });
     }
@@ -77,6 +79,12 @@ async fn of_run(context: &Context, api: &Api, run: &Run) -> Outcome {
     }
     let mut table = Table::new(&["task", "try", "memory", "peak", "limit", "cpu", "processes"]);
     for OfTask { task_id, map_index, try_number, usage } in &all {
+        let Some(usage) = usage else {
+            let mut row = vec![copy_name(task_id, *map_index), try_number.to_string()];
+            row.resize(7, "?".to_owned());
+            table.row(row);
+            continue;
+        };
         let last = |column: &[u64]| column.last().copied();
         table.row(vec![
             copy_name(task_id, *map_index),

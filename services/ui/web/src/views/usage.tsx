@@ -83,7 +83,16 @@ const ROWS = 100;
 
 function Figures(props: { series: Series }) {
   const every = () => Math.max(1, Math.ceil(props.series.at_ms.length / ROWS));
-  const rows = () => props.series.at_ms.map((_, at) => at).filter((at) => at % every() === 0 || at === props.series.at_ms.length - 1);
+  // Of each stretch the moment with the most memory, so that a peak of the chart is in the table too; and the last.
+  const rows = () => {
+    const { at_ms: times, memory } = props.series;
+    const firsts = times.map((_, at) => at).filter((at) => at % every() === 0);
+    const highest = (first: number) => {
+      const stretch = memory.slice(first, first + every());
+      return first + stretch.indexOf(Math.max(...stretch));
+    };
+    return [...new Set([...firsts.map(highest), times.length - 1])];
+  };
   const used = () => rates(props.series, props.series.cpu_us, 1e6);
   return (
     <details class="padded">

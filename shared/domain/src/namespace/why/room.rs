@@ -1,6 +1,6 @@
 //! What has no room for a task, and who takes it up.
 use dagbok_events::{DagId, QueueName, Resources, Timestamp};
-use dagbok_protocol::{Holder, Holders, Reason, lacking};
+use dagbok_protocol::{Holder, Holders, Reason, lacking, lacking_now, share, short_of};
 
 use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
 use crate::{
@@ -84,6 +84,9 @@ impl Namespace {
         if let Some(lacks) = self.too_large(&queue, place) {
             return Reason::TooLarge { queue, executors, lacks };
         }
+        if let Some(reason) = self.taken(&queue, executors, place) {
+            return reason;
+        }
         if with_room > 0 {
             return Reason::Offered { queue, executors };
         }
@@ -109,12 +112,39 @@ impl Namespace {
             return None;
         }
         let mut lacks = None;
-        let pulling =
-            self.executors.values().filter(|it| it.slots > 0 && it.queues.contains(queue));
-        for executor in pulling {
+        for executor in self.pulling(queue) {
             lacks = Some(lacking(&executor.resources, asked)?);
         }
         lacks
+    }
+
+    /// That what a try asks for is in use on each executor of its queue that has it.
+    fn taken(
+        &self,
+        queue: &QueueName,
+        executors: u32,
+        (_, number, no): (Timestamp, RunNo, InstanceNo),
+    ) -> Option<Reason> {
+        let asked = &self.runs.get(&number)?.spec(no).resources;
+        if *asked == Resources::default() {
+            return None;
+        }
+        let (mut lacks, mut short) = (None, Resources::default());
+        for executor in self.pulling(queue) {
+            if lacking(&executor.resources, asked).is_none() {
+                let free = self.free_of(executor);
+                lacks = Some(lacking_now(&free, asked)?);
+                short = short_of(&free, asked);
+            }
+        }
+        let has_some = |run: &Run, no: InstanceNo| {
+            let executor = run.instance(no).state.executor();
+            let executor = executor.and_then(|executor| self.executors.get(executor));
+            executor.is_some_and(|executor| executor.queues.contains(queue))
+                && share(&short, &run.spec(no).resources)
+        };
+        let holders = self.holders(|run, no, _| has_some(run, no));
+        lacks.map(|lacks| Reason::Resources { queue: queue.clone(), executors, lacks, holders })
     }
 
     /// The tries in flight that `takes` says of, the oldest runs' by name.

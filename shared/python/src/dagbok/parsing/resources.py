@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _UNITS = {
-    "": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
-    "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40,
-    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+    "": 1, "B": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15, "EB": 10**18,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50, "EiB": 2**60,
+    # Kubernetes' own: thousandths of a byte.
+    "m": 0.001,
 }  # fmt: skip
+# Thousandths of a CPU.
+_CPUS = {"m": 1.0, "u": 0.001, "n": 0.000_001}
 _GPU_NAMES = ("nvidia.com/gpu", "amd.com/gpu")
 _PLAIN = {"memory", "cpu", "cpus", "gpu", "gpus", "processes", "resources", "memory_limit", "cpu_limit"}
 _OLD = ("KubernetesExecutor", "CeleryKubernetesExecutor")
@@ -102,7 +106,8 @@ def _read_config(config: Mapping[str, Any], asked: Asked) -> None:
         elif name in {"gpu", "gpus"}:
             asked.ask("gpus", _count(name, value))
         elif name == "processes":
-            asked.limits["processes"] = max(1, _count(name, value))
+            if most := _count(name, value):
+                asked.limits["processes"] = most
         elif name == "resources":
             for one, count in _mapping("executor_config['resources']", value).items():
                 asked.ask(str(one), _count(str(one), count))
@@ -111,15 +116,20 @@ def _read_config(config: Mapping[str, Any], asked: Asked) -> None:
 
 
 def _memory(name: str, value: object, asked: Asked, both: bool) -> None:
-    asked.limits["memory"] = max(1, memory_of(name, value))
+    # 0 is no limit, as in Kubernetes.
+    if not (limit := memory_of(name, value)):
+        return
+    asked.limits["memory"] = limit
     if both:
-        asked.ask("memory", asked.limits["memory"])
+        asked.ask("memory", limit)
 
 
 def _cpu(name: str, value: object, asked: Asked, both: bool) -> None:
-    asked.limits["cpu_milli"] = max(1, cpu_of(name, value))
+    if not (limit := cpu_of(name, value)):
+        return
+    asked.limits["cpu_milli"] = limit
     if both:
-        asked.ask("cpu_milli", asked.limits["cpu_milli"])
+        asked.ask("cpu_milli", limit)
 
 
 def _read_old(config: Mapping[str, Any], asked: Asked) -> None:
@@ -172,7 +182,7 @@ def _items(thing: object) -> Iterable[tuple[str, Any]]:
 
 
 def _read_resources(told: Mapping[str, Any], asked: Asked) -> None:
-    """Read Airflow's `resources`: `cpus`, `ram` and `disk` in MB, `gpus`."""
+    """Read Airflow's `resources`: `cpus`, `ram` and `disk` in MiB, `gpus`."""
     for name, value in told.items():
         # What its class makes of each: name, quantity and unit.
         amount = value.get("qty", value.get("_qty")) if isinstance(value, Mapping) else value
@@ -181,7 +191,7 @@ def _read_resources(told: Mapping[str, Any], asked: Asked) -> None:
         if name == "cpus":
             _cpu(name, amount, asked, both=True)
         elif name == "ram":
-            megabytes = amount if isinstance(amount, str) else f"{amount}MB"
+            megabytes = amount if isinstance(amount, str) else f"{amount}MiB"
             _memory(name, megabytes, asked, both=True)
         elif name == "gpus":
             asked.ask("gpus", _count(name, amount))
@@ -192,7 +202,7 @@ def _read_resources(told: Mapping[str, Any], asked: Asked) -> None:
 def memory_of(name: str, value: object) -> int:
     """Return bytes of `2Gi`, `512M`, `1.5G` or a number of them."""
     text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-    number = text.rstrip("KMGTkiB")
+    number = text.rstrip("KMGTPEkiBm")
     unit = text[len(number) :]
     if unit in _UNITS and (figure := _figure(number)) is not None and figure * _UNITS[unit] <= _MOST:
         return int(figure * _UNITS[unit])
@@ -202,7 +212,7 @@ def memory_of(name: str, value: object) -> int:
 def cpu_of(name: str, value: object) -> int:
     """Return thousandths of CPUs of `500m`, `1.5` or a number of them."""
     text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-    number, factor = (text[:-1], 1) if text.endswith("m") else (text, 1000)
+    number, factor = (text[:-1], _CPUS[text[-1]]) if text[-1:] in _CPUS else (text, 1000.0)
     if (figure := _figure(number)) is not None and figure * factor <= _MOST:
         return round(figure * factor)
     raise AirflowException(f"{name} is {value!r}, which is no number of CPUs such as 2, 0.5 or 500m")

@@ -16,12 +16,28 @@ _MOST_ADJ = 1000
 class Unbounded(Exception):
     """The process can't be bounded as it is to be, so that the task does not begin."""
 
+    # By the machine's doing, or by what the task asks for, which another try would ask for too.
+    kind = "could_not_start"
+
+
+class UnknownUser(Unbounded):
+    """Nobody here can run as the user that the task names."""
+
+    kind = "not_allowed"
+
 
 def stay_within(bounds: Mapping[str, Any], parent: int) -> None:
     """Join the cgroup, take the limits, go to the working directory, and become another user."""
+    try:
+        _stay_within(bounds, parent)
+    except (OSError, ValueError) as error:
+        raise Unbounded(f"its process can't be bounded: {error}") from error
+
+
+def _stay_within(bounds: Mapping[str, Any], parent: int) -> None:
     if group := bounds.get("cgroup"):
         _write(os.path.join(group, "cgroup.procs"), "0", "its cgroup can't be joined")
-    if adj := bounds.get("oom_score_adj"):
+    if (adj := bounds.get("oom_score_adj")) is not None:
         _prefer_to_others(int(adj))
     if most := bounds.get("data"):
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -56,11 +72,11 @@ def _become(user: str, cwd: str | None, parent: int) -> None:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise Unbounded(f"run_as_user names `{user}`, whom this machine does not know") from None
+        raise UnknownUser(f"run_as_user names `{user}`, whom this machine does not know") from None
     if entry.pw_uid == os.geteuid():
         return
     if os.geteuid() != 0:
-        raise Unbounded(
+        raise UnknownUser(
             f"run_as_user names `{user}`, and this executor runs as user {os.geteuid()}: only one that runs "
             "as root can start a task as somebody else"
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from dagbok import exact
-from dagbok.exceptions import AirflowTaskTerminated
+from dagbok.exceptions import AirflowTaskTerminated, SupervisorError
 from dagbok.runtime import bounding, interrupts, logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
@@ -52,6 +52,7 @@ def run_and_exit(
         code = EXIT_TERMINATED
     except bounding.Unbounded as error:
         print(f"dagbok: the task was not begun: {error}", file=sys.stderr)
+        _tell_unbounded(fds[0], error)
     except FrameError as error:
         print(f"dagbok: the task's process lost its supervisor: {error}", file=sys.stderr)
     except BaseException:
@@ -76,6 +77,17 @@ def _settle(fds: list[int], parent: int) -> None:
     # Past the wrapper, which makes members of an enum of what was blocked: a dozen pages of a fresh process.
     _signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     reseed()
+
+
+def _tell_unbounded(fd: int, error: bounding.Unbounded) -> None:
+    """Tell the executor why the task was not begun."""
+    try:
+        supervisor = Supervisor(FrameStream(fd))
+        supervisor.startup()
+        supervisor.tell({"type": "TaskError", "kind": error.kind, "exception": "", "message": str(error)})
+        supervisor.ask({"type": "TaskState", "state": "failed", "end_date": None})
+    except (FrameError, SupervisorError, OSError) as lost:
+        print(f"dagbok: the executor can't be told: {lost}", file=sys.stderr)
 
 
 def reseed() -> None:
