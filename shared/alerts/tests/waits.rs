@@ -339,10 +339,48 @@ fn a_disk_is_told_of_before_it_is_full() {
 }
 
 #[test]
+fn what_is_well_for_now_is_told_of_once_it_is_worse_and_what_got_better_wakes_nobody() {
+    let mut world = World::new();
+    let disk = |free: u64| {
+        AlertFact::DiskObserved(DiskObserved {
+            folder: "/data".to_owned(),
+            free: free << 20,
+            total: 1_000 << 20,
+        })
+    };
+    note(&mut world, disk(900));
+    wait(&mut world, Micros(40 * MINUTE.0));
+    note(&mut world, disk(600));
+    let id = open(&world, Rule::DiskFilling).unwrap().id;
+    world.ask(AskBody::Resolve { id });
+    world.settle();
+    assert!(open(&world, Rule::DiskFilling).is_none());
+    wait(&mut world, MINUTE);
+    note(&mut world, disk(40));
+    let worse = open(&world, Rule::DiskFilling).unwrap();
+    assert_eq!(worse.labels["severity"], "critical", "that was said of what it was");
+    let id = worse.id;
+    world.ask(AskBody::Acknowledge { id });
+    world.settle();
+    note(&mut world, disk(60));
+    let better = open(&world, Rule::DiskFilling).unwrap();
+    assert_eq!(better.id, id, "somebody has it in hand");
+}
+
+#[test]
 fn who_is_behind_says_so_until_it_has_caught_up() {
     let mut world = World::new();
     note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
     assert!(open(&world, Rule::ProjectionBehind).unwrap().summary.contains("by 7 records"));
     note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 0 }));
     assert!(open(&world, Rule::ProjectionBehind).is_none());
+    // Closed by hand it is well until it is behind another time, and nobody notes it anew meanwhile.
+    note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
+    let id = open(&world, Rule::ProjectionBehind).unwrap().id;
+    world.ask(AskBody::Resolve { id });
+    world.settle();
+    assert!(open(&world, Rule::ProjectionBehind).is_none() && world.book.is_behind());
+    note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 0 }));
+    note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
+    assert!(open(&world, Rule::ProjectionBehind).is_some());
 }

@@ -141,7 +141,7 @@ impl Desk {
     /// Asks for calendars whose time it is.
     pub(crate) fn look_at_calendars(&mut self, now: Timestamp) {
         for asking in self.calendars.due(now) {
-            self.post.fetch(asking);
+            self.post.fetch(asking, now);
         }
     }
 
@@ -149,7 +149,7 @@ impl Desk {
     pub(crate) fn fetched(&mut self, now: Timestamp, fetched: Fetched) {
         let schedule = fetched.schedule.clone();
         let Some(said) = self.calendars.came(now, fetched, &self.policy) else { return };
-        self.calendars.fill(&mut self.policy, now);
+        self.calendars.fill(&mut self.policy);
         let known = self.book.calendar(&schedule);
         match said {
             Ok(read) => {
@@ -183,7 +183,7 @@ impl Desk {
         self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
         self.policy = policy;
         self.calendars.take(&ways.calendars);
-        self.calendars.fill(&mut self.policy, now);
+        self.calendars.fill(&mut self.policy);
         self.post.take(ways);
         self.agenda.look_again();
     }

@@ -21,6 +21,9 @@ pub(crate) struct Machine {
     disk_closed: bool,
     /// Since when alerting is behind, and by how many records.
     behind: Option<(Timestamp, u64)>,
+    /// Somebody said that this is well, until it has caught up.
+    #[serde(default)]
+    behind_closed: bool,
 }
 
 impl Machine {
@@ -75,9 +78,11 @@ impl Book {
         }
         machine.free.push((at, it.free));
         let is = machine.filling().map(|(severity, _)| severity);
-        machine.disk_closed &= is.is_some();
+        let is_worse = is.is_some() && (was.is_none() || is == Some(Severity::Critical));
         if was != is {
-            machine.changed = at;
+            // That it is well was said of what it was, and one that got better wakes nobody.
+            machine.disk_closed &= is.is_some() && !is_worse;
+            machine.changed = if is_worse { at } else { machine.changed };
             self.touched_keys.note(|| (Rule::DiskFilling, AlertScope::Namespace));
         }
     }
@@ -85,13 +90,14 @@ impl Book {
     pub(super) fn projection_observed(&mut self, at: Timestamp, behind: u64) {
         let since = self.machine.behind.map_or(at, |(since, _)| since);
         self.machine.behind = (behind > 0).then_some((since, behind));
+        self.machine.behind_closed &= behind > 0;
         self.touched_keys.note(|| (Rule::ProjectionBehind, AlertScope::Namespace));
     }
 
     pub(super) fn machine_is_well(&mut self, rule: Rule) {
         match rule {
             Rule::DiskFilling => self.machine.disk_closed = true,
-            _ => self.machine.behind = None,
+            _ => self.machine.behind_closed = true,
         }
     }
 
@@ -113,7 +119,7 @@ impl Book {
     ) -> Option<Condition> {
         let machine = &self.machine;
         if rule == Rule::ProjectionBehind {
-            let (since, behind) = machine.behind?;
+            let (since, behind) = machine.behind.filter(|_| !machine.behind_closed)?;
             let summary = format!(
                 "alerting is behind the run log by {behind} records, so what goes wrong is told late"
             );
