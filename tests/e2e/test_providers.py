@@ -45,6 +45,7 @@ def test_an_alert_is_a_thread_whose_first_message_says_how_it_stands(start: Star
         fail(it, "night_2")
         (reply,) = wait_until("the second", lambda: slack.replies(ts))
         assert "night_2" in text_of(reply)
+        assert reply["reply_broadcast"], "who wrote in no thread is not told of what comes in it"
         it.cli.ok("alerts", "ack", str(alert["alert_id"]), "--note", "mine")
         wait_until("the change", lambda: "[acknowledged]" in slack.messages[ts]["text"])
         assert "acknowledged: user:" in text_of(slack.messages[ts])

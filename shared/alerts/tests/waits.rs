@@ -307,6 +307,7 @@ fn a_disk_is_told_of_before_it_is_full() {
     let mut world = World::new();
     let disk = |free: u64| {
         AlertFact::DiskObserved(DiskObserved {
+            host: "one".to_owned(),
             folder: "/data".to_owned(),
             free: free << 20,
             total: 1_000 << 20,
@@ -343,6 +344,7 @@ fn what_is_well_for_now_is_told_of_once_it_is_worse_and_what_got_better_wakes_no
     let mut world = World::new();
     let disk = |free: u64| {
         AlertFact::DiskObserved(DiskObserved {
+            host: "one".to_owned(),
             folder: "/data".to_owned(),
             free: free << 20,
             total: 1_000 << 20,
@@ -365,6 +367,17 @@ fn what_is_well_for_now_is_told_of_once_it_is_worse_and_what_got_better_wakes_no
     note(&mut world, disk(60));
     let better = open(&world, Rule::DiskFilling).unwrap();
     assert_eq!(better.id, id, "somebody has it in hand");
+    // Another machine's is another disk: that it has less says nothing of how fast one fills.
+    note(&mut world, disk(900));
+    wait(&mut world, Micros(40 * MINUTE.0));
+    let other = DiskObserved {
+        host: "two".to_owned(),
+        folder: "/data".to_owned(),
+        free: 600 << 20,
+        total: 1_000 << 20,
+    };
+    note(&mut world, AlertFact::DiskObserved(other));
+    assert!(open(&world, Rule::DiskFilling).is_none());
 }
 
 #[test]

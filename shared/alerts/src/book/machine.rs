@@ -11,6 +11,8 @@ use crate::{
 /// The newest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
+    #[serde(default)]
+    host: String,
     folder: String,
     total: u64,
     /// What was free of the disk, the oldest first.
@@ -53,10 +55,10 @@ impl Machine {
 impl Book {
     /// Whether what is free of a disk is to be noted at `now`: where it changed by a part of a hundred, or seldom.
     pub fn disk_is_news(&self, now: Timestamp, seen: &DiskObserved) -> bool {
-        let Machine { folder, total, free, .. } = &self.machine;
+        let Machine { host, folder, total, free, .. } = &self.machine;
         let Some((at, before)) = free.last() else { return true };
         let since = now.since(*at);
-        let is_other = *folder != seen.folder || *total != seen.total;
+        let is_other = *host != seen.host || *folder != seen.folder || *total != seen.total;
         let has_changed = before.abs_diff(seen.free) >= seen.total / 100;
         is_other || since >= DISK_LEAST || (has_changed && since >= DISK_EVERY)
     }
@@ -69,9 +71,10 @@ impl Book {
     pub(super) fn disk_observed(&mut self, at: Timestamp, it: &DiskObserved) {
         let was = self.machine.filling().map(|(severity, _)| severity);
         let machine = &mut self.machine;
-        if machine.folder != it.folder || machine.total != it.total {
+        if machine.host != it.host || machine.folder != it.folder || machine.total != it.total {
             machine.free.clear();
         }
+        machine.host.clone_from(&it.host);
         (machine.folder, machine.total) = (it.folder.clone(), it.total);
         if machine.free.len() >= DISK_NOTES {
             machine.free.remove(0);
@@ -131,8 +134,10 @@ impl Book {
         let when = full_in.map_or_else(String::new, |it| {
             format!(", and full in {} minutes as it goes on", it.0 / 60_000_000)
         });
-        let summary =
-            format!("the disk of {} has {free} of {total} MiB free{when}", machine.folder);
+        let summary = format!(
+            "the disk of {} on {} has {free} of {total} MiB free{when}",
+            machine.folder, machine.host
+        );
         let details = vec![("free".to_owned(), format!("{free} MiB of {total} MiB"))];
         // One that got worse wakes somebody.
         Some(Condition { due: Some(machine.changed), ..own(severity, at, summary, details) })
