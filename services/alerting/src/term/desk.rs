@@ -117,7 +117,7 @@ impl Desk {
             Looked::Good { digest, policy, ways } => {
                 let names = ways.receivers.keys().cloned().collect();
                 let calendars = ways.calendars.keys().cloned().collect();
-                self.put_in_force(*policy, ways, now);
+                self.put_in_force(*policy, ways);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
                     let taken = ConfigurationTaken { digest, receivers: names, calendars };
@@ -127,7 +127,7 @@ impl Desk {
             }
             Looked::Bad { digest, why } => {
                 if let Some((policy, ways)) = self.reloader.last_good(now) {
-                    self.put_in_force(policy, ways, now);
+                    self.put_in_force(policy, ways);
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -178,7 +178,7 @@ impl Desk {
         self.said_links.as_ref().unwrap_or(&self.own_links)
     }
 
-    fn put_in_force(&mut self, policy: Policy, ways: Ways, now: Timestamp) {
+    fn put_in_force(&mut self, policy: Policy, ways: Ways) {
         self.watch.heed(&policy.thresholds);
         self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
         self.policy = policy;
