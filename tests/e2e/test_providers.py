@@ -70,6 +70,25 @@ def test_a_first_message_that_is_gone_is_told_anew(start: Start, tmp_path: Path)
         wait_until("word of the end", lambda: [call for call in slack.calls if call[0] == "chat.postMessage"][1:])
 
 
+def test_what_goes_on_in_a_channel_that_is_archived_is_told_in_the_next(start: Start, tmp_path: Path) -> None:
+    with workspace() as slack:
+        it = start(QUICK + bot(slack, tmp_path))
+        fail(it, "night_1")
+        ((first, _),) = wait_until("the message", lambda: list(slack.messages.items()))
+        (alert,) = of_rule(it, "run_failed")
+        wait_until("the receipt", lambda: accepted(it, alert["alert_id"]))
+        slack.archived, slack.channel = {slack.channel}, "C0999999999"
+        fail(it, "night_2")
+        _, second = wait_until("the second", lambda: list(slack.messages)[1:] and list(slack.messages))
+        wait_until("its receipt", lambda: accepted(it, alert["alert_id"])[1:])
+        # From here on that is its place: the end changes it, and nothing is told of as refused.
+        it.cli.ok("alerts", "resolve", str(alert["alert_id"]))
+        wait_until("the end", lambda: "[resolved]" in slack.messages[second]["text"])
+        assert "[resolved]" not in slack.messages[first]["text"]
+        assert of_rule(it, "receiver_failing") == []
+        assert slack.wrong == []
+
+
 def no(code: str, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
     """How Slack says no."""
     return Answer(status, headers or {}, f'{{"ok": false, "error": "{code}"}}')

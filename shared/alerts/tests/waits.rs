@@ -4,7 +4,8 @@ mod world;
 
 use dagbok_alerts::{
     AlertFact, AlertRecord, AskBody, By, CalendarRefused, CalendarTaken, ConfigurationTaken,
-    DiskObserved, ProjectionObserved, Purpose, Route, Rule, Severity, review,
+    Contact, DiskObserved, Person, ProjectionObserved, Purpose, Route, Rule, Schedule, Severity,
+    review,
 };
 use dagbok_events::{
     DeadlineFrom, ExecutorId, Fact, ForeignReport, Leg, MapIndex, Micros, RefusedWhy,
@@ -274,6 +275,29 @@ fn routes_that_nothing_reaches_and_steps_that_reach_nobody_are_named() {
             "step 1 of the route `lost` reaches nobody now: it is passed over"
         ]
     );
+}
+
+#[test]
+fn whom_a_calendar_names_that_was_not_asked_for_may_be_anybody() {
+    let mut world = World::new();
+    let contacts = vec![Contact { receiver: "boss".to_owned(), after: Micros(0) }];
+    let crew = &mut world.policy.crew;
+    crew.people.insert("ana".to_owned(), Person { contacts });
+    let (zone, trouble) = (jiff::tz::TimeZone::UTC, None);
+    let (rotations, calendar, overrides) = (Vec::new(), Vec::new(), Vec::new());
+    let schedule = Schedule { zone, rotations, calendar, overrides, trouble };
+    crew.schedules.insert("primary".to_owned(), schedule);
+    let chain = &mut world.policy.root.as_mut().unwrap().chain;
+    chain.steps.truncate(1);
+    chain.steps[0].receivers.clear();
+    chain.steps[0].schedules = vec!["primary".to_owned()];
+    let step = chain.steps[0].clone();
+    assert!(world.policy.reachable(&step, world.now).is_empty());
+    assert_eq!(review(&world.policy, world.now).len(), 2, "nobody is on call, nobody is reached");
+    world.policy.unread.insert("primary".to_owned());
+    assert_eq!(world.policy.reachable(&step, world.now), ["boss"]);
+    let said = review(&world.policy, world.now);
+    assert!(said.len() == 1 && said[0].contains("was not asked for"), "{said:?}");
 }
 
 #[test]
