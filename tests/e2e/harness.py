@@ -223,6 +223,12 @@ class Standalone:
         self.wait_ready()
         return self
 
+    def restart(self) -> None:
+        """Has it end in order, and begin anew."""
+        self.process.stop()
+        self.process.start()
+        self.wait_ready()
+
     def wait_ready(self) -> None:
         """Waits until the API answers; says what the process printed if it ended instead."""
 

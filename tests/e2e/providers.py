@@ -122,6 +122,9 @@ class Workspace:
         self.wrong: list[str] = []
         # Messages by their `ts`, as they stand now.
         self.messages: dict[str, dict[str, Any]] = {}
+        # The channel's id, and those of channels that nobody writes to any more.
+        self.channel = "C0123456789"
+        self.archived: set[str] = set()
         # What was called, in order.
         self.calls: list[tuple[str, dict[str, Any]]] = []
         # What is answered in place of doing it, by the number of the call from one.
@@ -161,21 +164,27 @@ class Workspace:
         content = {name: value for name, value in body.items() if name in {"text", "blocks"}}
         if method == "chat.postMessage":
             slack_message(body, {"channel", "thread_ts", "unfurl_links", "unfurl_media", "reply_broadcast"})
-            if body["channel"] not in {"#ml", "C0123456789"}:
+            if body["channel"] in self.archived:
+                return {"ok": False, "error": "is_archived"}
+            if body["channel"] not in {"#ml", self.channel}:
                 return {"ok": False, "error": "channel_not_found"}
             thread = body.get("thread_ts")
             if thread is not None:
                 is_true(TS.fullmatch(thread) is not None, "a thread is named by a `ts`")
                 if thread not in self.messages or "thread_ts" in self.messages[thread]:
                     return {"ok": False, "error": "thread_not_found"}
-                content["thread_ts"] = thread
+                content |= {"thread_ts": thread, "reply_broadcast": body.get("reply_broadcast", False)}
+            else:
+                is_true("reply_broadcast" not in body, "only what stands in a thread is shown besides")
             ts = f"1700000000.{next(self.numbers):06}"
             self.messages[ts] = content
             # The message first: where in the answer its place is said is nobody's promise.
-            return {"message": content, "ok": True, "channel": "C0123456789", "ts": ts}
+            return {"message": content, "ok": True, "channel": self.channel, "ts": ts}
         is_true(method == "chat.update", f"a method: {method}")
         slack_message(body, {"channel", "ts", "unfurl_links", "as_user", "reply_broadcast", "link_names", "parse"})
         is_true(re.fullmatch(r"[CGD][A-Z0-9]{8,}", body["channel"]) is not None, "`channel` is an id here")
+        if body["channel"] in self.archived:
+            return {"ok": False, "error": "is_archived"}
         if body["ts"] not in self.messages:
             return {"ok": False, "error": "message_not_found"}
         self.messages[body["ts"]].update(content)

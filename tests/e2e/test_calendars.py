@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from alert_scenes import Start, config, of_rule, webhook
-from harness import Standalone, wait_until
-from receivers import hook
+from harness import Cli, Standalone, wait_until
+from receivers import SECRET, hook
 
 CREW = """
 [people.ana]
@@ -92,7 +92,7 @@ def ask_again(folder: Path, text: str, note: str) -> None:
     config(folder, f"{text}\n# {note}\n")
 
 
-def test_a_calendar_is_read_again_and_what_was_read_last_holds(start: Start, tmp_path: Path) -> None:
+def test_a_calendar_is_read_again_and_what_was_read_last_holds(start: Start, tmp_path: Path, dags: Path) -> None:
     with hook() as pager, calendars() as there:
         (tmp_path / "calendar-url").write_text(there.url)
         text = webhook("pager", pager.url) + CREW
@@ -123,8 +123,14 @@ def test_a_calendar_is_read_again_and_what_was_read_last_holds(start: Start, tmp
         ask_again(tmp_path, text, "mended")
         wait_until("ana", lambda: on_call(it) == "ana")
         wait_until("the end", lambda: of_rule(it, "calendar_refused")[0]["state"] == "resolved")
-        checked = it.cli.json("alerts", "check", str(tmp_path / "alerting.toml"))
-        assert checked["warnings"] == []
+        file = str(tmp_path / "alerting.toml")
+        here = Cli(["--api", it.api.url], {"HOOK_SECRET": SECRET})
+        assert here.json("alerts", "check", file)["warnings"] == []
+        # Where no secret is read it is not asked for: whom it names may be anybody, and nothing is lost.
+        folder = Cli(["--home", str(it.home)]).json("alerts", "check", file, "--dags", str(dags))
+        assert [one["receivers"] for one in folder["dags"]] == [["pager"]]
+        (warning,) = folder["warnings"]
+        assert "was not asked for" in warning
 
 
 def test_a_file_of_shifts_is_taken_when_it_changes(start: Start, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_an_alert_is_a_thread_whose_first_message_says_how_it_stands(start: Star
         fail(it, "night_2")
         (reply,) = wait_until("the second", lambda: slack.replies(ts))
         assert "night_2" in text_of(reply)
+        assert reply["reply_broadcast"], "who wrote in no thread is not told of what comes in it"
         it.cli.ok("alerts", "ack", str(alert["alert_id"]), "--note", "mine")
         wait_until("the change", lambda: "[acknowledged]" in slack.messages[ts]["text"])
         assert "acknowledged: user:" in text_of(slack.messages[ts])
@@ -67,6 +68,25 @@ def test_a_first_message_that_is_gone_is_told_anew(start: Start, tmp_path: Path)
         slack.messages.clear()
         it.cli.ok("alerts", "resolve", str(alert["alert_id"]))
         wait_until("word of the end", lambda: [call for call in slack.calls if call[0] == "chat.postMessage"][1:])
+
+
+def test_what_goes_on_in_a_channel_that_is_archived_is_told_in_the_next(start: Start, tmp_path: Path) -> None:
+    with workspace() as slack:
+        it = start(QUICK + bot(slack, tmp_path))
+        fail(it, "night_1")
+        ((first, _),) = wait_until("the message", lambda: list(slack.messages.items()))
+        (alert,) = of_rule(it, "run_failed")
+        wait_until("the receipt", lambda: accepted(it, alert["alert_id"]))
+        slack.archived, slack.channel = {slack.channel}, "C0999999999"
+        fail(it, "night_2")
+        _, second = wait_until("the second", lambda: list(slack.messages)[1:] and list(slack.messages))
+        wait_until("its receipt", lambda: accepted(it, alert["alert_id"])[1:])
+        # From here on that is its place: the end changes it, and nothing is told of as refused.
+        it.cli.ok("alerts", "resolve", str(alert["alert_id"]))
+        wait_until("the end", lambda: "[resolved]" in slack.messages[second]["text"])
+        assert "[resolved]" not in slack.messages[first]["text"]
+        assert of_rule(it, "receiver_failing") == []
+        assert slack.wrong == []
 
 
 def no(code: str, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

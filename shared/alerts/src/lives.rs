@@ -76,6 +76,8 @@ pub struct CalendarRefused {
 /// See [`crate::AlertFact::DiskObserved`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskObserved {
+    /// The machine that it is seen from: another's of the same name is another disk.
+    pub host: String,
     /// The folder whose disk it is.
     pub folder: String,
     /// What is free of it for this user, in bytes.

@@ -196,6 +196,9 @@ pub struct Policy {
     pub mute_times: BTreeMap<String, MuteTime>,
     /// Where it says what to do about what a rule finds, by the rule.
     pub runbooks: BTreeMap<Rule, String>,
+    /// Schedules whose calendars nobody asked for here, since their addresses are secrets: whom they name is not known, and
+    /// may be anybody. Empty where anybody is told by it.
+    pub unread: BTreeSet<String>,
     /// What is not as it should be by the file alone, for people: see [`crate::review`].
     pub notes: Vec<String>,
 }
@@ -268,7 +271,10 @@ impl Policy {
         let on_call = step.schedules.iter().filter_map(|name| self.crew.schedules.get(name));
         let on_call = on_call.filter_map(|schedule| schedule.on_call(now));
         let named = step.people.iter().chain(&step.round_robin).map(String::as_str);
-        let people = named.chain(on_call).filter_map(|name| self.crew.people.get(name));
+        let is_unread = step.schedules.iter().any(|name| self.unread.contains(name));
+        let anybody = self.crew.people.keys().filter(|_| is_unread).map(String::as_str);
+        let named = named.chain(on_call).chain(anybody);
+        let people = named.filter_map(|name| self.crew.people.get(name));
         let contacts = people.flat_map(|person| &person.contacts).map(|it| &it.receiver);
         let found = step.receivers.iter().chain(contacts);
         found.filter(|name| self.receivers.contains_key(*name)).cloned().collect()

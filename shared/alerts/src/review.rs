@@ -10,7 +10,13 @@ const AHEAD: Micros = Micros::from_secs(28 * 86_400);
 pub fn review(policy: &Policy, now: Timestamp) -> Vec<String> {
     let mut found = policy.notes.clone();
     for (name, schedule) in &policy.crew.schedules {
-        if let Some(at) = schedule.gap(now, AHEAD) {
+        let is_unread = policy.unread.contains(name);
+        if is_unread {
+            found.push(format!(
+                "the calendar of the schedule `{name}` was not asked for: whom it names is not known here"
+            ));
+        }
+        if let Some(at) = schedule.gap(now, AHEAD).filter(|_| !is_unread) {
             found.push(format!("nobody is on call by the schedule `{name}` at {at}"));
         }
         let unknown = schedule.people().find(|it| !policy.crew.people.contains_key(*it));

@@ -4,7 +4,8 @@ mod world;
 
 use dagbok_alerts::{
     AlertFact, AlertRecord, AskBody, By, CalendarRefused, CalendarTaken, ConfigurationTaken,
-    DiskObserved, ProjectionObserved, Purpose, Route, Rule, Severity, review,
+    Contact, DiskObserved, Person, ProjectionObserved, Purpose, Route, Rule, Schedule, Severity,
+    review,
 };
 use dagbok_events::{
     DeadlineFrom, ExecutorId, Fact, ForeignReport, Leg, MapIndex, Micros, RefusedWhy,
@@ -277,6 +278,29 @@ fn routes_that_nothing_reaches_and_steps_that_reach_nobody_are_named() {
 }
 
 #[test]
+fn whom_a_calendar_names_that_was_not_asked_for_may_be_anybody() {
+    let mut world = World::new();
+    let contacts = vec![Contact { receiver: "boss".to_owned(), after: Micros(0) }];
+    let crew = &mut world.policy.crew;
+    crew.people.insert("ana".to_owned(), Person { contacts });
+    let (zone, trouble) = (jiff::tz::TimeZone::UTC, None);
+    let (rotations, calendar, overrides) = (Vec::new(), Vec::new(), Vec::new());
+    let schedule = Schedule { zone, rotations, calendar, overrides, trouble };
+    crew.schedules.insert("primary".to_owned(), schedule);
+    let chain = &mut world.policy.root.as_mut().unwrap().chain;
+    chain.steps.truncate(1);
+    chain.steps[0].receivers.clear();
+    chain.steps[0].schedules = vec!["primary".to_owned()];
+    let step = chain.steps[0].clone();
+    assert!(world.policy.reachable(&step, world.now).is_empty());
+    assert_eq!(review(&world.policy, world.now).len(), 2, "nobody is on call, nobody is reached");
+    world.policy.unread.insert("primary".to_owned());
+    assert_eq!(world.policy.reachable(&step, world.now), ["boss"]);
+    let said = review(&world.policy, world.now);
+    assert!(said.len() == 1 && said[0].contains("was not asked for"), "{said:?}");
+}
+
+#[test]
 fn many_refused_reports_are_told_of_until_they_are_an_hour_old() {
     let mut world = World::new();
     let refused = Fact::ReportRefused(Box::new(ReportRefused {
@@ -307,6 +331,7 @@ fn a_disk_is_told_of_before_it_is_full() {
     let mut world = World::new();
     let disk = |free: u64| {
         AlertFact::DiskObserved(DiskObserved {
+            host: "one".to_owned(),
             folder: "/data".to_owned(),
             free: free << 20,
             total: 1_000 << 20,
@@ -339,10 +364,60 @@ fn a_disk_is_told_of_before_it_is_full() {
 }
 
 #[test]
+fn what_is_well_for_now_is_told_of_once_it_is_worse_and_what_got_better_wakes_nobody() {
+    let mut world = World::new();
+    let disk = |free: u64| {
+        AlertFact::DiskObserved(DiskObserved {
+            host: "one".to_owned(),
+            folder: "/data".to_owned(),
+            free: free << 20,
+            total: 1_000 << 20,
+        })
+    };
+    note(&mut world, disk(900));
+    wait(&mut world, Micros(40 * MINUTE.0));
+    note(&mut world, disk(600));
+    let id = open(&world, Rule::DiskFilling).unwrap().id;
+    world.ask(AskBody::Resolve { id });
+    world.settle();
+    assert!(open(&world, Rule::DiskFilling).is_none());
+    wait(&mut world, MINUTE);
+    note(&mut world, disk(40));
+    let worse = open(&world, Rule::DiskFilling).unwrap();
+    assert_eq!(worse.labels["severity"], "critical", "that was said of what it was");
+    let id = worse.id;
+    world.ask(AskBody::Acknowledge { id });
+    world.settle();
+    note(&mut world, disk(60));
+    let better = open(&world, Rule::DiskFilling).unwrap();
+    assert_eq!(better.id, id, "somebody has it in hand");
+    // Another machine's is another disk: that it has less says nothing of how fast one fills.
+    note(&mut world, disk(900));
+    wait(&mut world, Micros(40 * MINUTE.0));
+    let other = DiskObserved {
+        host: "two".to_owned(),
+        folder: "/data".to_owned(),
+        free: 600 << 20,
+        total: 1_000 << 20,
+    };
+    note(&mut world, AlertFact::DiskObserved(other));
+    assert!(open(&world, Rule::DiskFilling).is_none());
+}
+
+#[test]
 fn who_is_behind_says_so_until_it_has_caught_up() {
     let mut world = World::new();
     note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
     assert!(open(&world, Rule::ProjectionBehind).unwrap().summary.contains("by 7 records"));
     note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 0 }));
     assert!(open(&world, Rule::ProjectionBehind).is_none());
+    // Closed by hand it is well until it is behind another time, and nobody notes it anew meanwhile.
+    note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
+    let id = open(&world, Rule::ProjectionBehind).unwrap().id;
+    world.ask(AskBody::Resolve { id });
+    world.settle();
+    assert!(open(&world, Rule::ProjectionBehind).is_none() && world.book.is_behind());
+    note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 0 }));
+    note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
+    assert!(open(&world, Rule::ProjectionBehind).is_some());
 }

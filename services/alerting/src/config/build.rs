@@ -118,7 +118,10 @@ pub(super) fn loaded(
     let inhibitions = inhibitions.map(|(n, it)| routes::inhibition(&source, n, it));
     let thresholds = file.thresholds.iter().enumerate();
     let thresholds = thresholds.map(|(n, it)| routes::thresholds(&source, n, it));
+    let calendars = crew::calendars(&source, file)?;
+    let unread = calendars.keys().filter(|_| !reads_secrets);
     let policy = Policy {
+        unread: unread.cloned().collect(),
         notes: routes::unused(file),
         receivers: rules,
         root,
@@ -137,7 +140,6 @@ pub(super) fn loaded(
         _ => source.wrong(&["receivers"], &error),
     })?;
     let guard = guard(&source, file)?;
-    let calendars = crew::calendars(&source, file)?;
     let files = crew::calendar_files(&source, file);
     Ok(Loaded { policy, receivers, switch, links, guard, calendars, files })
 }

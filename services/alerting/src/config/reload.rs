@@ -93,6 +93,7 @@ impl Reloader {
 
     fn read(&mut self, path: &Path, now: Timestamp) -> Looked {
         self.read_at = now;
+        let begun = SystemTime::now();
         match std::fs::read_to_string(path) {
             // An editor that empties the file before it writes, a disk that is full.
             Ok(text) if text.trim().is_empty() && self.good.is_some() => {
@@ -104,7 +105,7 @@ impl Reloader {
             }
             Ok(text) => match load(path, &text, now) {
                 Ok(loaded) => {
-                    self.files = stamps(&loaded);
+                    self.files = stamps(&loaded, begun);
                     for warning in &loaded.policy.notes {
                         tracing::warn!("{}: {warning}", path.display());
                     }
@@ -134,9 +135,10 @@ impl Reloader {
         }
         let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
         // Whom no calendar names is reached by others: nobody at all would be told otherwise.
+        let begun = SystemTime::now();
         let loaded = load(path, text, now).or_else(|_| load_without_calendars(path, text, now));
         let loaded = loaded.ok()?;
-        self.files = stamps(&loaded);
+        self.files = stamps(&loaded, begun);
         self.is_in_force = true;
         Some((loaded.policy.clone(), loaded.into()))
     }
@@ -146,8 +148,12 @@ fn stamp_of(path: &Path) -> Stamp {
     std::fs::metadata(path).ok().and_then(|it| Some((it.modified().ok()?, it.len())))
 }
 
-fn stamps(loaded: &Loaded) -> Vec<(PathBuf, Stamp)> {
-    loaded.files.iter().map(|file| (file.clone(), stamp_of(file))).collect()
+/// What changed once the reading had begun may have been read before: it is read again.
+fn stamps(loaded: &Loaded, begun: SystemTime) -> Vec<(PathBuf, Stamp)> {
+    let read_by = SystemTime::now();
+    let is_meanwhile = |changed: SystemTime| begun <= changed && changed <= read_by;
+    let read = |file: &PathBuf| stamp_of(file).filter(|(changed, _)| !is_meanwhile(*changed));
+    loaded.files.iter().map(|file| (file.clone(), read(file))).collect()
 }
 
 /// No configuration: nobody is told.

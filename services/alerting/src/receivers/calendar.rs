@@ -52,7 +52,7 @@ pub(super) async fn fetch(client: &Client, asking: &Asking) -> Result<Option<Got
         }
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
-    Ok(Some(Got { text, etag, modified }))
+    Ok(Some(Got { text: text.into(), etag, modified }))
 }
 
 fn why_of(answered: Answered) -> String {

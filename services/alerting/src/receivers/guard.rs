@@ -2,8 +2,8 @@
 //! one's own network, of this machine, of a cloud's metadata. Looked at when the connection is made, so that a name that
 //! resolves to something else by then is looked at too; redirects are not followed at all.
 //!
-//! Where a proxy stands between (`HTTPS_PROXY`), it resolves the names: this looks at the proxy's own address then, and at
-//! addresses that stand in the URL.
+//! Where a proxy stands between (`HTTPS_PROXY`), it resolves the names: this looks at addresses that stand in the URL then,
+//! and lets the proxy itself pass, which is internal nearly always and named by whoever runs this.
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, RwLock},
@@ -139,21 +139,43 @@ fn is_internal_v6(it: Ipv6Addr) -> bool {
 
 /// A guard that can be exchanged while connections are made by it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate(Arc<RwLock<Guard>>);
+pub(crate) struct Gate {
+    guard: Arc<RwLock<Guard>>,
+    /// Hosts of proxies that everything goes through.
+    proxies: Arc<[String]>,
+}
+
+/// The host of a proxy as the environment names it: also without a scheme.
+fn proxy_of(text: &str) -> Option<String> {
+    let with_scheme = format!("http://{text}");
+    let url = if text.contains("://") { text } else { &with_scheme };
+    Url::parse(url).ok()?.host_str().map(str::to_ascii_lowercase)
+}
 
 impl Gate {
+    /// One that lets pass the proxies that are named in the environment by `variable`.
+    pub(crate) fn beside(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let names =
+            ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+        let proxies = names.into_iter().filter_map(variable).filter_map(|it| proxy_of(&it));
+        Self { proxies: proxies.collect(), ..Self::default() }
+    }
+
     /// From now on this one holds.
     pub(crate) fn put(&self, guard: Guard) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = guard;
+        *self.guard.write().unwrap_or_else(std::sync::PoisonError::into_inner) = guard;
     }
 
     /// See [`Guard::check_url`].
     pub(crate) fn check_url(&self, url: &str) -> Result<(), Guarded> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).check_url(url)
+        self.guard.read().unwrap_or_else(std::sync::PoisonError::into_inner).check_url(url)
     }
 
     fn pass(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Guarded> {
-        let guard = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.proxies.iter().any(|it| *it == host.to_ascii_lowercase()) {
+            return Ok(found);
+        }
+        let guard = self.guard.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         // All of them: which one is taken is chance, and a name with one of each is no accident.
         for address in &found {
             guard.check(host, address.ip())?;
@@ -255,6 +277,20 @@ mod tests {
         assert!(gate.pass("other.corp", at("8.8.8.8 10.0.0.1")).is_err());
         assert!(gate.pass("other.corp", at("8.8.8.8")).is_ok());
         assert!(Guard::default().allow("http://x/").is_err());
+    }
+
+    #[test]
+    fn the_proxy_that_everything_goes_through_may_be_internal() {
+        let named = |name: &str| match name {
+            "HTTPS_PROXY" => Some("http://user:word@Proxy.corp:3128".to_owned()),
+            "all_proxy" => Some("other.corp:8080".to_owned()),
+            _ => None,
+        };
+        let gate = Gate::beside(named);
+        let inside = || vec![SocketAddr::new("10.0.0.1".parse().unwrap(), 0)];
+        assert!(gate.pass("proxy.corp", inside()).is_ok());
+        assert!(gate.pass("other.corp", inside()).is_ok());
+        assert!(gate.pass("hooks.corp", inside()).is_err());
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ const CREDENTIALS: [&str; 10] = [
 ];
 /// Those by which it says that the thread's first message can't be changed any more.
 const GONE: [&str; 3] = ["message_not_found", "cant_update_message", "edit_window_closed"];
+/// Those by which it says that nothing can be written where the thread is.
+const MOVED: [&str; 4] = ["channel_not_found", "is_archived", "not_in_channel", "thread_not_found"];
 /// What one block may hold, in characters.
 const BLOCK: usize = 2_900;
 /// What of that the title may take, and all of a notification's text.
@@ -69,7 +71,7 @@ pub(super) async fn post(
     message: &Message,
     thread: Option<&str>,
 ) -> Answered {
-    let root = thread.and_then(|it| it.split_once('/'));
+    let root = thread.and_then(|it| it.split_once('/')).filter(|(_, ts)| is_stamp(ts));
     let mut body = body(message);
     body["unfurl_links"] = json!(false);
     let is_change = message.purpose != Purpose::Trigger;
@@ -78,6 +80,9 @@ pub(super) async fn post(
         (change["channel"], change["ts"]) = (json!(channel), json!(ts));
         match call(client, bot, "chat.update", &change).await {
             Called::No { code, .. } if GONE.contains(&code.as_str()) => {}
+            Called::No { code, .. } if MOVED.contains(&code.as_str()) => {
+                return anew(client, bot, &mut body).await;
+            }
             other => return answered(other),
         }
     }
@@ -85,18 +90,33 @@ pub(super) async fn post(
     body["channel"] = json!(root.map_or(bot.channel, |(channel, _)| channel));
     if let Some((_, ts)) = root {
         body["thread_ts"] = json!(ts);
+        // Who wrote in no thread is not told of what comes in it.
+        if !is_change {
+            body["reply_broadcast"] = json!(true);
+        }
     }
     match call(client, bot, "chat.postMessage", &body).await {
-        Called::No { code, .. } if code == "channel_not_found" && root.is_some() => {
-            // The channel of the thread is gone: the one that is configured now has to do.
-            body["channel"] = json!(bot.channel);
-            if let Some(it) = body.as_object_mut() {
-                it.remove("thread_ts");
-            }
-            answered(call(client, bot, "chat.postMessage", &body).await)
+        Called::No { code, .. } if root.is_some() && MOVED.contains(&code.as_str()) => {
+            anew(client, bot, &mut body).await
         }
         other => answered(other),
     }
+}
+
+/// Tells the channel that is configured now: that of the thread is gone.
+async fn anew(client: &Client, bot: &Bot<'_>, body: &mut Value) -> Answered {
+    body["channel"] = json!(bot.channel);
+    if let Some(it) = body.as_object_mut() {
+        it.remove("thread_ts");
+        it.remove("reply_broadcast");
+    }
+    answered(call(client, bot, "chat.postMessage", body).await)
+}
+
+/// Whether a message is called so by Slack, as `1355517523.000005`: a receiver may have been another provider's before.
+fn is_stamp(text: &str) -> bool {
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+    text.split_once('.').is_some_and(|(one, other)| is_number(one) && is_number(other))
 }
 
 async fn call(client: &Client, bot: &Bot<'_>, method: &str, body: &Value) -> Called {
@@ -199,5 +219,13 @@ mod tests {
         assert_eq!(escaped("a<b", 4), "a", "and never within an escape");
         assert_eq!(escaped(&"&".repeat(3_000), TITLE).len(), TITLE);
         assert_eq!(escaped("\u{e4}\u{e4}", 1), "\u{e4}");
+    }
+
+    #[test]
+    fn a_thread_is_slacks_or_none() {
+        assert!(is_stamp("1355517523.000005"));
+        for other in ["", "2026", "abc.1", "1.", "1.2/3"] {
+            assert!(!is_stamp(other), "{other}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Calendars that are had by their addresses: asked for again and again, kept over restarts, and laid into the schedules.
 //! What was read last holds for as long as nothing newer can be read.
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dagbok_alerts::{Policy, Shift};
 use dagbok_config::Secret;
@@ -31,12 +31,16 @@ pub(crate) struct Asking {
     pub(crate) url: Secret,
     pub(crate) etag: Option<String>,
     pub(crate) modified: Option<String>,
+    /// The zone of times that name none.
+    pub(crate) zone: TimeZone,
+    /// What is known of it, where it is to be unrolled anew.
+    pub(crate) known: Option<Arc<str>>,
 }
 
 /// A calendar as it came.
 #[derive(Debug)]
 pub(crate) struct Got {
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     pub(crate) etag: Option<String>,
     pub(crate) modified: Option<String>,
 }
@@ -47,6 +51,32 @@ pub(crate) struct Fetched {
     pub(crate) schedule: String,
     pub(crate) url: Secret,
     pub(crate) came: Result<Option<Got>, String>,
+    /// The shifts of what came, or of what was known.
+    shifts: Option<Result<Vec<Shift>, String>>,
+}
+
+impl Fetched {
+    /// Reads what came, on a thread for such work: whoever pages does not wait for what somebody else wrote.
+    pub(crate) async fn of(
+        asking: Asking,
+        came: Result<Option<Got>, String>,
+        now: Timestamp,
+    ) -> Self {
+        let Asking { schedule, url, zone, known, .. } = asking;
+        let text = match &came {
+            Ok(Some(got)) => Some(got.text.clone()),
+            Ok(None) | Err(_) => known,
+        };
+        let shifts = match text {
+            None => None,
+            Some(text) => {
+                let read = move || ical::shifts(&text, &zone, now);
+                let read = tokio::task::spawn_blocking(read).await;
+                Some(read.unwrap_or_else(|error| Err(format!("it can't be read: {error}"))))
+            }
+        };
+        Self { schedule, url, came, shifts }
+    }
 }
 
 /// What is new of a calendar.
@@ -61,9 +91,45 @@ pub(crate) struct Read {
 struct Text {
     /// SHA-256 of the address: that of another says nothing.
     of: String,
-    text: String,
+    text: Arc<str>,
     etag: Option<String>,
     modified: Option<String>,
+    /// What was read of it, and when: who, from when, until when.
+    #[serde(default)]
+    shifts: Vec<(String, Timestamp, Timestamp)>,
+    #[serde(default = "never")]
+    unrolled: Timestamp,
+    /// By the clock of which zone, where a time names none.
+    #[serde(default)]
+    zone: Option<String>,
+}
+
+const fn never() -> Timestamp {
+    Timestamp(0)
+}
+
+impl Text {
+    fn shifts(&self) -> Vec<Shift> {
+        let shift = |(person, from, until): &(String, Timestamp, Timestamp)| Shift {
+            person: person.clone(),
+            from: *from,
+            until: *until,
+        };
+        self.shifts.iter().map(shift).collect()
+    }
+
+    fn take(&mut self, shifts: Vec<Shift>, now: Timestamp, zone: &TimeZone) {
+        self.shifts = shifts.into_iter().map(|it| (it.person, it.from, it.until)).collect();
+        self.unrolled = now;
+        self.zone = zone.iana_name().map(str::to_owned);
+    }
+}
+
+/// A text without the lines that say when it was asked for: many write those anew each time.
+fn lasting(text: &str) -> String {
+    let passes = ["DTSTAMP", "LAST-MODIFIED", "CREATED"];
+    let lasts = |line: &&str| !passes.iter().any(|it| line.starts_with(it));
+    text.lines().filter(lasts).collect::<Vec<_>>().join("\n")
 }
 
 /// One that the configuration names.
@@ -75,8 +141,6 @@ struct Known {
     next: Timestamp,
     is_asked: bool,
     text: Option<Text>,
-    shifts: Vec<Shift>,
-    unrolled: Timestamp,
     /// Why it could not be had or read when it was asked for last.
     trouble: Option<String>,
 }
@@ -118,22 +182,25 @@ impl Calendars {
         }
         for (name, it) in named {
             let of = digest(it.url.reveal());
-            let text = self.kept.remove(name).filter(|text| text.of == of);
+            let mut text = self.kept.remove(name).filter(|text| text.of == of);
+            if let Some(text) =
+                text.as_mut().filter(|text| text.zone.as_deref() != it.zone.iana_name())
+            {
+                // What was read of it holds until it was read by the other clock.
+                text.unrolled = never();
+            }
             let (url, every, zone) = (it.url.clone(), it.every, it.zone.clone());
-            let (next, unrolled) = (Timestamp(0), Timestamp(0));
-            let (is_asked, shifts) = (false, Vec::new());
-            let trouble = None;
-            let known = Known { url, every, zone, next, is_asked, text, shifts, unrolled, trouble };
+            let (next, is_asked, trouble) = (Timestamp(0), false, None);
+            let known = Known { url, every, zone, next, is_asked, text, trouble };
             self.known.insert(name.clone(), known);
         }
     }
 
     /// Lays what is known into a policy's schedules.
-    pub(crate) fn fill(&mut self, policy: &mut Policy, now: Timestamp) {
-        for (name, it) in &mut self.known {
-            it.unroll(now);
+    pub(crate) fn fill(&self, policy: &mut Policy) {
+        for (name, it) in &self.known {
             if let Some(schedule) = policy.crew.schedules.get_mut(name) {
-                schedule.calendar.clone_from(&it.shifts);
+                schedule.calendar = it.text.as_ref().map(Text::shifts).unwrap_or_default();
                 schedule.trouble.clone_from(&it.trouble);
             }
         }
@@ -147,11 +214,14 @@ impl Calendars {
         due.map(|(name, it)| {
             it.is_asked = true;
             let text = it.text.as_ref();
+            let known = text.filter(|_| it.is_old(now)).map(|it| it.text.clone());
             Asking {
                 schedule: name.clone(),
                 url: it.url.clone(),
                 etag: text.and_then(|it| it.etag.clone()),
                 modified: text.and_then(|it| it.modified.clone()),
+                zone: it.zone.clone(),
+                known,
             }
         })
         .collect()
@@ -170,23 +240,35 @@ impl Calendars {
         }
         it.is_asked = false;
         let every = Micros(i64::try_from(it.every.as_micros()).unwrap_or(i64::MAX));
-        let read = match fetched.came {
-            Ok(Some(got)) => it.read(now, got, policy).map(|is_new| self.is_new |= is_new),
-            Ok(None) if it.text.is_none() => Err("it answered 304 and was never had".to_owned()),
-            Ok(None) => Ok(()),
-            Err(why) => Err(why),
+        let Fetched { came, shifts, .. } = fetched;
+        let read = match came {
+            Ok(Some(got)) => {
+                let shifts = shifts.unwrap_or_else(|| Err("it was not read".to_owned()));
+                shifts.and_then(|shifts| it.read(now, got, shifts, policy))
+            }
+            other => {
+                // It could be read when it came; the same is unrolled further.
+                if let (Some(text), Some(Ok(shifts))) = (&mut it.text, shifts) {
+                    text.take(shifts, now, &it.zone);
+                    self.is_new = true;
+                }
+                match other {
+                    Ok(_) if it.text.is_none() => {
+                        Err("it answered 304 and was never had".to_owned())
+                    }
+                    Ok(_) => Ok(false),
+                    Err(why) => Err(why),
+                }
+            }
         };
+        self.is_new |= read == Ok(true);
         let wait = if read.is_ok() { every } else { Micros(every.0.min(SOON.0)) };
         it.next = now.plus(wait);
         it.trouble = read.as_ref().err().cloned();
-        it.unroll(now);
-        let (shifts, text) = (it.shifts.len(), it.text.as_ref());
-        Some(
-            read.map(|()| Read {
-                digest: text.map(|it| digest(&it.text)).unwrap_or_default(),
-                shifts,
-            }),
-        )
+        let text = it.text.as_ref();
+        let shifts = text.map_or(0, |it| it.shifts.len());
+        let digest = text.map(|it| digest(&lasting(&it.text))).unwrap_or_default();
+        Some(read.map(|_| Read { digest, shifts }))
     }
 }
 
@@ -201,40 +283,42 @@ pub async fn with_calendars(mut loaded: Loaded, clock: Clock) -> Loaded {
     for asking in calendars.due(now) {
         let schedule = asking.schedule.clone();
         let came = senders.fetch(&asking).await;
-        let fetched = Fetched { schedule: schedule.clone(), url: asking.url, came };
+        let fetched = Fetched::of(asking, came, now).await;
         if let Some(Err(why)) = calendars.came(now, fetched, &loaded.policy) {
             let note = format!("the calendar of the schedule `{schedule}` can't be read: {why}");
             loaded.policy.notes.push(note);
         }
     }
-    calendars.fill(&mut loaded.policy, now);
+    calendars.fill(&mut loaded.policy);
     loaded
 }
 
 impl Known {
-    /// Reads a text; where it can't be, what was there stays.
-    fn read(&mut self, now: Timestamp, got: Got, policy: &Policy) -> Result<bool, String> {
-        let shifts = ical::shifts(&got.text, &self.zone, now)?;
+    /// Takes a text in; where it names somebody whom nobody knows, what was there stays. Whether it says something new.
+    fn read(
+        &mut self,
+        now: Timestamp,
+        got: Got,
+        shifts: Vec<Shift>,
+        policy: &Policy,
+    ) -> Result<bool, String> {
         let people = &policy.crew.people;
         if let Some(shift) = shifts.iter().find(|it| !people.contains_key(&it.person)) {
             return Err(format!("there is nobody called `{}`", shift.person));
         }
-        let is_new = self.text.as_ref().is_none_or(|it| it.text != got.text);
-        (self.shifts, self.unrolled) = (shifts, now);
+        let known = self.text.as_ref().map(|it| lasting(&it.text));
+        let is_new = known.is_none_or(|it| it != lasting(&got.text)) || self.is_old(now);
         let Got { text, etag, modified } = got;
-        self.text = Some(Text { of: digest(self.url.reveal()), text, etag, modified });
+        let of = digest(self.url.reveal());
+        let (unrolled, zone) = (never(), None);
+        let mut text = Text { of, text, etag, modified, shifts: Vec::new(), unrolled, zone };
+        text.take(shifts, now, &self.zone);
+        self.text = Some(text);
         Ok(is_new)
     }
 
-    /// Unrolls what repeats anew, where that is long ago.
-    fn unroll(&mut self, now: Timestamp) {
-        let Some(text) = &self.text else { return };
-        if self.unrolled != Timestamp(0) && now.since(self.unrolled).0.abs() < UNROLL.0 {
-            return;
-        }
-        // It could be read when it came.
-        if let Ok(shifts) = ical::shifts(&text.text, &self.zone, now) {
-            (self.shifts, self.unrolled) = (shifts, now);
-        }
+    /// Whether what repeats was unrolled long ago.
+    fn is_old(&self, now: Timestamp) -> bool {
+        self.text.as_ref().is_some_and(|it| now.since(it.unrolled).0.abs() >= UNROLL.0)
     }
 }

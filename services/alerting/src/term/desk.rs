@@ -120,7 +120,7 @@ impl Desk {
             Looked::Good { digest, policy, ways } => {
                 let names = ways.receivers.keys().cloned().collect();
                 let calendars = ways.calendars.keys().cloned().collect();
-                self.put_in_force(*policy, ways, now);
+                self.put_in_force(*policy, ways);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
                     let taken = ConfigurationTaken { digest, receivers: names, calendars };
@@ -130,7 +130,7 @@ impl Desk {
             }
             Looked::Bad { digest, why } => {
                 if let Some((policy, ways)) = self.reloader.last_good(now) {
-                    self.put_in_force(policy, ways, now);
+                    self.put_in_force(policy, ways);
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -144,7 +144,7 @@ impl Desk {
     /// Asks for calendars whose time it is.
     pub(crate) fn look_at_calendars(&mut self, now: Timestamp) {
         for asking in self.calendars.due(now) {
-            self.post.fetch(asking);
+            self.post.fetch(asking, now);
         }
     }
 
@@ -152,7 +152,7 @@ impl Desk {
     pub(crate) fn fetched(&mut self, now: Timestamp, fetched: Fetched) {
         let schedule = fetched.schedule.clone();
         let Some(said) = self.calendars.came(now, fetched, &self.policy) else { return };
-        self.calendars.fill(&mut self.policy, now);
+        self.calendars.fill(&mut self.policy);
         let known = self.book.calendar(&schedule);
         match said {
             Ok(read) => {
@@ -181,13 +181,13 @@ impl Desk {
         self.said_links.as_ref().unwrap_or(&self.own_links)
     }
 
-    fn put_in_force(&mut self, policy: Policy, ways: Ways, now: Timestamp) {
+    fn put_in_force(&mut self, policy: Policy, ways: Ways) {
         self.watch.heed(&policy.thresholds);
         self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
         self.policy = policy;
         self.is_watched = ways.switch.is_some();
         self.calendars.take(&ways.calendars);
-        self.calendars.fill(&mut self.policy, now);
+        self.calendars.fill(&mut self.policy);
         self.post.take(ways);
         self.agenda.look_again();
     }

@@ -62,6 +62,7 @@ impl Looker {
 fn free(folder: &Path) -> Option<DiskObserved> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     Some(DiskObserved {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         folder: folder.display().to_string(),
         free: stat.f_bavail.saturating_mul(stat.f_frsize),
         total: stat.f_blocks.saturating_mul(stat.f_frsize),

@@ -2,6 +2,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dagbok_alerts::Answered;
+use dagbok_events::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, timeout},
@@ -82,16 +83,15 @@ impl Post {
     }
 
     /// Asks for a calendar.
-    pub(crate) fn fetch(&self, asking: Asking) {
+    pub(crate) fn fetch(&self, asking: Asking, now: Timestamp) {
         let (senders, outcomes) = (Arc::clone(&self.senders), self.outcomes.clone());
         tokio::spawn(async move {
-            let schedule = asking.schedule.clone();
             let came = match timeout(PATIENCE, senders.fetch(&asking)).await {
                 Ok(came) => came,
                 Err(_) => Err(format!("no answer within {} seconds", PATIENCE.as_secs())),
             };
-            let _ =
-                outcomes.send(Came::Calendar(Fetched { schedule, url: asking.url, came })).await;
+            let fetched = Fetched::of(asking, came, now).await;
+            let _ = outcomes.send(Came::Calendar(fetched)).await;
         });
     }
 

@@ -11,6 +11,8 @@ use crate::{
 /// The newest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
+    #[serde(default)]
+    host: String,
     folder: String,
     total: u64,
     /// What was free of the disk, the oldest first.
@@ -21,6 +23,9 @@ pub(crate) struct Machine {
     disk_closed: bool,
     /// Since when alerting is behind, and by how many records.
     behind: Option<(Timestamp, u64)>,
+    /// Somebody said that this is well, until it has caught up.
+    #[serde(default)]
+    behind_closed: bool,
 }
 
 impl Machine {
@@ -50,10 +55,10 @@ impl Machine {
 impl Book {
     /// Whether what is free of a disk is to be noted at `now`: where it changed by a part of a hundred, or seldom.
     pub fn disk_is_news(&self, now: Timestamp, seen: &DiskObserved) -> bool {
-        let Machine { folder, total, free, .. } = &self.machine;
+        let Machine { host, folder, total, free, .. } = &self.machine;
         let Some((at, before)) = free.last() else { return true };
         let since = now.since(*at);
-        let is_other = *folder != seen.folder || *total != seen.total;
+        let is_other = *host != seen.host || *folder != seen.folder || *total != seen.total;
         let has_changed = before.abs_diff(seen.free) >= seen.total / 100;
         is_other || since >= DISK_LEAST || (has_changed && since >= DISK_EVERY)
     }
@@ -66,18 +71,21 @@ impl Book {
     pub(super) fn disk_observed(&mut self, at: Timestamp, it: &DiskObserved) {
         let was = self.machine.filling().map(|(severity, _)| severity);
         let machine = &mut self.machine;
-        if machine.folder != it.folder || machine.total != it.total {
+        if machine.host != it.host || machine.folder != it.folder || machine.total != it.total {
             machine.free.clear();
         }
+        machine.host.clone_from(&it.host);
         (machine.folder, machine.total) = (it.folder.clone(), it.total);
         if machine.free.len() >= DISK_NOTES {
             machine.free.remove(0);
         }
         machine.free.push((at, it.free));
         let is = machine.filling().map(|(severity, _)| severity);
-        machine.disk_closed &= is.is_some();
+        let is_worse = is.is_some() && (was.is_none() || is == Some(Severity::Critical));
         if was != is {
-            machine.changed = at;
+            // That it is well was said of what it was, and one that got better wakes nobody.
+            machine.disk_closed &= is.is_some() && !is_worse;
+            machine.changed = if is_worse { at } else { machine.changed };
             self.touched_keys.note(|| (Rule::DiskFilling, AlertScope::Namespace));
         }
     }
@@ -85,13 +93,14 @@ impl Book {
     pub(super) fn projection_observed(&mut self, at: Timestamp, behind: u64) {
         let since = self.machine.behind.map_or(at, |(since, _)| since);
         self.machine.behind = (behind > 0).then_some((since, behind));
+        self.machine.behind_closed &= behind > 0;
         self.touched_keys.note(|| (Rule::ProjectionBehind, AlertScope::Namespace));
     }
 
     pub(super) fn machine_is_well(&mut self, rule: Rule) {
         match rule {
             Rule::DiskFilling => self.machine.disk_closed = true,
-            _ => self.machine.behind = None,
+            _ => self.machine.behind_closed = true,
         }
     }
 
@@ -113,7 +122,7 @@ impl Book {
     ) -> Option<Condition> {
         let machine = &self.machine;
         if rule == Rule::ProjectionBehind {
-            let (since, behind) = machine.behind?;
+            let (since, behind) = machine.behind.filter(|_| !machine.behind_closed)?;
             let summary = format!(
                 "alerting is behind the run log by {behind} records, so what goes wrong is told late"
             );
@@ -125,8 +134,10 @@ impl Book {
         let when = full_in.map_or_else(String::new, |it| {
             format!(", and full in {} minutes as it goes on", it.0 / 60_000_000)
         });
-        let summary =
-            format!("the disk of {} has {free} of {total} MiB free{when}", machine.folder);
+        let summary = format!(
+            "the disk of {} on {} has {free} of {total} MiB free{when}",
+            machine.folder, machine.host
+        );
         let details = vec![("free".to_owned(), format!("{free} MiB of {total} MiB"))];
         // One that got worse wakes somebody.
         Some(Condition { due: Some(machine.changed), ..own(severity, at, summary, details) })

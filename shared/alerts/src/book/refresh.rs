@@ -14,7 +14,12 @@ impl Book {
             it.provider_id.as_ref().filter(|_| delivery.purpose == Purpose::Trigger)
         {
             let threads = alert.threads.entry(delivery.receiver.clone());
-            threads.or_insert_with(|| called.clone());
+            let thread = threads.or_insert_with(|| called.clone());
+            // It had to go elsewhere: what it was told in before is gone.
+            let place = |it: &str| it.split_once('/').map(|(place, _)| place.to_owned());
+            if place(thread) != place(called) {
+                thread.clone_from(called);
+            }
         }
     }
 

@@ -146,7 +146,8 @@ impl Watch {
     /// A run that has begun in time is foretold nothing.
     fn ahead(&self, run: &RunKey, deadline: &Due) -> Option<Due> {
         let (known, dag) = (self.runs.get(run)?, self.dags.get(&run.dag_id)?);
-        if deadline.task_id.is_some() || deadline.at <= known.at {
+        // How long a run takes of which only some tasks run is not known.
+        if deadline.task_id.is_some() || deadline.at <= known.at || known.is_cleared {
             return None;
         }
         let half = dag.half()?;

@@ -1,12 +1,15 @@
 //! One event: when it is, how long, how it repeats, and what is left out of that.
+use std::collections::BTreeSet;
+
 use chrono::{Datelike as _, TimeZone as _, Timelike as _};
 use dagbok_alerts::Shift;
 use dagbok_events::Timestamp;
 use jiff::{Span, civil, tz::TimeZone};
-use rrule::{Frequency, RRule, RRuleSet, Tz, Unvalidated};
+use rrule::{RRule, RRuleSet, Tz, Unvalidated};
 
 use super::{
     parts::{Part, Property, plain},
+    starts::Starts,
     zones::Zones,
 };
 use crate::config::crew::at_local;
@@ -39,18 +42,6 @@ pub(super) struct Event {
     rules: Vec<Property>,
     further: Vec<When>,
     left_out: Vec<When>,
-}
-
-/// What is gone through of what repeats: so much in all, and between two times.
-pub(super) struct Starts {
-    left: usize,
-    within: (Timestamp, Timestamp),
-}
-
-impl Starts {
-    pub(super) const fn new(left: usize, within: (Timestamp, Timestamp)) -> Self {
-        Self { left, within }
-    }
 }
 
 impl Event {
@@ -101,15 +92,16 @@ impl Event {
         })
     }
 
-    pub(super) fn repeats(&self) -> bool {
-        !self.rules.is_empty()
+    /// How many rules it repeats by.
+    pub(super) fn rules(&self) -> usize {
+        self.rules.len()
     }
 
     /// Its shifts, but for those that something else stands for.
     pub(super) fn shifts(
         &self,
         starts: &mut Starts,
-        instead: Option<&Vec<Timestamp>>,
+        instead: Option<&BTreeSet<Timestamp>>,
     ) -> Result<Vec<Shift>, String> {
         let mut locals = if self.rules.is_empty() { vec![self.start.local] } else { Vec::new() };
         for rule in &self.rules {
@@ -120,8 +112,8 @@ impl Event {
         locals.sort_unstable();
         locals.dedup();
         let left_out = self.left_out.iter().filter(|it| !it.is_day).map(When::at);
-        let left_out = left_out.collect::<Result<Vec<_>, _>>()?;
-        let days: Vec<civil::Date> =
+        let left_out = left_out.collect::<Result<BTreeSet<_>, _>>()?;
+        let days: BTreeSet<civil::Date> =
             self.left_out.iter().filter(|it| it.is_day).map(|it| it.local.date()).collect();
         let mut found = Vec::new();
         for local in locals {
@@ -133,7 +125,8 @@ impl Event {
             }
             let ends = local.checked_add(self.lasts).map_err(|error| self.at(error))?;
             let until = at_local(ends, &self.start.zone)?;
-            if from < until {
+            // What is over, or far ahead, says nothing of who is on call: whoever had it may be here no more.
+            if from < until && starts.matters(from, until) {
                 found.push(Shift { person: self.person.clone(), from, until });
             }
         }
@@ -156,26 +149,24 @@ impl Event {
         };
         let (text, until) = self.until(rule)?;
         let parsed: RRule<Unvalidated> = text.parse().map_err(|error| wrong(&error))?;
-        if matches!(parsed.get_freq(), Frequency::Secondly | Frequency::Minutely) {
-            return Err(wrong(&"a shift does not begin each minute"));
-        }
+        starts.begin(&parsed).map_err(|why| wrong(&why))?;
         let first = chrono_of(self.start.local).ok_or_else(|| wrong(&"its start is no time"))?;
         let valid = parsed.validate(first).map_err(|error| wrong(&error))?;
-        let (from, to) = starts.within;
+        let (from, to) = starts.within();
         let local = |at: Timestamp| at.to_jiff().to_zoned(self.start.zone.clone()).datetime();
         // What began before may last until then.
         let from = local(from).checked_sub(self.lasts).map_err(|error| wrong(&error))?;
         let to = until.map_or(local(to), |until| until.min(local(to)));
         let mut found = Vec::new();
+        starts.from(first.timestamp());
         for start in &RRuleSet::new(first).rrule(valid).limit() {
-            starts.left = starts.left.checked_sub(1).ok_or_else(|| {
-                wrong(&"it and those before it repeat too often to be gone through")
-            })?;
+            starts.one(start.timestamp()).map_err(|why| wrong(&why))?;
             let Some(start) = jiff_of(&start).filter(|it| *it <= to) else { break };
             if start >= from {
                 found.push(start);
             }
         }
+        starts.end().map_err(|why| wrong(&why))?;
         Ok(found)
     }
 

@@ -3,21 +3,27 @@
 //! in summer and in winter, and ends by the same clock.
 mod event;
 mod parts;
+mod starts;
 mod zones;
 
-use std::{collections::BTreeMap, io::Read as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+    path::Path,
+};
 
 use dagbok_alerts::Shift;
 use dagbok_events::{Micros, Timestamp};
-use event::{Event, Starts};
+use event::Event;
 use jiff::tz::TimeZone;
+use starts::Starts;
 use zones::Zones;
 
 /// The longest calendar, in bytes.
 pub(crate) const BYTES: u64 = 4 << 20;
 /// Shifts that one calendar comes to.
 const SHIFTS: usize = 10_000;
-/// Events that repeat.
+/// Rules by which events repeat.
 const REPEATING: usize = 200;
 /// Starts that are gone through for all of them together.
 const STARTS: usize = 200_000;
@@ -45,8 +51,8 @@ pub(crate) fn shifts(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Vec<
     for part in calendar.iter().filter(|part| part.name == "VEVENT") {
         events.push(Event::read(part, &zones)?);
     }
-    if events.iter().filter(|it| it.repeats()).count() > REPEATING {
-        return Err(format!("a calendar has up to {REPEATING} events that repeat"));
+    if events.iter().map(Event::rules).sum::<usize>() > REPEATING {
+        return Err(format!("the events of a calendar repeat by up to {REPEATING} rules"));
     }
     let instead = replaced(&events);
     let mut starts = Starts::new(STARTS, (now.plus(Micros(-BACK.0)), now.plus(AHEAD)));
@@ -63,11 +69,11 @@ pub(crate) fn shifts(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Vec<
 }
 
 /// Which starts of what repeats something else stands for, by what repeats.
-fn replaced(events: &[Event]) -> BTreeMap<String, Vec<Timestamp>> {
-    let mut instead: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+fn replaced(events: &[Event]) -> BTreeMap<String, BTreeSet<Timestamp>> {
+    let mut instead: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
     for event in events {
         if let Some(at) = event.replaces {
-            instead.entry(event.uid.clone()).or_default().push(at);
+            instead.entry(event.uid.clone()).or_default().insert(at);
         }
     }
     instead

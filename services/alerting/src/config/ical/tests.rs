@@ -184,3 +184,31 @@ fn what_is_hostile_comes_to_an_end() {
     let range = "DTSTART:20260601T090000Z\nDURATION:PT1H\nRECURRENCE-ID;RANGE=THISANDFUTURE:20260601T090000Z";
     assert!(read(&event(range), now).unwrap_err().contains("RANGE"));
 }
+
+#[test]
+fn what_would_take_long_is_refused_before_it_does() {
+    let now = "2026-06-01T00:00:00Z";
+    let list = |most: u8| (0..most).map(|it| it.to_string()).collect::<Vec<_>>().join(",");
+    let (hours, sixty) = (list(24), list(60));
+    let begins = "DTSTART:20260101T000000Z\nDURATION:PT1H";
+    let dense = format!(
+        "{begins}\nRRULE:FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR={hours};BYMINUTE={sixty};BYSECOND={sixty}"
+    );
+    assert!(read(&event(&dense), now).unwrap_err().contains("24 times of a day"));
+    let never = "RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30\n";
+    let some = event(&format!("{begins}\n{}", never.repeat(9)));
+    assert_eq!(read(&some, now).unwrap(), Vec::<String>::new());
+    let more = event(&format!("{begins}\n{}", never.repeat(11)));
+    assert!(read(&more, now).unwrap_err().contains("too often"));
+    let many = event(&format!("{begins}\n{}", never.repeat(300)));
+    assert!(read(&many, now).unwrap_err().contains("200 rules"), "in one event too");
+}
+
+#[test]
+fn what_is_over_for_long_counts_for_nothing() {
+    let past = event("DTSTART:20240101T000000Z\nDTEND:20240108T000000Z");
+    let near = event("DTSTART:20260501T000000Z\nDTEND:20260508T000000Z");
+    let far = event("DTSTART:20290101T000000Z\nDTEND:20290108T000000Z");
+    let all = read(&[past, near, far].join("\n"), "2026-06-01T00:00:00Z").unwrap();
+    assert_eq!(all, ["ana 2026-05-01T00:00:00Z 2026-05-08T00:00:00Z"]);
+}

@@ -60,10 +60,13 @@ fn described(part: &Part) -> Result<TimeZone, String> {
     };
     let winter = newest("STANDARD").ok_or("it has no STANDARD")?;
     let offset = offset_of(winter)?;
-    let changes = newest("DAYLIGHT").filter(|it| it.one("RRULE").is_some());
-    let Some((summer, _)) = changes.zip(winter.one("RRULE")) else {
+    let Some(summer) = newest("DAYLIGHT").filter(|it| goes_on(it)) else {
         return Ok(TimeZone::fixed(offset));
     };
+    if !goes_on(winter) {
+        let line = winter.line;
+        return Err(format!("line {line}: summer begins by a rule, and winter by none"));
+    }
     let (to_summer, to_winter) = (change_of(summer)?, change_of(winter)?);
     let name = |kind: &str, it: Offset| {
         // POSIX counts to the west.
@@ -74,6 +77,12 @@ fn described(part: &Part) -> Result<TimeZone, String> {
     let (standard, daylight) = (name("STD", offset), name("DST", offset_of(summer)?));
     let text = format!("{standard}{daylight},{to_summer},{to_winter}");
     TimeZone::posix(&text).map_err(|error| error.to_string())
+}
+
+/// Whether a change comes again each year. A rule that has an end was replaced, or summer is no more.
+fn goes_on(part: &Part) -> bool {
+    let rule = part.one("RRULE");
+    rule.is_some_and(|it| !it.value.to_ascii_uppercase().contains("UNTIL="))
 }
 
 /// `TZOFFSETTO`, as `+0100`.

@@ -108,7 +108,14 @@ fn named(context: &Context, file: Option<&PathBuf>) -> Result<PathBuf, Failure> 
 /// Who is told of what by the configuration that is meant; its secrets stay where they are.
 pub(super) fn policy(context: &Context, file: Option<&PathBuf>) -> Result<Policy, Failure> {
     let file = named(context, file)?;
-    load_policy(&file, &text_of(&file)?, Clock::system().now()).map_err(|error| wrong(&error))
+    let policy = load_policy(&file, &text_of(&file)?, Clock::system().now());
+    let policy = policy.map_err(|error| wrong(&error))?;
+    for name in &policy.unread {
+        context.out.note(&format!(
+            "the calendar of the schedule `{name}` is not asked for here: who is on call by it is not known"
+        ));
+    }
+    Ok(policy)
 }
 
 /// The file that is configured, or the installation's. An API that is named is another installation's.
