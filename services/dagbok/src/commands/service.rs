@@ -115,7 +115,8 @@ impl Base {
     fn say_up(&self, service: &str) {
         let nats = &self.config().nats;
         let version = self.connection.server_version();
-        tracing::info!(service, namespace = nats.namespace, nats = %version, "connected");
+        let build = env!("CARGO_PKG_VERSION");
+        tracing::info!(service, build, namespace = nats.namespace, nats = %version, "connected");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{api::Api, codes::Code, failure::Failure};
 /// The pause before an API that went away is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause: each time the try's log is read from its begin.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// An API that is away or fails for so long does not come back by itself.
 const PATIENCE: Duration = Duration::from_mins(30);
 
@@ -32,11 +32,11 @@ impl Of {
     }
 
     /// Tells its lines until it is over; then how it ended, and how many lines there were.
-    pub(super) async fn lines(
+    pub(super) async fn lines<F: Future<Output = ()>>(
         &self,
         api: &Api,
         away: impl Fn(),
-        mut tell: impl AsyncFnMut(LogLine),
+        mut tell: impl FnMut(LogLine) -> F,
     ) -> Result<(TryInstance, usize), Failure> {
         let (mut told, mut known, mut said) = (0, false, false);
         let (mut pause, mut trouble) = (PAUSE, None);
@@ -46,7 +46,7 @@ impl Of {
                 // A service that is stopped ends its streams in good order.
                 Ok(shown) if shown.dagbok.ended.is_none() => (known, trouble) = (true, None),
                 Ok(shown) => return Ok((shown, told)),
-                Err(failure) if (known || told > 0) && passes(api, &failure).await => {
+                Err(failure) if (known || told > 0) && passes(api, failure.code()).await => {
                     if told > before {
                         trouble = None;
                     }
@@ -66,11 +66,11 @@ impl Of {
         }
     }
 
-    async fn once(
+    async fn once<F: Future<Output = ()>>(
         &self,
         api: &Api,
         told: &mut usize,
-        tell: &mut impl AsyncFnMut(LogLine),
+        tell: &mut impl FnMut(LogLine) -> F,
     ) -> Result<TryInstance, Failure> {
         let number = self.number.to_string();
         let path = ["dagbok", "logs", &self.dag_id, &self.run_id, &self.task_id, &number, "follow"];
@@ -89,8 +89,8 @@ impl Of {
 
 /// Whether it may be better in a moment: an API that is started again takes one, and knows at first less than before. Of
 /// one that knows the whole log, what is not there is gone.
-async fn passes(api: &Api, failure: &Failure) -> bool {
-    match failure.code() {
+async fn passes(api: &Api, code: Code) -> bool {
+    match code {
         Code::ApiUnreachable | Code::ApiFailed => true,
         Code::NotFound => match api.get::<Health>(&["monitor", "health"], &[]).await {
             Ok(health) => health.dagbok.projection.applied < health.dagbok.projection.last,

@@ -134,7 +134,10 @@ async fn one(
     let away =
         || context.out.note(&format!("the API at {} went away; waiting for it", api.shown()));
     // Nobody takes them any more where the whole ends.
-    let told = of.lines(&api, away, async |line| drop(line_in.send((of.clone(), line)).await));
+    let told = of.lines(&api, away, |line| {
+        let (line_in, of) = (line_in.clone(), of.clone());
+        async move { drop(line_in.send((of, line)).await) }
+    });
     match told.await {
         Err(failure) if failure.code() != Code::NotFound => Err(failure),
         _ => Ok(()),
