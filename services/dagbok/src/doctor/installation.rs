@@ -141,14 +141,17 @@ fn versions(api: &str, alive: &[&ExecutorInfo]) -> Finding {
     if builds.len() > 1 {
         const NAMED: usize = 5;
         let others: Vec<&&ExecutorInfo> = alive.iter().filter(|it| it.version != own).collect();
-        let mut said = format!("services differ: this is {own}, the API {api}");
-        for it in others.iter().take(NAMED) {
-            said.push_str(&format!(", executor {} {}", it.executor, it.version));
-        }
+        let mut said = vec![format!("services differ: this is {own}, the API {api}")];
+        let named = others.iter().take(NAMED);
+        said.extend(named.map(|it| format!("executor {} {}", it.executor, it.version)));
         if others.len() > NAMED {
-            said.push_str(&format!(" and {} executors more", others.len() - NAMED));
+            said.push(format!("and {} executors more", others.len() - NAMED));
         }
-        return Finding::error(CHECK, said, "upgrade all of them: see \"Upgrade\" in the README");
+        return Finding::error(
+            CHECK,
+            said.join(", "),
+            "upgrade all of them: see \"Upgrade\" in the README",
+        );
     }
     let pythons: BTreeSet<&str> = alive.iter().map(|it| it.python.as_str()).collect();
     if pythons.len() > 1 {

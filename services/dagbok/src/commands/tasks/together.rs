@@ -68,6 +68,8 @@ pub(super) async fn run(context: &Context, api: Api, run: &Run, only_failed: boo
                     // It comes back.
                     Err(_) => None,
                 };
+                // From when it was answered: a slow API must not keep lines waiting.
+                looks.reset();
             }
             Some((of, line)) = line_out.recv() => print(context, &of, &line),
             else => break,
