@@ -100,7 +100,9 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     findings.extend(software::environment(&context.config).await);
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();
     if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
-        findings.extend(broker::check(&context.config.nats, args).await);
+        findings.extend(
+            broker::check(&context.config.nats, &context.config.executor.queues, args).await,
+        );
     } else if args.repair {
         let why = "--repair is about a log on NATS: name it with --nats and --namespace";
         return Err(Failure::new(Code::Usage, why));

@@ -95,6 +95,11 @@ impl Out {
         matches!(self.format, Format::Wide)
     }
 
+    /// Whether what is watched is added line by line, each that is new.
+    pub(crate) fn is_added(self) -> bool {
+        self.held.is_some() && !std::io::stdout().is_terminal()
+    }
+
     /// One document.
     pub(crate) fn document(self, value: &impl Serialize) {
         let text = if self.format == Format::Yaml {

@@ -238,7 +238,7 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
         const NAMED: usize = 5;
         let names: Vec<String> = held.iter().take(NAMED).map(|it| it.key.to_string()).collect();
         let at_most = shared.settings.drain_timeout;
-        tracing::warn!(
+        tracing::info!(
             held = held.len(),
             tries = names.join(", "),
             ?at_most,

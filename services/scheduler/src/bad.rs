@@ -8,6 +8,9 @@ use dagbok_protocol::trace::RunTrace;
 /// The longest message, in letters: the whole is in the try's log.
 const LONGEST: usize = 300;
 
+/// Tasks that are named in the line of a run.
+const NAMED: usize = 5;
+
 /// A line in the making, said once its record is durable.
 #[derive(Debug)]
 pub(crate) struct Bad {
@@ -64,8 +67,7 @@ fn of_fact(record: &Record, fact: &Fact) -> Option<What> {
             again: f.retry_at.is_some(),
         },
         Fact::RunFailed(f) => {
-            let tasks: Vec<&str> = f.failed.iter().map(TaskId::as_str).collect();
-            What::Run { how: "failed", tasks: tasks.join(", "), by: String::new() }
+            What::Run { how: "failed", tasks: named(&f.failed), by: String::new() }
         }
         Fact::RunTimedOut(_) => {
             What::Run { how: "timed out", tasks: String::new(), by: String::new() }
@@ -75,6 +77,16 @@ fn of_fact(record: &Record, fact: &Fact) -> Option<What> {
         }
         _ => return None,
     })
+}
+
+/// The first of them, and how many more there are.
+fn named(tasks: &[TaskId]) -> String {
+    let names: Vec<&str> = tasks.iter().take(NAMED).map(TaskId::as_str).collect();
+    let names = names.join(", ");
+    match tasks.len().saturating_sub(NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
 }
 
 /// How a try was found to be lost, in the word that the log has for it.
@@ -122,7 +134,12 @@ impl Bad {
             What::Run { how, tasks, by } => {
                 let tasks = Some(tasks.as_str()).filter(|it| !it.is_empty());
                 let by = Some(by.as_str()).filter(|it| !it.is_empty());
-                tracing::warn!(dag, run, tasks, by, trace, "a run {how}");
+                // What somebody wished is news, and no fault.
+                if by.is_some() {
+                    tracing::info!(dag, run, tasks, by, trace, "a run {how}");
+                } else {
+                    tracing::warn!(dag, run, tasks, trace, "a run {how}");
+                }
             }
         }
     }

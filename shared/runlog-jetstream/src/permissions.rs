@@ -43,16 +43,29 @@ impl Granted {
         let covers = |patterns: &[String]| patterns.iter().any(|it| covers(it, wanted));
         (self.allow.is_empty() || covers(&self.allow)) && !covers(&self.deny)
     }
+
+    /// Whether surely nothing of a pattern is granted. Who grants it piece by piece, by the names of streams and
+    /// queues, grants all that is asked for without that one pattern covers it.
+    pub fn lacks(&self, wanted: &str) -> bool {
+        let touched = self.allow.is_empty() || self.allow.iter().any(|it| meets(it, wanted));
+        !touched || self.deny.iter().any(|it| covers(it, wanted))
+    }
 }
 
 impl Permissions {
-    /// What of a service's subjects in a namespace is not granted, sending first.
-    pub fn missing(&self, service: &str, namespace: &str) -> Vec<String> {
-        let sends = published(service, namespace).into_iter();
-        let sends = sends.filter(|it| !self.publish.has(it)).map(|it| format!("publish {it}"));
+    /// What of a service's subjects in a namespace is surely not granted, sending first; an executor's are of `queues`.
+    pub fn missing(&self, service: &str, namespace: &str, queues: &[String]) -> Vec<String> {
+        let sends = published(service, namespace, queues).into_iter();
+        let sends = sends.filter(|it| self.publish.lacks(it)).map(|it| format!("publish {it}"));
         let hears = subscribed(namespace).into_iter();
-        let hears = hears.filter(|it| !self.subscribe.has(it)).map(|it| format!("subscribe {it}"));
+        let hears = hears.filter(|it| self.subscribe.lacks(it)).map(|it| format!("subscribe {it}"));
         sends.chain(hears).collect()
+    }
+
+    /// What a scheduler can't lead without, of what is surely not granted.
+    pub fn leading_lacks(&self, namespace: &str) -> Vec<String> {
+        let needed = LEADING.iter().map(|it| it.replace('%', namespace));
+        needed.filter(|it| self.publish.lacks(it)).map(|it| format!("publish {it}")).collect()
     }
 }
 
@@ -69,17 +82,29 @@ fn covers(pattern: &str, wanted: &str) -> bool {
     }
 }
 
+/// Whether two patterns stand for a subject that is the same.
+fn meets(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some(">"), Some(_)) | (Some(_), Some(">")) | (None, None) => return true,
+            (Some(own), Some(token)) if own == token || own == "*" || token == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
 /// What every service hears.
 pub fn subscribed(namespace: &str) -> Vec<String> {
     vec!["_INBOX.>".to_owned(), format!("dagbok.{namespace}.signals.>")]
 }
 
-/// What a service sends; an executor that of the queue `default`. Empty for what is no service.
-pub fn published(service: &str, namespace: &str) -> Vec<String> {
+/// What a service sends; an executor that of its `queues`. Empty for what is no service.
+pub fn published(service: &str, namespace: &str, queues: &[String]) -> Vec<String> {
     let common = ["$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$SYS.REQ.USER.INFO", "_INBOX.>"];
     let parts: &[&[&str]] = match service {
         "scheduler" => &[SCHEDULER],
-        "executor" => &[SIGNALS, INBOX, BLOBS, STATE, EXECUTOR],
+        "executor" => &[SIGNALS, INBOX, BLOBS, STATE, EXECUTOR, QUEUE],
         "triggerer" => &[SIGNALS, INBOX, BLOBS, TRIGGERER],
         "processor" => &[SIGNALS, INBOX, BLOBS, STATE, LOG, PROCESSOR],
         "ui" => &[SIGNALS, INBOX, BLOBS_READ, STATE, LOG, SNAPSHOTS_READ, ALERTS_READ, UI],
@@ -87,8 +112,19 @@ pub fn published(service: &str, namespace: &str) -> Vec<String> {
         _ => return Vec::new(),
     };
     let own = parts.iter().copied().flatten().copied();
-    common.into_iter().chain(own).map(|it| it.replace('%', namespace)).collect()
+    let all = common.into_iter().chain(own).map(|it| it.replace('%', namespace));
+    let each = |it: String| -> Vec<String> {
+        if it.contains('#') {
+            queues.iter().map(|queue| it.replace('#', queue)).collect()
+        } else {
+            vec![it]
+        }
+    };
+    all.flat_map(each).collect()
 }
+
+/// Without these nobody leads: the lease can't be held, or nothing be decided.
+const LEADING: &[&str] = &["dagbok.%.log.>", "$KV.dagbok_%_state.>"];
 
 const SIGNALS: &[&str] = &["dagbok.%.signals.>"];
 const INBOX: &[&str] = &["dagbok.%.inbox.*"];
@@ -131,7 +167,13 @@ const SCHEDULER: &[&str] = &[
     "dagbok.%.snapshots.>",
     "dagbok.%.signals.>",
     "$KV.dagbok_%_state.>",
-    "$JS.API.STREAM.CREATE.*",
+    "$JS.API.STREAM.CREATE.dagbok_%_log",
+    "$JS.API.STREAM.CREATE.dagbok_%_inbox",
+    "$JS.API.STREAM.CREATE.dagbok_%_work",
+    "$JS.API.STREAM.CREATE.dagbok_%_triggers",
+    "$JS.API.STREAM.CREATE.dagbok_%_blobs",
+    "$JS.API.STREAM.CREATE.dagbok_%_snapshots",
+    "$JS.API.STREAM.CREATE.KV_dagbok_%_state",
     "$JS.API.STREAM.MSG.GET.*",
     "$JS.API.STREAM.PURGE.dagbok_%_snapshots",
     "$JS.API.DIRECT.GET.>",
@@ -141,12 +183,15 @@ const SCHEDULER: &[&str] = &[
     "$JS.API.CONSUMER.DELETE.>",
     "$JS.ACK.>",
 ];
+/// For each queue, `#`.
+const QUEUE: &[&str] = &[
+    "$JS.API.CONSUMER.CREATE.dagbok_%_work.#.>",
+    "$JS.API.CONSUMER.MSG.NEXT.dagbok_%_work.#",
+    "$JS.API.CONSUMER.INFO.dagbok_%_work.#",
+    "$JS.API.CONSUMER.DELETE.dagbok_%_work.#",
+    "$JS.ACK.dagbok_%_work.#.>",
+];
 const EXECUTOR: &[&str] = &[
-    "$JS.API.CONSUMER.CREATE.dagbok_%_work.default.>",
-    "$JS.API.CONSUMER.MSG.NEXT.dagbok_%_work.default",
-    "$JS.API.CONSUMER.INFO.dagbok_%_work.default",
-    "$JS.API.CONSUMER.DELETE.dagbok_%_work.default",
-    "$JS.ACK.dagbok_%_work.default.>",
     "$JS.API.STREAM.MSG.GET.dagbok_%_work",
     "$KV.dagbok_%_state.presence.>",
     "$KV.dagbok_%_state.xcom.>",
@@ -239,18 +284,83 @@ mod tests {
 
     #[test]
     fn the_configuration_that_is_shipped_grants_what_is_needed_and_no_more() {
+        let queues = ["default".to_owned()];
         for service in SERVICES {
             let granted = of_file(service);
-            assert_eq!(granted.missing(service, "default"), Vec::<String>::new(), "{service}");
+            let none = Vec::<String>::new();
+            assert_eq!(granted.missing(service, "default", &queues), none, "{service}");
+            // Of what is shipped one pattern covers each.
+            for needed in published(service, "default", &queues) {
+                assert!(granted.publish.has(&needed), "{service}: {needed}");
+            }
             // The scheduler's is written as what it may not do.
             if service != "scheduler" {
-                let needed = published(service, "default");
+                let needed = published(service, "default", &queues);
                 for grant in &granted.publish.allow {
                     assert!(needed.contains(grant), "{service} does not need {grant}");
                 }
             }
         }
-        let executor = of_file("executor").missing("scheduler", "default");
-        assert!(executor.contains(&"publish dagbok.default.log.>".to_owned()), "{executor:?}");
+        let executor = of_file("executor");
+        let lacks = executor.missing("scheduler", "default", &queues);
+        assert!(lacks.contains(&"publish dagbok.default.log.>".to_owned()), "{lacks:?}");
+        assert_eq!(executor.leading_lacks("default").first(), lacks.first());
+        assert_eq!(of_file("scheduler").leading_lacks("default"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_grants_it_stream_by_stream_and_queue_by_queue_grants_it() {
+        let publish = |allow: &[&str]| Permissions {
+            publish: Granted {
+                allow: allow.iter().map(|it| (*it).to_owned()).collect(),
+                deny: Vec::new(),
+            },
+            subscribe: Granted::default(),
+        };
+        let streams = ["log", "inbox", "work", "triggers", "blobs", "snapshots"];
+        let mut narrow: Vec<String> = streams
+            .iter()
+            .flat_map(|it| {
+                ["STREAM.CREATE.", "STREAM.INFO.", "STREAM.MSG.GET."]
+                    .map(|what| format!("$JS.API.{what}dagbok_team_{it}"))
+            })
+            .chain(["log", "inbox"].iter().flat_map(|it| {
+                ["CREATE", "INFO", "MSG.NEXT", "DELETE"]
+                    .map(|what| format!("$JS.API.CONSUMER.{what}.dagbok_team_{it}.>"))
+            }))
+            .collect();
+        narrow.extend(
+            [
+                "$JS.API.STREAM.CREATE.KV_dagbok_team_state",
+                "$KV.dagbok_team_state.lease.>",
+                "$JS.API.INFO",
+                "$SYS.REQ.USER.INFO",
+                "_INBOX.>",
+                "dagbok.team.>",
+                "$JS.ACK.dagbok_team_inbox.>",
+                "$JS.API.STREAM.PURGE.dagbok_team_snapshots",
+                "$JS.API.DIRECT.GET.dagbok_team_log",
+            ]
+            .map(str::to_owned),
+        );
+        let narrow: Vec<&str> = narrow.iter().map(String::as_str).collect();
+        let granted = publish(&narrow);
+        assert_eq!(granted.missing("scheduler", "team", &[]), Vec::<String>::new());
+        assert!(!granted.missing("scheduler", "other", &[]).is_empty());
+        let gpu = ["gpu".to_owned()];
+        let other = "publish $JS.ACK.dagbok_team_work.default.>".to_owned();
+        let granted = publish(&[
+            "$JS.ACK.dagbok_team_work.gpu.>",
+            "$JS.API.>",
+            "$KV.>",
+            "$SYS.>",
+            "_INBOX.>",
+            "dagbok.>",
+        ]);
+        assert_eq!(granted.missing("executor", "team", &gpu), Vec::<String>::new());
+        assert_eq!(granted.missing("executor", "team", &["default".to_owned()]), [other]);
+        let denied = Granted { allow: Vec::new(), deny: vec!["dagbok.team.log.>".to_owned()] };
+        let denied = Permissions { publish: denied, subscribe: Granted::default() };
+        assert_eq!(denied.leading_lacks("team"), ["publish dagbok.team.log.>"]);
     }
 }

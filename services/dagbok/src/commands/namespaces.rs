@@ -1,8 +1,11 @@
 //! `dagbok namespaces list` and `delete`: what lies on a NATS server. With `--json` a list of objects, or one.
 use dagbok_config::Nats;
-use dagbok_protocol::names::{PRESENCE_PREFIX, PROCESSOR_PRESENCE};
-use dagbok_runlog::Ports;
-use dagbok_runlog_jetstream::{Connection, Namespace};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dagbok_protocol::names::{PRESENCE_PREFIX, PROCESSOR_PRESENCE, QUESTIONS, TRIGGERS_OVER};
+use dagbok_runlog::{Ports, RequestError};
+use dagbok_runlog_jetstream::{ConnectError, Connection, Namespace};
 use serde_json::json;
 
 use super::agree::agreed;
@@ -18,6 +21,10 @@ use crate::{
 
 /// What the keys begin with that only a service that lives keeps.
 const LEASES: &str = "lease/";
+/// What services listen to that keep no such key.
+const LISTENED: [(&str, &str); 2] = [(QUESTIONS, "UI"), (TRIGGERS_OVER, "triggerer")];
+/// How long somebody who listens is given to answer.
+const HEARD: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(global: &Global, command: &NamespacesCommand) -> Outcome {
     match command {
@@ -112,8 +119,15 @@ pub(crate) fn there(all: &[Namespace]) -> String {
 async fn services(nats: &Nats, namespace: &str) -> Result<Vec<String>, Failure> {
     let nats = Nats { namespace: namespace.to_owned(), ..nats.clone() };
     let (_, ports) = wire::look(&nats).await?;
-    // Of one that is not whole nothing can live: its services wait until it is.
-    let Ok(ports) = ports else { return Ok(Vec::new()) };
+    let ports = match ports {
+        Ok(ports) => ports,
+        // Of one that is not whole nothing can live: its services wait until it is.
+        Err(ConnectError::NoNamespace { .. } | ConnectError::Incomplete { .. }) => {
+            return Ok(Vec::new());
+        }
+        // Who can't look does not know that nothing lives.
+        Err(error) => return Err(wire::failure(&error)),
+    };
     living(&ports).await.map_err(|error| Failure::from_error(Code::BrokerMisconfigured, &error))
 }
 
@@ -129,6 +143,14 @@ async fn living(ports: &Ports) -> dagbok_runlog::PortResult<Vec<String>> {
     }
     if ports.state.get(PROCESSOR_PRESENCE).await?.is_some() {
         found.push("processor".to_owned());
+    }
+    for (subject, who) in LISTENED {
+        // The server says at once where nobody listens; whoever does need not answer a question that is none.
+        match ports.signals.request(subject, Bytes::new(), HEARD).await {
+            Err(RequestError::NoResponder { .. }) => {}
+            Ok(_) | Err(RequestError::TimedOut { .. }) => found.push(who.to_owned()),
+            Err(RequestError::Port(error)) => return Err(error),
+        }
     }
     Ok(found)
 }

@@ -88,32 +88,36 @@ impl Base {
         log.map_err(|error| wire::failure(&error))
     }
 
-    /// Says which rights this service's user lacks. A scheduler without its rights would wait for ever for the lease, or
-    /// be refused by the log: it ends.
+    /// Says which rights this service's user lacks. A scheduler that can't write the log or the lease would wait for ever:
+    /// it ends. Whatever else it lacks may be granted in another form, or never be needed: it is said.
     async fn check_rights(&self, service: &'static str) -> Result<(), Failure> {
         // Where the server does not say what a user may do, what is denied is said when it is.
         let Ok(Some(granted)) = self.connection.permissions().await else { return Ok(()) };
-        let missing = granted.missing(service, &self.config().nats.namespace).join(", ");
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if service == "scheduler" {
+        let config = self.config();
+        let namespace = &config.nats.namespace;
+        let missing = granted.missing(service, namespace, &config.executor.queues).join(", ");
+        let leading = granted.leading_lacks(namespace);
+        if service == "scheduler" && !leading.is_empty() {
             let what = format!("this user may not lead: it lacks {missing}");
-            return Err(Failure::new(Code::BrokerMisconfigured, what)
-                .next("connect as the scheduler's user (--nats-user), or grant it what deploy/nats/users.conf grants"));
+            return Err(Failure::new(Code::BrokerMisconfigured, what).next(
+                "connect as the scheduler's user (--nats-user), or grant this one what it lacks",
+            ));
         }
-        tracing::warn!(
-            service,
-            missing,
-            "the user of this service lacks rights; see deploy/nats/users.conf"
-        );
+        if !missing.is_empty() {
+            tracing::warn!(
+                service,
+                missing,
+                "the user of this service lacks rights: grant it what is missing"
+            );
+        }
         Ok(())
     }
 
     fn say_up(&self, service: &str) {
         let nats = &self.config().nats;
         let version = self.connection.server_version();
-        tracing::info!(service, namespace = nats.namespace, nats = %version, "connected");
+        let build = env!("CARGO_PKG_VERSION");
+        tracing::info!(service, build, namespace = nats.namespace, nats = %version, "connected");
     }
 }
 

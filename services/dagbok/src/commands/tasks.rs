@@ -58,7 +58,12 @@ async fn followed(context: &Context, api: &Api, args: &Logs, number: u16) -> Out
             .out
             .note(&format!("the API at {} went away; waiting for it to come back", api.shown()));
     };
-    let (shown, told) = of(args, number).lines(api, away, |line| print(context, &line)).await?;
+    let (shown, told) = of(args, number)
+        .lines(api, away, |line| {
+            print(context, &line);
+            std::future::ready(())
+        })
+        .await?;
     let next = || command(context, api, args, number.saturating_add(1));
     if let Some(note) = after_the_last(&shown, told > 0, next) {
         context.out.note(&note);

@@ -14,7 +14,7 @@ use crate::{cli::Doctor, commands::there, wire};
 const SLOW: Duration = Duration::from_millis(10);
 
 /// Connects as a service does, and looks; nothing is made or changed but what `repair` asks for.
-pub(super) async fn check(nats: &Nats, args: &Doctor) -> Vec<Finding> {
+pub(super) async fn check(nats: &Nats, queues: &[String], args: &Doctor) -> Vec<Finding> {
     let (connection, ports) = match wire::look(nats).await {
         Ok(connected) => connected,
         Err(failure) => return vec![Finding::failed("nats", &failure)],
@@ -32,7 +32,7 @@ pub(super) async fn check(nats: &Nats, args: &Doctor) -> Vec<Finding> {
         )
     }];
     findings.push(latency(&connection).await);
-    let (rights, reads) = permissions(&connection, nats, args.service.as_deref()).await;
+    let (rights, reads) = permissions(&connection, (nats, queues), args.service.as_deref()).await;
     findings.extend(rights);
     let ports = match ports {
         Ok(ports) => ports,
@@ -81,7 +81,7 @@ async fn missing(connection: &Connection, error: &ConnectError) -> Finding {
 /// What the user lacks of what a service needs, subject by subject; and whether it may read the log.
 async fn permissions(
     connection: &Connection,
-    nats: &Nats,
+    (nats, queues): (&Nats, &[String]),
     service: Option<&str>,
 ) -> (Option<Finding>, bool) {
     let user = nats.user.as_deref();
@@ -90,7 +90,7 @@ async fn permissions(
         Ok(Some(granted)) => {
             let last = format!("$JS.API.DIRECT.GET.dagbok_{}_log", nats.namespace);
             let reads = granted.publish.has(&last);
-            (Some(limited(&granted, nats, service)), reads)
+            (Some(limited(&granted, (nats, queues), service)), reads)
         }
         Ok(None) => {
             let all = |it| format!("this user may do all, and so what `{it}` needs");
@@ -98,8 +98,7 @@ async fn permissions(
         }
         Err(error) => {
             let what = format!("what this user may do can't be told: {error}");
-            let next =
-                "let this user publish to `$SYS.REQ.USER.INFO`, as deploy/nats/users.conf does";
+            let next = "let this user publish to `$SYS.REQ.USER.INFO`";
             (Some(Finding::warning(RIGHTS, what, next)), true)
         }
     }
@@ -109,7 +108,11 @@ async fn permissions(
 const RIGHTS: &str = "rights";
 
 /// Of a user who may not do all.
-fn limited(granted: &Permissions, nats: &Nats, service: Option<&str>) -> Finding {
+fn limited(
+    granted: &Permissions,
+    (nats, queues): (&Nats, &[String]),
+    service: Option<&str>,
+) -> Finding {
     const CHECK: &str = RIGHTS;
     let Some(service) = service else {
         let next = "name the service that this user is for with --service";
@@ -119,16 +122,12 @@ fn limited(granted: &Permissions, nats: &Nats, service: Option<&str>) -> Finding
             next,
         );
     };
-    let missing = granted.missing(service, &nats.namespace);
+    let missing = granted.missing(service, &nats.namespace, queues);
     if missing.is_empty() {
         return Finding::ok(CHECK, format!("this user may do what `{service}` needs"));
     }
     let what = format!("this user lacks what `{service}` needs: {}", missing.join(", "));
-    Finding::error(
-        CHECK,
-        what,
-        "grant it: deploy/nats/users.conf has all, for the namespace `default`",
-    )
+    Finding::error(CHECK, what, "grant this user each of them in the server's configuration")
 }
 
 async fn latency(connection: &Connection) -> Finding {

@@ -139,11 +139,17 @@ fn versions(api: &str, alive: &[&ExecutorInfo]) -> Finding {
     let builds: BTreeSet<&str> =
         alive.iter().map(|it| it.version.as_str()).chain([api, own]).collect();
     if builds.len() > 1 {
-        let each: Vec<String> =
-            alive.iter().map(|it| format!("executor {} has {}", it.executor, it.version)).collect();
+        const NAMED: usize = 5;
+        let others: Vec<&&ExecutorInfo> = alive.iter().filter(|it| it.version != own).collect();
+        let mut said = vec![format!("services differ: this is {own}, the API {api}")];
+        let named = others.iter().take(NAMED);
+        said.extend(named.map(|it| format!("executor {} {}", it.executor, it.version)));
+        if others.len() > NAMED {
+            said.push(format!("and {} executors more", others.len() - NAMED));
+        }
         return Finding::error(
             CHECK,
-            format!("services differ: this is {own}, the API {api}; {}", each.join(", ")),
+            said.join(", "),
             "upgrade all of them: see \"Upgrade\" in the README",
         );
     }
@@ -156,7 +162,10 @@ fn versions(api: &str, alive: &[&ExecutorInfo]) -> Finding {
             "give all executors the same one, so that a task does not depend on where it runs",
         );
     }
-    Finding::ok(CHECK, format!("all services are {own}"))
+    Finding::ok(
+        CHECK,
+        format!("this, the API and {} executors are {own}; the others don't say", alive.len()),
+    )
 }
 
 /// DAG files that can't be read.

@@ -56,8 +56,8 @@ impl Table {
         let shown: Vec<usize> = (0..self.header.len()).filter(is_shown).collect();
         let widths = room.map(|room| self.widths(&shown, room));
         let cut = |place: usize, text: &str| match &widths {
-            Some(widths) => cut(text, widths[place]),
-            None => text.to_owned(),
+            Some(widths) => plain(&cut(text, widths[place])),
+            None => plain(text),
         };
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -127,6 +127,11 @@ fn cut(text: &str, width: usize) -> String {
     format!("{kept}…")
 }
 
+/// A text in its row, without what would break the row or move a terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 fn color_of(text: &str) -> Option<Color> {
     Some(match text {
         "success" | "ok" => Color::Green,
@@ -161,6 +166,11 @@ mod tests {
             "{wide}"
         );
         assert_eq!(table.names(), ["a_dag_of_a_name"]);
+        let mut notes = Table::new(&["dag", "note"]);
+        notes.row(vec!["a".into(), "two\nlines\x1b[2J".into()]);
+        let text = notes.to_text(false, true, None);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
         table.row(vec!["b".into(), String::new(), String::new(), String::new()]);
         assert_eq!(cut("00:17:59 (3 s ago)", 12), "00:17:59");
         // Where there is no room at all, it is cut to the least and not for ever.

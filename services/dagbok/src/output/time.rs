@@ -8,7 +8,8 @@ use super::Out;
 impl Out {
     /// An instant: short and with its age, or with `-o wide` in full and in UTC.
     pub(crate) fn time(self, at: Timestamp) -> String {
-        if self.is_wide() {
+        // Each look would print a line anew whose age alone is another.
+        if self.is_wide() || self.is_added() {
             return at.to_string();
         }
         let (Some(at), Some(now)) = (local(at), local(Clock::system().now())) else {

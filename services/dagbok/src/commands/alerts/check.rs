@@ -139,7 +139,7 @@ fn text_of(file: &Path) -> Result<String, Failure> {
 
 fn wrong(error: &ConfigError) -> Failure {
     Failure::from_error(Code::Config, error)
-        .next("deploy/alerting/README.md and schemas/alerting.json of the sources list every key")
+        .next("the README of alerting in the sources (deploy/alerting) lists every key; they are not in a wheel")
 }
 
 /// What an API knows of a DAG that routes match.

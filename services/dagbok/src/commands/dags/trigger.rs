@@ -29,7 +29,18 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
     let many = dag_ids.len() > 1;
     let mut made = Vec::new();
     for dag_id in &dag_ids {
-        made.push(one(context, &api, args, (dag_id, many), &body).await?);
+        match one(context, &api, args, (dag_id, many), &body).await {
+            Ok(run) => made.push(run),
+            Err(failure) => {
+                for run in &made {
+                    let (dag, run) = (&run.dag_id, &run.run_id);
+                    context
+                        .out
+                        .note(&format!("{dag} {run} was made before `{dag_id}` was refused"));
+                }
+                return Err(failure);
+            }
+        }
     }
     let mut exit = Exit::Ok;
     for run in made.iter().filter(|_| args.wait) {

@@ -44,7 +44,12 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
             state_of(run).to_owned(),
             run.run_type.clone(),
             run.start_date.map(|at| context.out.time(at.0)).unwrap_or_default(),
-            duration_of(run),
+            // Of what runs it is another at each look.
+            if context.out.is_added() && run.end_date.is_none() {
+                String::new()
+            } else {
+                duration_of(run)
+            },
             run.dagbok.tasks.to_string(),
             run.end_date.map(|at| context.out.time(at.0)).unwrap_or_default(),
             run.triggering_user_name.clone().unwrap_or_default(),

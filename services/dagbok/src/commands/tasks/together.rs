@@ -49,15 +49,17 @@ pub(super) async fn run(context: &Context, api: Api, run: &Run, only_failed: boo
     let (line_in, mut line_out) = mpsc::channel(WAITING);
     let (mut begun, mut following) = (BTreeSet::new(), JoinSet::new());
     let mut over: Option<RunResponse> = None;
+    // Not begun anew by each line: a task that is never quiet would hide those that begin after it.
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            Some((of, line)) = line_out.recv() => print(context, &of, &line),
             Some(ended) = following.join_next() => {
                 let ended: Result<(), Failure> = ended.map_err(|panic| Failure::new(Code::Bug, panic))?;
                 ended?;
             }
-            () = tokio::time::sleep(LOOK), if over.is_none() => {
+            _ = looks.tick(), if over.is_none() => {
                 over = match look(context, &api, run, (&mut begun, &mut following), (only_failed, &line_in)).await {
                     Ok(over) => over,
                     Err(failure) if begun.is_empty() || !matches!(failure.code(), Code::ApiUnreachable | Code::ApiFailed) => {
@@ -66,7 +68,10 @@ pub(super) async fn run(context: &Context, api: Api, run: &Run, only_failed: boo
                     // It comes back.
                     Err(_) => None,
                 };
+                // From when it was answered: a slow API must not keep lines waiting.
+                looks.reset();
             }
+            Some((of, line)) = line_out.recv() => print(context, &of, &line),
             else => break,
         }
         if over.is_some() && following.is_empty() && line_out.is_empty() {
@@ -128,22 +133,14 @@ async fn one(
     line_in: mpsc::Sender<Told>,
     context: Context,
 ) -> Result<(), Failure> {
-    let (lines, mut waiting) = mpsc::unbounded_channel();
     let away =
         || context.out.note(&format!("the API at {} went away; waiting for it", api.shown()));
-    let follow = async {
-        let told = of.lines(&api, away, |line| drop(lines.send(line))).await;
-        drop(lines);
-        told
-    };
-    let hand_on = async {
-        while let Some(line) = waiting.recv().await {
-            if line_in.send((of.clone(), line)).await.is_err() {
-                break;
-            }
-        }
-    };
-    match tokio::join!(follow, hand_on).0 {
+    // Nobody takes them any more where the whole ends.
+    let told = of.lines(&api, away, |line| {
+        let (line_in, of) = (line_in.clone(), of.clone());
+        async move { drop(line_in.send((of, line)).await) }
+    });
+    match told.await {
         Err(failure) if failure.code() != Code::NotFound => Err(failure),
         _ => Ok(()),
     }
