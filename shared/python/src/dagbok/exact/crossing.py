@@ -40,7 +40,7 @@ def read(value: Any) -> Any:
 
 
 def fitted(value: Any) -> Any:
-    """Return a value whose whole numbers fit into a frame: larger ones have a form that both runtimes read."""
+    """Return a value whose whole numbers fit into a frame; larger ones are in a form that both sides read."""
     if isinstance(value, list | tuple):
         return [fitted(item) for item in value]
     if isinstance(value, dict):
