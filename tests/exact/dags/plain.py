@@ -183,7 +183,7 @@ with DAG("refused", schedule=None, start_date=START):
 
 
 with DAG("named_assets", schedule=None, start_date=START):
-    known, alias = Asset("known", uri="s3://known"), AssetAlias("latest")
+    known, alias = Asset("known", uri="s3://known/1"), AssetAlias("latest")
 
     @task(outlets=[alias])
     def by_alias(*, outlet_events: object) -> None:
@@ -193,9 +193,9 @@ with DAG("named_assets", schedule=None, start_date=START):
     def brings() -> None:
         pass
 
-    @task(inlets=[Asset.ref(name="known"), Asset.ref(uri="s3://known")])
+    @task(inlets=[Asset.ref(name="known"), Asset.ref(uri="s3://known/1")])
     def reads(*, inlet_events: object) -> list:
-        return [len(inlet_events[Asset.ref(name="known")]), len(inlet_events[Asset.ref(uri="s3://known")])]
+        return [len(inlet_events[Asset.ref(name="known")]), len(inlet_events[Asset.ref(uri="s3://known/1")])]
 
     @task(inlets=[Asset.ref(name="nobodys")])
     def of_nobody(*, inlet_events: object) -> int:

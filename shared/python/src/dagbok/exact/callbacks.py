@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from dagbok.exact import part, runner
+from dagbok.exact import beginning, part
 from dagbok.runtime.callbacks import CallbacksFailed, each
 from dagbok.runtime.supervisor import Supervisor
 
@@ -18,9 +18,9 @@ log = logging.getLogger("airflow.task")
 def call_back(supervisor: Supervisor, details: Json, find_dag: Callable[[str], Any]) -> None:
     """Call what the frame asks for, and tell how that went."""
     folder = details.get("bundle_info", {}).get("path") or ""
-    tool = part(runner.RUNNER)
+    tool = part(beginning.RUNNER)
     try:
-        ti, context, task_log = runner.begin(tool, details, folder, find_dag)
+        ti, context, task_log = beginning.begin(tool, details, folder, find_dag)
         ti.task = context["task"] = ti.task.prepare_for_execution()
         if details.get("dag_callback"):
             _of_dag(details["dag_callback"], ti, context)
@@ -28,7 +28,7 @@ def call_back(supervisor: Supervisor, details: Json, find_dag: Callable[[str], A
             _of_task(tool, details["callback"], ti, context, task_log)
     except BaseException as error:
         log.exception("the callback could not be called")
-        runner.tell_error(supervisor, error, "exception", folder)
+        beginning.tell_error(supervisor, error, "exception", folder)
         supervisor.ask({"type": "TaskState", "state": "failed"})
         return
     if details.get("dag_callback"):

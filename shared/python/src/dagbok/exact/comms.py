@@ -149,7 +149,8 @@ def _set_xcom(ask: Callable[[Json], Any], body: Json) -> Any:
         json.dumps(body["value"], allow_nan=False)
     except ValueError as error:
         raise ValueError(f"the XCom `{body['key']}` has no form in JSON: {error}") from None
-    return _as_it_is(ask, {name: value for name, value in body.items() if name != "dag_result"})
+    said = {name: value for name, value in body.items() if name != "dag_result"}
+    return _as_it_is(ask, {**said, "value": crossing.fitted(body["value"])})
 
 
 def _item(ask: Callable[[Json], Any], body: Json) -> Any:
@@ -207,7 +208,7 @@ def _rendered(ask: Callable[[Json], Any], body: Json) -> Any:
     from dagbok.masking import masked
 
     fields = {name: masked(value, name) for name, value in body["rendered_fields"].items()}
-    ask({"type": "SetRenderedFields", "rendered_fields": fields})
+    ask({"type": "SetRenderedFields", "rendered_fields": crossing.fitted(fields)})
 
 
 def _connection(ask: Callable[[Json], Any], body: Json) -> Any:

@@ -21,6 +21,7 @@ OURS = frozenset(
         *("pathlib.PosixPath", "uuid.UUID", "pendulum.date.Date"),
     ]
 )
+_FRAMED = range(-(2**63), 2**64)
 INSTANT = "dagbok.datetimes.DateTime"
 
 
@@ -36,6 +37,17 @@ def read(value: Any) -> Any:
     if name in OTHER_FORM and not is_airflows(value):
         return startup.serde().serialize(from_json(value))
     return {key: read(item) for key, item in value.items()}
+
+
+def fitted(value: Any) -> Any:
+    """Return a value whose whole numbers fit into a frame; larger ones are in a form that both sides read."""
+    if isinstance(value, list | tuple):
+        return [fitted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: fitted(item) for key, item in value.items()}
+    if isinstance(value, int) and value not in _FRAMED:
+        return {CLASS: "builtins.int", VERSION: 1, DATA: str(value)}
+    return value
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dagbok.exact import load, part, startup
 from dagbok.exact.comms import Comms
-from dagbok.runtime.triggerer import Process
+from dagbok.runtime.triggering import Process
 
 Json = dict[str, Any]
 
