@@ -46,7 +46,7 @@ fn shifts_have_zones_and_lines_may_be_folded() {
     );
     let odd = text.replace("20260331", "tomorrow");
     let wrong = shifts(&odd, &madrid(), at("2026-03-30T00:00:00Z")).expect_err("no time");
-    assert!(wrong.contains("line 10: `tomorrow` is no time"), "{wrong}");
+    assert!(wrong.contains("line 11: `tomorrow` is no time"), "{wrong}");
 }
 
 #[test]
