@@ -322,3 +322,6 @@ impl Known {
         self.text.as_ref().is_some_and(|it| now.since(it.unrolled).0.abs() >= UNROLL.0)
     }
 }
+
+#[cfg(test)]
+mod tests;
