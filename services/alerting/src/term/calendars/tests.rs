@@ -12,8 +12,8 @@ fn text(person: &str, stamp: u32) -> Arc<str> {
     .into()
 }
 
-fn got(person: &str, stamp: u32) -> Result<Option<Got>, String> {
-    Ok(Some(Got { text: text(person, stamp), etag: None, modified: None }))
+fn got(person: &str, stamp: u32) -> Got {
+    Got { text: text(person, stamp), etag: None, modified: None }
 }
 
 fn policy() -> Policy {
@@ -27,7 +27,7 @@ fn policy() -> Policy {
 }
 
 fn named() -> BTreeMap<String, config::Calendar> {
-    let (url, every) = (Secret::new("https://example.org/ics".to_owned()), Duration::from_secs(60));
+    let (url, every) = (Secret::new("https://example.org/ics".to_owned()), Duration::from_mins(1));
     let calendar = config::Calendar { url, every, zone: TimeZone::UTC };
     BTreeMap::from([("primary".to_owned(), calendar)])
 }
@@ -56,15 +56,15 @@ async fn what_was_read_holds_is_unrolled_further_and_a_new_stamp_is_no_news() {
     let mut now = Timestamp(1_780_000_000_000_000);
     let mut calendars = Calendars::default();
     calendars.take(&named());
-    let (first, is_new) = answered(&mut calendars, now, got("ana", 1)).await;
+    let (first, is_new) = answered(&mut calendars, now, Ok(Some(got("ana", 1)))).await;
     let first = first.expect("a calendar");
     assert!(first.shifts > 400 && is_new);
     let known = known_until(&calendars);
     now = now.plus(HOUR);
-    let (again, is_new) = answered(&mut calendars, now, got("ana", 2)).await;
+    let (again, is_new) = answered(&mut calendars, now, Ok(Some(got("ana", 2)))).await;
     assert_eq!((again.expect("a calendar").digest, is_new), (first.digest, false));
     now = now.plus(HOUR);
-    let (other, _) = answered(&mut calendars, now, got("zoe", 3)).await;
+    let (other, _) = answered(&mut calendars, now, Ok(Some(got("zoe", 3)))).await;
     assert!(other.expect_err("nobody").contains("`zoe`"));
     // A configuration that is taken anew loses nothing of it.
     calendars.take(&named());
