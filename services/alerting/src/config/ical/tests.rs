@@ -1,3 +1,4 @@
+//! Calendars as people and programs write them, and as nobody should.
 use jiff::tz::TimeZone;
 
 use super::*;

@@ -1,3 +1,4 @@
+//! What is kept of calendars, and when it is read anew.
 use dagbok_alerts::{Person, Schedule};
 
 use super::*;
