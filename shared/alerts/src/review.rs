@@ -60,7 +60,7 @@ fn of_route(policy: &Policy, route: &Route, now: Timestamp, found: &mut Vec<Stri
     }
 }
 
-/// Whether whatever these match those match too: all of those stand among these.
-fn is_within(these: &[Matcher], those: &[Matcher]) -> bool {
-    those.iter().all(|it| these.iter().any(|other| other.to_string() == it.to_string()))
+/// Whether whatever these match the wider ones match too: all of those stand among these.
+fn is_within(these: &[Matcher], wider: &[Matcher]) -> bool {
+    wider.iter().all(|it| these.iter().any(|other| other.to_string() == it.to_string()))
 }

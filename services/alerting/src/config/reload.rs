@@ -2,7 +2,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use dagbok_alerts::Policy;
@@ -12,6 +12,10 @@ use super::{Loaded, Ways, digest, load, load_without_calendars};
 
 /// What repeats in calendars is unrolled anew after so long: it is known for some time ahead only.
 const UNROLL: Micros = Micros::from_secs(12 * 3_600);
+
+/// By how much a file's time may be behind the clock, and ahead of it.
+const COARSE: Duration = Duration::from_millis(20);
+const AHEAD: Duration = Duration::from_mins(1);
 
 /// What a look brought.
 pub(crate) enum Looked {
@@ -93,7 +97,6 @@ impl Reloader {
 
     fn read(&mut self, path: &Path, now: Timestamp) -> Looked {
         self.read_at = now;
-        let begun = SystemTime::now();
         match std::fs::read_to_string(path) {
             // An editor that empties the file before it writes, a disk that is full.
             Ok(text) if text.trim().is_empty() && self.good.is_some() => {
@@ -105,7 +108,7 @@ impl Reloader {
             }
             Ok(text) => match load(path, &text, now) {
                 Ok(loaded) => {
-                    self.files = stamps(&loaded, begun);
+                    self.files = stamps(&loaded, now);
                     for warning in &loaded.policy.notes {
                         tracing::warn!("{}: {warning}", path.display());
                     }
@@ -135,10 +138,9 @@ impl Reloader {
         }
         let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
         // Whom no calendar names is reached by others: nobody at all would be told otherwise.
-        let begun = SystemTime::now();
         let loaded = load(path, text, now).or_else(|_| load_without_calendars(path, text, now));
         let loaded = loaded.ok()?;
-        self.files = stamps(&loaded, begun);
+        self.files = stamps(&loaded, now);
         self.is_in_force = true;
         Some((loaded.policy.clone(), loaded.into()))
     }
@@ -148,10 +150,14 @@ fn stamp_of(path: &Path) -> Stamp {
     std::fs::metadata(path).ok().and_then(|it| Some((it.modified().ok()?, it.len())))
 }
 
-/// What changed once the reading had begun may have been read before: it is read again.
-fn stamps(loaded: &Loaded, begun: SystemTime) -> Vec<(PathBuf, Stamp)> {
-    let read_by = SystemTime::now();
-    let is_meanwhile = |changed: SystemTime| begun <= changed && changed <= read_by;
+/// Of each calendar's file. One that changed as the reading began, or since, may have been read before: it is read again.
+fn stamps(loaded: &Loaded, now: Timestamp) -> Vec<(PathBuf, Stamp)> {
+    let begun = SystemTime::from(now.to_jiff());
+    // Clocks of files are coarse; one that shows what is to come is no reason to read for ever.
+    let is_meanwhile = |changed: SystemTime| {
+        begun.checked_sub(COARSE).is_none_or(|from| from <= changed)
+            && begun.checked_add(AHEAD).is_none_or(|until| changed <= until)
+    };
     let read = |file: &PathBuf| stamp_of(file).filter(|(changed, _)| !is_meanwhile(*changed));
     loaded.files.iter().map(|file| (file.clone(), read(file))).collect()
 }

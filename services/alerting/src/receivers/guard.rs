@@ -119,7 +119,7 @@ fn is_internal_v4(it: Ipv4Addr) -> bool {
 
 fn is_internal_v6(it: Ipv6Addr) -> bool {
     let parts = it.segments();
-    let [a, b, c, d, _, _, g, h] = parts;
+    let [first, second, third, ..] = parts;
     let four = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         is_internal_v4(Ipv4Addr::new(a, b, c, d))
@@ -127,14 +127,14 @@ fn is_internal_v6(it: Ipv6Addr) -> bool {
     it.is_loopback()
         || it.is_unspecified()
         || it.is_multicast()
-        || (a & 0xfe00) == 0xfc00
-        || (a & 0xffc0) == 0xfe80
-        || (a & 0xffc0) == 0xfec0
-        || (a == 0x2001 && b == 0x0db8)
+        || (first & 0xfe00) == 0xfc00
+        || (first & 0xffc0) == 0xfe80
+        || (first & 0xffc0) == 0xfec0
+        || (first == 0x2001 && second == 0x0db8)
         // Addresses of the other family in here: NAT64, 6to4, and the old compatible form.
-        || (a == 0x64 && b == 0xff9b && four(g, h))
-        || (a == 0x2002 && four(b, c))
-        || ([a, b, c, d] == [0; 4] && parts[4] == 0 && parts[5] == 0 && four(g, h))
+        || (first == 0x64 && second == 0xff9b && four(parts[6], parts[7]))
+        || (first == 0x2002 && four(second, third))
+        || (parts[..6] == [0; 6] && four(parts[6], parts[7]))
 }
 
 /// A guard that can be exchanged while connections are made by it.
@@ -202,7 +202,9 @@ mod tests {
 
     fn guard(allowed: &[&str]) -> Guard {
         let mut guard = Guard::default();
-        allowed.iter().for_each(|it| guard.allow(it).unwrap());
+        for it in allowed {
+            guard.allow(it).unwrap();
+        }
         guard
     }
 

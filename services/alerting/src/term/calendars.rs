@@ -88,7 +88,7 @@ pub(crate) struct Read {
 
 /// A text that was read, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Text {
+struct Kept {
     /// SHA-256 of the address: that of another says nothing.
     of: String,
     text: Arc<str>,
@@ -108,7 +108,7 @@ const fn never() -> Timestamp {
     Timestamp(0)
 }
 
-impl Text {
+impl Kept {
     fn shifts(&self) -> Vec<Shift> {
         let shift = |(person, from, until): &(String, Timestamp, Timestamp)| Shift {
             person: person.clone(),
@@ -140,7 +140,7 @@ struct Known {
     zone: TimeZone,
     next: Timestamp,
     is_asked: bool,
-    text: Option<Text>,
+    text: Option<Kept>,
     /// Why it could not be had or read when it was asked for last.
     trouble: Option<String>,
 }
@@ -150,7 +150,7 @@ struct Known {
 pub(crate) struct Calendars {
     known: BTreeMap<String, Known>,
     /// What was kept before this process began, or of schedules whose configuration changed.
-    kept: BTreeMap<String, Text>,
+    kept: BTreeMap<String, Kept>,
     is_new: bool,
 }
 
@@ -168,7 +168,7 @@ impl Calendars {
             return;
         }
         let texts = self.known.iter().filter_map(|(name, it)| Some((name, it.text.as_ref()?)));
-        let texts: BTreeMap<&String, &Text> = texts.collect();
+        let texts: BTreeMap<&String, &Kept> = texts.collect();
         let Ok(bytes) = rmp_serde::to_vec_named(&texts) else { return };
         if let Err(error) = parts.snapshots.put(KEPT, bytes.into()).await {
             tracing::warn!(%error, "calendars can't be kept");
@@ -200,7 +200,7 @@ impl Calendars {
     pub(crate) fn fill(&self, policy: &mut Policy) {
         for (name, it) in &self.known {
             if let Some(schedule) = policy.crew.schedules.get_mut(name) {
-                schedule.calendar = it.text.as_ref().map(Text::shifts).unwrap_or_default();
+                schedule.calendar = it.text.as_ref().map(Kept::shifts).unwrap_or_default();
                 schedule.trouble.clone_from(&it.trouble);
             }
         }
@@ -311,7 +311,7 @@ impl Known {
         let Got { text, etag, modified } = got;
         let of = digest(self.url.reveal());
         let (unrolled, zone) = (never(), None);
-        let mut text = Text { of, text, etag, modified, shifts: Vec::new(), unrolled, zone };
+        let mut text = Kept { of, text, etag, modified, shifts: Vec::new(), unrolled, zone };
         text.take(shifts, now, &self.zone);
         self.text = Some(text);
         Ok(is_new)
@@ -322,3 +322,6 @@ impl Known {
         self.text.as_ref().is_some_and(|it| now.since(it.unrolled).0.abs() >= UNROLL.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

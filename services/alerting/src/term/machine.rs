@@ -77,7 +77,7 @@ mod tests {
     fn who_does_not_get_on_is_behind_and_who_does_is_not() {
         let mut looker = Looker::new(None);
         let book = Book::default();
-        let at = |seconds| Timestamp(seconds * 1_000_000);
+        let at = |seconds: i64| Timestamp(seconds * 1_000_000);
         assert_eq!(looker.look(&book, at(0), (5, 10)), []);
         assert_eq!(looker.look(&book, at(50), (10, 90)), [], "what was waited for is folded");
         assert_eq!(looker.look(&book, at(100), (50, 190)), []);

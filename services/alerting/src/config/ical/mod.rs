@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> std::io::Result<String> {
 /// The shifts of a calendar around `now`; times without a zone go by `zone`.
 pub(crate) fn shifts(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Vec<Shift>, String> {
     let calendar = parts::read(text)?;
-    let zones = Zones::of(&calendar, zone)?;
+    let zones = Zones::of(&calendar, zone, now)?;
     let mut events = Vec::new();
     for part in calendar.iter().filter(|part| part.name == "VEVENT") {
         events.push(Event::read(part, &zones)?);

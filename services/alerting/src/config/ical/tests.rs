@@ -1,3 +1,4 @@
+//! Calendars as people and programs write them, and as nobody should.
 use jiff::tz::TimeZone;
 
 use super::*;
@@ -46,7 +47,7 @@ fn shifts_have_zones_and_lines_may_be_folded() {
     );
     let odd = text.replace("20260331", "tomorrow");
     let wrong = shifts(&odd, &madrid(), at("2026-03-30T00:00:00Z")).expect_err("no time");
-    assert!(wrong.contains("line 10: `tomorrow` is no time"), "{wrong}");
+    assert!(wrong.contains("line 11: `tomorrow` is no time"), "{wrong}");
 }
 
 #[test]
@@ -154,6 +155,16 @@ fn a_zone_may_be_what_the_calendar_says_of_it() {
             "ana 2026-03-30T07:00:00Z 2026-03-30T08:00:00Z"
         ]
     );
+    // Where summer time has ended for good its rule counts no more; a rule that winter lacks is an hour each hand-over.
+    let ruled = "RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3";
+    let ended = zone.replace(ruled, &format!("{ruled};UNTIL=20200329T010000Z"));
+    let winter = read(&format!("{ended}\n{}", event(lines)), now).unwrap();
+    assert_eq!(winter[1], "ana 2026-03-30T08:00:00Z 2026-03-30T09:00:00Z");
+    let goes_on = zone.replace(ruled, &format!("{ruled};UNTIL=20370329T010000Z"));
+    assert_eq!(read(&format!("{goes_on}\n{}", event(lines)), now).unwrap(), both);
+    let half = zone.replace("RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10\n", "");
+    let wrong = read(&format!("{half}\n{}", event(lines)), now).unwrap_err();
+    assert!(wrong.contains("line 5: summer begins by a rule"), "{wrong}");
     let unknown = read(&event(lines), now).expect_err("nobody knows it");
     assert!(unknown.contains("`Romance Standard Time` is no zone"), "{unknown}");
     let prefixed = lines.replace("Romance Standard Time", "/example.org/20260101/Europe/Madrid");

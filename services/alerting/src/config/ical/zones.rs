@@ -1,6 +1,7 @@
 //! The zones of a calendar's times: by their names, or by what the calendar itself says of them, as Outlook's do.
 use std::collections::BTreeMap;
 
+use dagbok_events::Timestamp;
 use jiff::{
     civil,
     tz::{Offset, TimeZone},
@@ -15,13 +16,18 @@ pub(super) struct Zones<'a> {
 }
 
 impl<'a> Zones<'a> {
-    pub(super) fn of(calendar: &[Part], otherwise: &'a TimeZone) -> Result<Self, String> {
+    pub(super) fn of(
+        calendar: &[Part],
+        otherwise: &'a TimeZone,
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        let today = now.to_jiff().to_zoned(TimeZone::UTC).date();
         let mut own = BTreeMap::new();
         for part in calendar.iter().filter(|part| part.name == "VTIMEZONE") {
             let id = part
                 .one("TZID")
                 .ok_or_else(|| format!("line {}: a VTIMEZONE has no TZID", part.line))?;
-            own.insert(id.value.trim().to_owned(), described(part));
+            own.insert(id.value.trim().to_owned(), described(part, today));
         }
         Ok(Self { own, otherwise })
     }
@@ -49,7 +55,7 @@ fn known(name: &str) -> Option<TimeZone> {
 }
 
 /// A zone by what a calendar says of it: the newest rules of winter and summer, for all times.
-fn described(part: &Part) -> Result<TimeZone, String> {
+fn described(part: &Part, today: civil::Date) -> Result<TimeZone, String> {
     let named = part.one("X-LIC-LOCATION").and_then(|it| known(it.value.trim()));
     if let Some(zone) = named {
         return Ok(zone);
@@ -60,10 +66,10 @@ fn described(part: &Part) -> Result<TimeZone, String> {
     };
     let winter = newest("STANDARD").ok_or("it has no STANDARD")?;
     let offset = offset_of(winter)?;
-    let Some(summer) = newest("DAYLIGHT").filter(|it| goes_on(it)) else {
+    let Some(summer) = newest("DAYLIGHT").filter(|it| goes_on(it, today)) else {
         return Ok(TimeZone::fixed(offset));
     };
-    if !goes_on(winter) {
+    if !goes_on(winter, today) {
         let line = winter.line;
         return Err(format!("line {line}: summer begins by a rule, and winter by none"));
     }
@@ -79,10 +85,12 @@ fn described(part: &Part) -> Result<TimeZone, String> {
     TimeZone::posix(&text).map_err(|error| error.to_string())
 }
 
-/// Whether a change comes again each year. A rule that has an end was replaced, or summer is no more.
-fn goes_on(part: &Part) -> bool {
-    let rule = part.one("RRULE");
-    rule.is_some_and(|it| !it.value.to_ascii_uppercase().contains("UNTIL="))
+/// Whether a change comes again each year. A rule that has ended was replaced, or there is no summer any more.
+fn goes_on(part: &Part, today: civil::Date) -> bool {
+    let Some(rule) = part.one("RRULE") else { return false };
+    let ends = rule.value.split(';').find_map(|it| it.trim().strip_prefix("UNTIL="));
+    let ends = ends.and_then(|it| civil::Date::strptime("%Y%m%d", it.get(..8)?).ok());
+    ends.is_none_or(|it| it >= today)
 }
 
 /// `TZOFFSETTO`, as `+0100`.
