@@ -1,10 +1,10 @@
 /** A task of a run: the error first, then the log opened at it, and why, values, tries, who was told. */
 import { A, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
 import { askRerun } from "../acts";
 import { get, part, type Shapes } from "../base";
 import { keys } from "../keys";
-import { later } from "../later";
+import { later, view } from "../later";
 import { kept, live } from "../live";
 import { Log } from "../log";
 import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, Read, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
@@ -14,6 +14,7 @@ import { Ledger } from "./alerts";
 import { Why } from "./why";
 
 const marks = () => import("../marks");
+const QuestionPanel = view(() => import("./question"), (it) => it.default);
 type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
 const TABS = ["log", "why", "xcom", "rendered", "tries", "details", "told"] as const;
@@ -101,6 +102,13 @@ function Panel(props: { task: Task; within?: boolean }) {
         </div>
       </header>
       <Show when={it().note}>{(text) => <p class="note noted"><b>Note</b> {text()}</p>}</Show>
+      <Show when={it().question}>
+        {(question) => (
+          <Suspense fallback={<p class="note">{question().subject}</p>}>
+            <QuestionPanel question={question()} of={{ dag: it().dag_id, run: it().run_id, task: it().task.task_id, map: it().task.map_index }} />
+          </Suspense>
+        )}
+      </Show>
       <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(file, line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&file=${part(file)}&line=${line}`} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>
