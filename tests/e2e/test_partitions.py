@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 from harness import Standalone, standalone, wait_until, write_dag
 
 REGIONS = """
@@ -41,6 +42,19 @@ def runs(dagbok: Standalone, dag: str) -> list[Any]:
     return found
 
 
+def dropped(dagbok: Standalone, body: dict[str, Any]) -> None:
+    """What waits for partitions goes when somebody says so, and once."""
+    pending = "/dagbok/dags/regions/partitions"
+    assert dagbok.api.get(pending)["partitioned_dag_runs"] == []
+    assert dagbok.api.post("/assets/events", body).status_code == 200
+    assert len(dagbok.api.get(pending)["partitioned_dag_runs"]) == 1
+    queued = "/dags/regions/assets/queuedEvents"
+    path = f"{dagbok.api.url}/api/v2{queued}"
+    assert httpx.delete(path, timeout=30.0).status_code == 204
+    assert dagbok.api.get(pending)["partitioned_dag_runs"] == []
+    assert httpx.delete(path, timeout=30.0).status_code == 404
+
+
 def told(dagbok: Standalone) -> None:
     for dag in ("make", "daily", "regions"):
         dagbok.wait_dag(dag)
@@ -71,6 +85,11 @@ def told(dagbok: Standalone) -> None:
     dagbok.cli.ok("dags", "trigger", "daily", "--run-id", "by_hand", "--partition-key", "eu|2026-06-15")
     by_hand = dagbok.api.get("/dags/daily/dagRuns/by_hand")
     assert by_hand["partition_key"] == "eu|2026-06-15"
+    found = dagbok.api.get("/dags/~/dagRuns", partition_key_pattern="apac")["dag_runs"]
+    assert [(run["dag_id"], run["partition_key"]) for run in found] == [("daily", "apac|2026-06-14")]
+    begun = dagbok.api.get("/dags/~/dagRuns", partition_date_gte="2026-06-15T00:00:00Z")["dag_runs"]
+    assert [run["dag_run_id"] for run in begun] == ["by_hand"]
+    dropped(dagbok, body)
     refused = dagbok.trigger("make", "r2", partition_key=" ")
     assert refused.status_code == 422, refused.text
 

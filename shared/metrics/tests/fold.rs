@@ -42,6 +42,7 @@ fn created(due: f64) -> Fact {
         note: None,
         asset_events: vec![],
         asset_events_left_out: 0,
+        partition: None,
         backfill_id: None,
     }))
 }

@@ -48,6 +48,10 @@ pub const ASSET_EVENTS_BYTES: usize = RECORD_BYTES / 8;
 pub const ASSET_EXTRA_BYTES: usize = 8 << 10;
 /// Assets that one try may bring up to date.
 pub const ASSETS_PER_TRY: usize = 100;
+/// Events of assets that one try may make, one for each partition that it brings up to date.
+pub const ASSET_EVENTS_PER_TRY: usize = 2_000;
+/// What these may take in their record, in bytes: past it those of partitions are left out.
+pub const ASSET_EVENTS_PER_TRY_BYTES: usize = RECORD_BYTES / 2 + RECORD_BYTES / 10;
 /// A note on a run, in bytes.
 pub const NOTE_BYTES: usize = 4 << 10;
 /// The description of a pool, in bytes.

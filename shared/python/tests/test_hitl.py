@@ -114,3 +114,22 @@ def test_a_question_that_is_none_is_its_files_error(folder: Folder, arguments: s
         f"with DAG('d'):\n    HITLOperator(task_id='t', subject='?', {arguments})\n"
     )
     assert why in error["message"], error
+
+
+def test_the_type_of_a_respondent_is_where_files_import_it(folder: Folder) -> None:
+    folder.spec(
+        "from airflow.providers.standard.operators.hitl import ApprovalOperator\n"
+        "from airflow.providers.standard.triggers.hitl import HITLTriggerEventSuccessPayload\n"
+        "from airflow.sdk.execution_time.hitl import HITLUser\n"
+        "with DAG('d', schedule=None):\n"
+        "    ApprovalOperator(task_id='t', subject='?', assigned_users=[HITLUser(id='1', name='ann')])\n"
+    )
+
+
+def test_options_that_are_no_texts_are_told_in_the_file(folder: Folder) -> None:
+    error = folder.error(
+        "from airflow.providers.standard.operators.hitl import HITLOperator\n"
+        "with DAG('d', schedule=None):\n"
+        "    HITLOperator(task_id='t', subject='?', options=[1, 2])\n"
+    )
+    assert "must be texts" in error["message"]

@@ -22,7 +22,7 @@ DATE = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC)
 # Keys of the context that we don't have yet, by era; the list may only get shorter.
 ABSENT: dict[int, set[str]] = {
     2: set(),
-    3: {"partition_date", "task_state_store"},
+    3: {"task_state_store"},
 }
 
 

@@ -131,3 +131,69 @@ def test_tasks_say_partitions_and_see_their_runs_own(bench: Bench) -> None:
     assert result.of("SetXCom")[0]["value"] == [None, None, "None"]
     failed = bench.run("odd")
     assert failed.of("TaskError")[0]["exception"] == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("base", "use"),
+    [
+        ("StartOfDayMapper", "default_partition_mapper=Mine()"),
+        (
+            "DayWindow",
+            "default_partition_mapper=RollupMapper(upstream_mapper=StartOfDayMapper(), window=Mine())",
+        ),
+        (
+            "WaitForAll",
+            "default_partition_mapper=RollupMapper(upstream_mapper=StartOfDayMapper(), window=DayWindow(), "
+            "wait_policy=Mine())",
+        ),
+    ],
+)
+def test_what_inherits_from_one_that_is_known_is_of_the_files_own(
+    folder: Folder, base: str, use: str
+) -> None:
+    error = folder.error(
+        "from airflow.sdk import (Asset, DayWindow, PartitionedAssetTimetable, RollupMapper, StartOfDayMapper,\n"
+        f"    WaitForAll)\nclass Mine({base}):\n    pass\n"
+        f"with DAG('d', schedule=PartitionedAssetTimetable(Asset('a'), {use})):\n"
+        "    EmptyOperator(task_id='t')\n"
+    )
+    assert "Mine is a " in error["message"]
+    assert "of the file's own" in error["message"]
+
+
+def test_a_directive_that_the_scheduler_does_not_know_is_told_at_its_line(folder: Folder) -> None:
+    error = folder.error(
+        "from airflow.sdk import Asset, PartitionedAssetTimetable, StartOfDayMapper\n"
+        "with DAG('d', schedule=PartitionedAssetTimetable(Asset('a'), default_partition_mapper="
+        "StartOfDayMapper(input_format='%Y %Q'))):\n"
+        "    EmptyOperator(task_id='t')\n"
+    )
+    assert "'%Q'" in error["message"]
+
+
+MANY = """
+from airflow.sdk import DAG, Asset, PartitionedAtRuntime, task
+
+regional = Asset("regional")
+
+with DAG("d", schedule=PartitionedAtRuntime()):
+    @task(outlets=[regional])
+    def day(*, outlet_events=None):
+        outlet_events[regional].add_partitions([f"{n:04}" for n in range(1440)])
+
+    @task(outlets=[regional])
+    def more(*, outlet_events=None):
+        outlet_events[regional].add_partitions([f"{n:04}" for n in range(2001)])
+
+    day()
+    more()
+"""
+
+
+def test_a_task_may_say_a_day_by_minutes_and_hears_at_once_what_is_too_much(bench: Bench) -> None:
+    bench.load(MANY)
+    (told,) = bench.run("day").of("SucceedTask")
+    assert len(told["outlet_events"]) == 1440
+    (error,) = bench.run("more").of("TaskError")
+    assert error["exception"] == "ValueError"
+    assert "2000 partitions" in json.dumps(error)

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::{
     errors::ApiError,
     extract::{Caller, InBody, InPath, InQuery, any_dag, flag, run_key, task_id, try_number},
-    page::{Page, SortKey, matches, orders, sort},
+    page::{Page, SortKey, instants, matches, orders, sort},
     params,
     state::ApiState,
     tasks::instance,
@@ -25,8 +25,16 @@ use crate::{
 
 /// Questions that are looked at for a page.
 const LOOKED_AT: usize = 2_000;
-const ORDERS: &[&str] =
-    &["created_at", "responded_at", "subject", "dag_id", "run_id", "responded_by_user_name"];
+const ORDERS: &[&str] = &[
+    "created_at",
+    "responded_at",
+    "subject",
+    "dag_id",
+    "run_id",
+    "task_display_name",
+    "responded_by_user_id",
+    "responded_by_user_name",
+];
 
 /// Which questions are wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -58,8 +66,16 @@ pub(crate) struct HitlQuery {
     subject_search: Option<String>,
     /// Those whose body has this in it.
     body_search: Option<String>,
-    /// `created_at` (also where not said), `responded_at`, `subject`, `dag_id`, `run_id`, `responded_by_user_name`;
-    /// with `-` before it the other way round.
+    /// Those of DAGs whose id begins with this.
+    dag_id_prefix_pattern: Option<String>,
+    /// Those of tasks whose id begins with this.
+    task_id_prefix_pattern: Option<String>,
+    created_at_gte: Option<String>,
+    created_at_gt: Option<String>,
+    created_at_lte: Option<String>,
+    created_at_lt: Option<String>,
+    /// `created_at` (also where not said), `responded_at`, `subject`, `dag_id`, `run_id`, `task_display_name`,
+    /// `responded_by_user_id`, `responded_by_user_name`; with `-` before it the other way round.
     order_by: Vec<String>,
 }
 
@@ -67,6 +83,9 @@ impl HitlQuery {
     fn wants(&self, row: &HitlRow) -> bool {
         let fits = |pattern: &Option<String>, text: &str| {
             pattern.as_deref().is_none_or(|pattern| matches(pattern, text))
+        };
+        let begins = |prefix: &Option<String>, text: &str| {
+            prefix.as_deref().is_none_or(|prefix| text.starts_with(prefix))
         };
         let by = row.answer.as_ref().and_then(|it| it.by.as_ref());
         let any = |wanted: &[String], found: Option<&String>| {
@@ -79,6 +98,8 @@ impl HitlQuery {
             && self.map_index.is_none_or(|it| it == row.map_index.0)
             && any(&self.responded_by_user_id, by.map(|by| &by.id))
             && any(&self.responded_by_user_name, by.map(|by| &by.name))
+            && begins(&self.dag_id_prefix_pattern, row.run.dag_id.as_str())
+            && begins(&self.task_id_prefix_pattern, row.task_id.as_str())
             && fits(&self.subject_search, &row.ask.subject)
             && fits(&self.body_search, row.ask.body.as_deref().unwrap_or_default())
     }
@@ -138,25 +159,38 @@ pub(crate) async fn list(
         (Some(_), run) => Some(run_key(&dag, run)?),
     };
     let orders = orders(&query.order_by, ORDERS)?;
+    let ends =
+        [&query.created_at_gte, &query.created_at_gt, &query.created_at_lte, &query.created_at_lt];
+    let created = instants("created_at", ends)?;
     let found = state.read(move |store| {
         let all = match query.response_received {
             Some(false) => store.hitl_open(dag_id.as_ref(), run.as_ref(), LOOKED_AT + 1)?,
             _ => store.hitl_of(dag_id.as_ref(), run.as_ref(), LOOKED_AT + 1)?,
         };
         let total_is_exact = all.len() <= LOOKED_AT;
-        let wanted = all.into_iter().take(LOOKED_AT).filter(|row| query.wants(row));
+        let wanted = all.into_iter().take(LOOKED_AT).filter(|row| {
+            let at = row.created_at.0;
+            query.wants(row) && created.is_none_or(|(from, to)| from <= at && at <= to)
+        });
         let mut details: Vec<HitlDetail> =
             wanted.filter_map(|row| detail(store, row).ok()).collect();
         details.retain(|it| {
             let state = it.task_instance.state.as_deref();
-            query.state.is_empty()
-                || state.is_some_and(|is| query.state.iter().any(|one| one == is))
+            // Airflow's word for a task that waits for an answer; here it is one of those that are deferred.
+            let is = |one: &String| {
+                state == Some(one.as_str()) || (one == "awaiting_input" && it.dagbok.is_open)
+            };
+            query.state.is_empty() || query.state.iter().any(is)
         });
         sort(&mut details, &orders, |it, by| match by {
             "subject" => SortKey::Text(it.subject.clone()),
             "dag_id" => SortKey::Text(it.task_instance.dag_id.clone()),
             "run_id" => SortKey::Text(it.task_instance.dag_run_id.clone()),
             "responded_at" => SortKey::from(it.responded_at.as_ref().map(|at| at.0)),
+            "task_display_name" => SortKey::Text(it.task_instance.task_display_name.clone()),
+            "responded_by_user_id" => SortKey::Text(
+                it.responded_by_user.as_ref().map(|by| by.id.clone()).unwrap_or_default(),
+            ),
             "responded_by_user_name" => SortKey::Text(
                 it.responded_by_user.as_ref().map(|by| by.name.clone()).unwrap_or_default(),
             ),

@@ -27,11 +27,11 @@ function kindOf(param: Param): "choice" | "yesno" | "number" | "text" | "json" {
   if (type === "number" || type === "integer") return "number";
   return type === "object" || type === "array" ? "json" : "text";
 }
-const shown = (param: Param, value: unknown): string =>
+export const shown = (param: Param, value: unknown): string =>
   value === undefined || value === null ? "" : kindOf(param) === "json" || typeof value === "object" ? JSON.stringify(value) : String(value);
 
 /** What a field's text stands for. */
-function read(param: Param, text: string): unknown {
+export function read(param: Param, text: string): unknown {
   switch (kindOf(param)) {
     case "number":
       return text === "" ? null : Number(text);
@@ -145,7 +145,7 @@ function Trigger(props: { dag: string }) {
   );
 }
 
-function Field(props: { param: Param; value: string; set: (to: string) => void }) {
+export function Field(props: { param: Param; value: string; set: (to: string) => void }) {
   const id = createUniqueId();
   const schema = schemaOf(props.param);
   const kind = kindOf(props.param);

@@ -3,6 +3,7 @@
 //!
 //! Where Airflow would raise, these say why in words: the event then counts for no partition, and its fact says so.
 //! Absent on purpose: mappers written in Python, which are refused when their file is read.
+mod strptime;
 mod times;
 mod window;
 

@@ -120,3 +120,31 @@ fn enough_is_all_or_so_many_or_all_but_so_many() {
     );
     assert!(is_never(least(4), 3) && !is_never(least(-4), 3) && !is_never(WaitPolicy::All, 3));
 }
+
+#[test]
+fn times_are_read_as_python_reads_them() {
+    // As CPython 3.13's `strptime` answers.
+    let read = |key: &str, format: &str| {
+        let read = strptime::read(key, format).ok();
+        read.map(|(at, offset)| (at.to_string(), offset.map(jiff::tz::Offset::seconds)))
+    };
+    let iso = "%Y-%m-%dT%H:%M:%S%z";
+    let at = |text: &str, offset| Some((text.to_owned(), offset));
+    assert_eq!(read("2024-03-13T01:02:03+05:30", iso), at("2024-03-13T01:02:03", Some(19_800)));
+    assert_eq!(read("2024-03-13T01:02:03Z", iso), at("2024-03-13T01:02:03", Some(0)));
+    assert_eq!(read("2024-03-13T01:02:03-0800", iso), at("2024-03-13T01:02:03", Some(-28_800)));
+    assert_eq!(read("2024-03-13T01:02:03+5:30", iso), None);
+    for odd in ["24-03-13", "+2024-03-01", " 2024-03-01", "2024-03-01 ", "0000-01-01", "2024-02-30"]
+    {
+        assert_eq!(read(odd, "%Y-%m-%d"), None, "{odd}");
+    }
+    assert_eq!(read("2024-3-1", "%Y-%m-%d"), at("2024-03-01T00:00:00", None));
+    assert_eq!(read("2024111", "%Y%m%d"), at("2024-11-01T00:00:00", None));
+    assert_eq!(read("2024-03-01t07", "%Y-%m-%dT%H"), at("2024-03-01T07:00:00", None));
+    assert_eq!(read("01:02:60", "%H:%M:%S"), None);
+    assert_eq!(read("03 MAR 99 12.5 am", "%d %b %y %I.%f %p"), at("1999-03-03T00:00:00.5", None));
+    assert_eq!(read("2023-366", "%Y-%j"), at("2024-01-01T00:00:00", None));
+    assert_eq!(read("2024 UTC", "%Y %Z"), at("2024-01-01T00:00:00", None));
+    assert_eq!(read("2024", "%Y%Y"), None);
+    assert_eq!(read("100%", "100%%"), at("1900-01-01T00:00:00", None));
+}

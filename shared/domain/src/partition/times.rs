@@ -9,6 +9,7 @@ use jiff::{
     tz::Offset,
 };
 
+use super::strptime::read;
 use crate::timetable::Zone;
 
 /// What a key stands for within a window.
@@ -152,7 +153,10 @@ pub(crate) fn key_of_tick(at: Timestamp, format: &str, zone: &Zone) -> Result<St
 /// When a partition begins, by its key as a schedule writes it.
 pub(super) fn tick_of_key(key: &str, format: &str, timezone: &str) -> Result<Timestamp, String> {
     let zone = Zone::parse(timezone).map_err(|error| error.to_string())?;
-    let (at, _) = read(key, format)?;
+    let (at, offset) = read(key, format)?;
+    if let Some(offset) = offset {
+        return instant(at, offset, key);
+    }
     zone.instant(at).ok_or_else(|| past_the_end(key))
 }
 
@@ -164,29 +168,11 @@ fn instant(at: DateTime, offset: Offset, key: &str) -> Result<Timestamp, String>
     offset.to_timestamp(at).map(Timestamp::from).map_err(|_| past_the_end(key))
 }
 
-/// Reads a time as Python's `strptime` does: what the format leaves out is the first.
-fn read(key: &str, format: &str) -> Result<(DateTime, Option<Offset>), String> {
-    let wrong = |why: &dyn fmt::Display| {
-        format!("the key `{key}` does not match the format `{format}`: {why}")
-    };
-    let broken = BrokenDownTime::parse(format, key).map_err(|error| wrong(&error))?;
-    let date = match broken.to_date() {
-        Ok(date) => date,
-        Err(_) => Date::new(
-            broken.year().unwrap_or(1900),
-            broken.month().unwrap_or(1),
-            broken.day().unwrap_or(1),
-        )
-        .map_err(|error| wrong(&error))?,
-    };
-    let time = broken.to_time().map_err(|error| wrong(&error))?;
-    Ok((date.to_datetime(time), broken.offset()))
-}
-
 /// Writes a time as Python's `strftime` does.
 fn write(format: &str, broken: &BrokenDownTime) -> Result<String, String> {
-    // Python's fraction always has six digits.
-    let format = format.replace("%f", "%6f");
+    // Python's fraction always has six digits. Two signs that stand for one are no directive's beginning.
+    let parts: Vec<String> = format.split("%%").map(|part| part.replace("%f", "%6f")).collect();
+    let format = parts.join("%%");
     broken.to_string(&format).map_err(|error| format!("the format `{format}`: {error}"))
 }
 

@@ -1,6 +1,6 @@
 //! Assets that are up to date and wait for the others that a DAG needs: by the DAG, by the asset, and by both.
 use axum::{Json, extract::State, http::StatusCode};
-use dagbok_events::{AssetKey, DagId, Timestamp};
+use dagbok_events::{AssetKey, DagId, Timestamp, Timetable};
 use dagbok_protocol::CommandBody;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -213,11 +213,39 @@ async fn dropped(
         }
     }
     if by_dag.is_empty() {
-        return Err(none(dag.as_deref(), asset));
+        // What waits for more of a partition is the scheduler's to know: it says whether there was something.
+        let Some(raw) = dag.filter(|_| before.is_none()) else { return Err(none(None, asset)) };
+        return drop_partitions(state, caller, &raw, asset).await;
     }
     for (dag_id, assets) in by_dag {
         let body = CommandBody::DropQueuedAssets { dag_id, assets };
         tell(state, caller.clone(), None, body).await?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Drops the partitions of a DAG that wait for more events, or of them what came of one asset.
+async fn drop_partitions(
+    state: &ApiState,
+    caller: Caller,
+    raw: &str,
+    asset: Option<u32>,
+) -> Result<StatusCode, ApiError> {
+    let dag_id = dag_id(raw)?;
+    let of = dag_id.clone();
+    let meant = state.read(move |store| {
+        let Some(dag) = store.dag(&of)? else { return Ok(None) };
+        let version = store.version_shared(&of, dag.version)?;
+        let timetable = version.map(|row| row.spec.schedule.timetable.clone());
+        if !matches!(timetable, Some(Timetable::PartitionedAsset { .. })) {
+            return Ok(None);
+        }
+        Ok(match asset {
+            Some(id) => store.asset(id)?.map(|row| vec![row.asset]),
+            None => Some(Vec::new()),
+        })
+    });
+    let Some(assets) = meant.await? else { return Err(none(Some(raw), asset)) };
+    let told = tell(state, caller, None, CommandBody::DropQueuedAssets { dag_id, assets }).await?;
+    told.seq.map(|_| StatusCode::NO_CONTENT).ok_or_else(|| none(Some(raw), asset))
 }

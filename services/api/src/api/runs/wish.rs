@@ -37,6 +37,14 @@ pub(crate) struct RunQuery {
     dag_id_pattern: Option<String>,
     /// Those triggered by somebody whose name has this in it.
     triggering_user_name_pattern: Option<String>,
+    /// Those of partitions whose key has this in it.
+    partition_key_pattern: Option<String>,
+    /// Those of partitions whose key begins with this, as it is.
+    partition_key_prefix_pattern: Option<String>,
+    partition_date_gte: Option<String>,
+    partition_date_gt: Option<String>,
+    partition_date_lte: Option<String>,
+    partition_date_lt: Option<String>,
     /// Those that were given all of these: `lr=0.001`. A value is JSON, or the text that it stands for.
     conf: Vec<String>,
     run_after_gte: Option<String>,
@@ -83,6 +91,8 @@ pub(super) struct Wish {
     given: Vec<(String, Value)>,
     orders: Vec<RunOrder>,
     ranges: Vec<Range>,
+    /// Between which instants partitions begin, in microseconds.
+    partition_dates: Option<(i64, i64)>,
 }
 
 impl Wish {
@@ -119,9 +129,16 @@ impl Wish {
                 ranges.push(Range { field, from, to, nothing });
             }
         }
+        let ends = [
+            &q.partition_date_gte,
+            &q.partition_date_gt,
+            &q.partition_date_lte,
+            &q.partition_date_lt,
+        ];
+        let partition_dates = instants("partition_date", ends)?;
         let orders = orders(&query.order_by, ORDERS)?.iter().map(order).collect();
         let given = query.conf.iter().map(|text| given(text)).collect::<Result<_, _>>()?;
-        Ok(Self { query, given, orders, ranges })
+        Ok(Self { query, given, orders, ranges, partition_dates })
     }
 
     /// The page of runs that are wanted.
@@ -165,18 +182,43 @@ impl Wish {
             };
             (dag_version.is_empty() || dag_version.contains(&run.version))
                 && fits(by.as_deref(), user)
+                && self.is_of_partition(run)
                 && (self.given.is_empty() || self.is_given(store, run))
         };
         let all = dag_version.is_empty()
             && run_id_pattern.is_none()
             && named.is_none()
             && by.is_none()
+            && !self.asks_for_partitions()
             && self.given.is_empty();
         store.list_runs(&ask, (!all).then_some(Keep { named: &by_name, row: &by_row }))
     }
 }
 
 impl Wish {
+    fn asks_for_partitions(&self) -> bool {
+        let q = &self.query;
+        q.partition_key_pattern.is_some()
+            || q.partition_key_prefix_pattern.is_some()
+            || self.partition_dates.is_some()
+    }
+
+    /// Whether a run is of a partition that is asked for; one of none is of no such.
+    fn is_of_partition(&self, run: &RunRow) -> bool {
+        if !self.asks_for_partitions() {
+            return true;
+        }
+        let Some(partition) = &run.partition else { return false };
+        let q = &self.query;
+        let within = |(from, to): (i64, i64)| {
+            partition.date.is_some_and(|date| from <= date.0 && date.0 <= to)
+        };
+        let begins = |prefix: &String| partition.key.starts_with(prefix.as_str());
+        q.partition_key_pattern.as_ref().is_none_or(|it| matches(it, &partition.key))
+            && q.partition_key_prefix_pattern.as_ref().is_none_or(begins)
+            && self.partition_dates.is_none_or(within)
+    }
+
     /// Whether a run was given what is asked for. One whose conf lies beside the log, or can't be read, was not.
     fn is_given(&self, store: &Store, run: &RunRow) -> bool {
         let Ok(Some(Payload::Inline(text))) =

@@ -15,6 +15,7 @@ use super::{
     },
     expected::{Expected, waiting},
     failure::failure_of,
+    question::asks,
     told,
     view::View,
 };
@@ -86,6 +87,7 @@ fn read(
     let shown: BTreeSet<u64> = failed_rows.iter().filter_map(|row| row.told.alert_id).collect();
     let alone = told::unacknowledged(alerts, &shown, FEW, now);
     let waits = waiting(store, now, FEW)?;
+    let asks = asks(store, FEW)?;
     let errors = store.import_errors()?;
     let runs = store.totals()?.runs_by_state();
     let count = |state| runs.get(&state).copied().unwrap_or(0);
@@ -103,6 +105,8 @@ fn read(
         waiting_is_exact: waits.exact,
         unacknowledged: alone.all,
         needs_human: alone.count,
+        asks: asks.total,
+        asks_is_exact: asks.exact,
         import_errors: errors.len(),
         dags: live.len(),
         paused: live.iter().filter(|dag| dag.paused).count(),
@@ -119,6 +123,7 @@ fn read(
         since: since.into(),
         verdict,
         needs_human: alone.shown,
+        asks: asks.shown,
         failed: failed_rows,
         late: late.into_iter().chain(missed).take(LATE).collect(),
         waiting: waits.runs,

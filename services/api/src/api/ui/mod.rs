@@ -14,6 +14,7 @@ mod pages;
 mod past;
 mod patch;
 mod pools;
+mod question;
 mod run;
 mod states;
 mod stream;

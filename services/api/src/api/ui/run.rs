@@ -89,6 +89,7 @@ fn read(
         logical_date: when(run.logical_date),
         data_interval_start: when(run.data_interval.map(|it| it.start)),
         data_interval_end: when(run.data_interval.map(|it| it.end)),
+        partition_key: run.partition.as_ref().map(|it| it.key.clone()),
         run_after: run.run_after.into(),
         queued_at: run.queued_at.into(),
         start: when(run.start_date),

@@ -12,6 +12,7 @@ use super::{
         state::ApiState,
         view::{InstanceView, when, word},
     },
+    question::question,
     run::{known, shown, worth_showing},
     states::Copies,
     told,
@@ -98,6 +99,7 @@ fn read(store: &Store, alerts: Option<&Alerts>, asked: &Asked) -> Result<UiTask,
     let view = InstanceView::of(store, &run, id, *map, row.clone())?;
     let tries = store.tries(key, id, *map)?;
     let tries = tries.iter().map(|attempt| view.try_then(store, attempt));
+    let question = question(store, key, id, *map, row.as_ref())?;
     let told = told::of_runs(alerts, std::slice::from_ref(key), *now).pop().unwrap_or_default();
     Ok(UiTask {
         seq: *seq,
@@ -118,6 +120,7 @@ fn read(store: &Store, alerts: Option<&Alerts>, asked: &Asked) -> Result<UiTask,
         queue: spec.queue.to_string(),
         downstream: downstream(&version, spec),
         doc_md: spec.doc_md.clone(),
+        question,
         tries: tries.collect::<Result<_, _>>()?,
         xcoms: store.xcoms(key, id, *map)?.into_iter().map(xcom).collect(),
         copies,

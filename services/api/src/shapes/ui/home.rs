@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::DateTime;
+use super::{super::DateTime, UiAsk};
 
 /// Home.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -19,6 +19,10 @@ pub struct UiHome {
     pub verdict: UiVerdict,
     /// Alerts that nobody has in hand and that are about none of the runs below, newest first, at most 20.
     pub needs_human: Vec<UiAlert>,
+    /// Questions of tasks that nobody has answered: those that are due first, and then those that wait longest, at
+    /// most 20.
+    #[serde(default)]
+    pub asks: Vec<UiAsk>,
     /// Runs that failed within the window, those that ended last first, at most 50.
     pub failed: Vec<UiFailedRun>,
     /// Promised runs that are late, and broken promises of the window, at most 50.
@@ -88,6 +92,12 @@ pub struct UiVerdict {
     pub unacknowledged: usize,
     /// Those of them that are about none of the failed runs that home shows.
     pub needs_human: usize,
+    /// Questions of tasks that nobody has answered.
+    #[serde(default)]
+    pub asks: usize,
+    /// Whether that is the whole number, or at least that.
+    #[serde(default)]
+    pub asks_is_exact: bool,
     /// Files that can't be read.
     pub import_errors: usize,
     /// DAGs that a file defines.

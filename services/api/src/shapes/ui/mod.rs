@@ -6,6 +6,7 @@ mod home;
 mod log;
 mod operate;
 mod past;
+mod question;
 mod run;
 
 pub use code::{UiCode, UiCodeError, UiCodeVersion};
@@ -17,4 +18,5 @@ pub use home::{
 pub use log::{UiLog, UiLogLine};
 pub use operate::{UiExecutors, UiPool, UiPoolTask, UiPools};
 pub use past::{UiDay, UiPast, UiPoint, UiTaskPast};
+pub use question::{UiAnswer, UiAsk, UiQuestion};
 pub use run::{UiFailure, UiRun, UiRunTask, UiTask, UiTryBar, UiXCom};

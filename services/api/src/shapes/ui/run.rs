@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     super::{AlertResponse, DateTime, TryInstance},
-    UiTold,
+    UiQuestion, UiTold,
 };
 
 /// Why something failed, in short.
@@ -72,6 +72,9 @@ pub struct UiRun {
     /// Where its data ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_interval_end: Option<DateTime>,
+    /// Key of the partition that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
     /// When it could begin at the earliest.
     pub run_after: DateTime,
     /// When it was made.
@@ -224,6 +227,9 @@ pub struct UiTask {
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
+    /// What its newest try asks people, or asked them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<UiQuestion>,
     /// Every try, oldest first.
     pub tries: Vec<TryInstance>,
     /// What it handed on.

@@ -49,12 +49,13 @@ export default function AssetsView() {
             <h2>What came <span class="count">{it().total_entries}</span></h2>
             <Show when={it().asset_events.length} fallback={<Nothing>Nothing has come yet.</Nothing>}>
               <table class="list">
-                <thead><tr><th scope="col">When</th><th scope="col">From</th><th scope="col">Made runs</th><th scope="col">Extra</th></tr></thead>
+                <thead><tr><th scope="col">When</th><th scope="col">Partition</th><th scope="col">From</th><th scope="col">Made runs</th><th scope="col">Extra</th></tr></thead>
                 <tbody>
                   <For each={it().asset_events}>
                     {(event) => (
                       <tr>
                         <td><Time at={event.timestamp} full /></td>
+                        <td><Show when={event.partition_key} fallback={<span class="dim">–</span>}><code>{event.partition_key}</code></Show></td>
                         <td><Show when={event.source_dag_id && event.source_run_id && event.source_task_id} fallback={<span class="dim">somebody, by hand</span>}><A href={taskPath(event.source_dag_id ?? "", event.source_run_id ?? "", event.source_task_id ?? "", event.source_map_index)}>{event.source_dag_id}.{event.source_task_id}</A></Show></td>
                         <td><For each={event.created_dagruns} fallback={<span class="dim">none yet</span>}>{(run) => <A class="pair" href={runPath(run.dag_id, run.run_id)}>{run.dag_id}</A>}</For></td>
                         <td class="clip"><code>{JSON.stringify(event.extra)}</code></td>

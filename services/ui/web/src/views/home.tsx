@@ -70,6 +70,9 @@ function Body(props: { home: Home }) {
       <Group title="Needs a human" when={props.home.needs_human.length} count={v().needs_human} more="/alerts" always={`all ${v().unacknowledged.toLocaleString("en")} that nobody has in hand`}>
         <For each={props.home.needs_human}>{(alert) => <AlertRow alert={alert} />}</For>
       </Group>
+      <Group title="Needs an answer" when={(props.home.asks ?? []).length} count={v().asks ?? 0} least={!v().asks_is_exact}>
+        <For each={props.home.asks}>{(ask) => <AskRow ask={ask} />}</For>
+      </Group>
       <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
@@ -157,6 +160,22 @@ function Group(props: { title: string; when: number; count: number; least?: bool
         <div class="rows">{props.children}</div>
       </section>
     </Show>
+  );
+}
+
+/** A question that a task asks people and that nobody has answered. */
+function AskRow(props: { ask: Shapes["UiAsk"] }) {
+  const ask = () => props.ask;
+  const href = () => taskPath(ask().dag_id, ask().run_id, ask().task_id, ask().map_index);
+  return (
+    <div class="row" data-row>
+      <span class="mark"><span class="dot retry" aria-hidden="true">?</span></span>
+      <A class="name" href={href()}>{ask().dag_id}</A>
+      <A class="line" href={href()} title={ask().subject}><b>{ask().task_id}{ask().map_index >= 0 ? `[${ask().map_index}]` : ""}</b> {ask().subject}</A>
+      <span class="dim">{ask().assigned.length ? `of ${ask().assigned.join(", ")}` : ""}<Show when={ask().due_at}>{(due) => <> due <Time at={due()} /></>}</Show></span>
+      <span class="when"><Time at={ask().asked_at} ago /></span>
+      <span class="do"><A class="button small" href={href()}>answer</A></span>
+    </div>
   );
 }
 

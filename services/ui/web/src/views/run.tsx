@@ -75,7 +75,7 @@ function Body(props: { run: Run }) {
     const is = (state: string) => all.find((one) => one.state === state && !one.copies);
     return (
       (failure && all.find((one) => one.task_id === failure.task_id && one.map_index === failure.map_index)) ??
-      is("failed") ?? is("running") ?? is("up_for_retry") ?? is("queued") ?? all[0]
+      is("failed") ?? is("deferred") ?? is("running") ?? is("up_for_retry") ?? is("queued") ?? all[0]
     );
   });
   const choose = (task: Task | undefined) =>
@@ -206,6 +206,7 @@ function Facts(props: { run: Run }) {
     <dl class="facts">
       <div><dt>Told</dt><dd><Told told={run().told} /></dd></div>
       <div><dt>Type</dt><dd>{run().run_type.replaceAll("_", " ")} by {run().by}</dd></div>
+      <Show when={run().partition_key}>{(key) => <div><dt>Partition</dt><dd><code>{key()}</code></dd></div>}</Show>
       <div><dt>Started</dt><dd><Time at={run().start} full /></dd></div>
       <Show when={run().end}><div><dt>Ended</dt><dd><Time at={run().end} full /></dd></div></Show>
       <div><dt>Version</dt><dd>{run().version}</dd></div>

@@ -64,7 +64,7 @@ export function RunList(props: { dag?: string }) {
                     <tr data-row>
                       <td><Mark state={run.state} word /></td>
                       <Show when={!props.dag}><td class="name"><A href={dagPath(run.dag_id)}>{run.dag_id}</A></td></Show>
-                      <td class="name"><A href={runPath(run.dag_id, run.dag_run_id)} title={run.dag_run_id}>{short(run.logical_date ?? run.run_after)}</A></td>
+                      <td class="name"><A href={runPath(run.dag_id, run.dag_run_id)} title={run.dag_run_id}>{short(run.logical_date ?? run.run_after)}</A><Show when={run.partition_key}> <code class="pair" title="the partition that it is for">{run.partition_key}</code></Show></td>
                       <td>{run.run_type.replaceAll("_", " ")}</td>
                       <td><Time at={run.start_date ?? undefined} full /></td>
                       <td class="num">{run.start_date ? length(between(run.start_date, run.end_date ?? undefined) ?? 0) : "–"}</td>

@@ -15,6 +15,7 @@ import { Why } from "./why";
 
 const marks = () => import("../marks");
 const Usage = view(() => import("./usage"), (it) => it.Usage);
+const QuestionPanel = view(() => import("./question"), (it) => it.default);
 type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
 const TABS = ["log", "why", "xcom", "rendered", "tries", "resources", "details", "told"] as const;
@@ -102,6 +103,13 @@ function Panel(props: { task: Task; within?: boolean }) {
         </div>
       </header>
       <Show when={it().note}>{(text) => <p class="note noted"><b>Note</b> {text()}</p>}</Show>
+      <Show when={it().question}>
+        {(question) => (
+          <Suspense fallback={<p class="note">{question().subject}</p>}>
+            <QuestionPanel question={question()} of={{ dag: it().dag_id, run: it().run_id, task: it().task.task_id, map: it().task.map_index }} />
+          </Suspense>
+        )}
+      </Show>
       <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(file, line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&file=${part(file)}&line=${line}`} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>

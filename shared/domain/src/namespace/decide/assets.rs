@@ -5,7 +5,10 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     AssetUpdate, Command, OutletEvent, RefusalCode,
-    limits::{ASSET_EXTRA_BYTES, ASSETS_PER_TRY, PARTITION_KEYS_BYTES},
+    limits::{
+        ASSET_EVENTS_PER_TRY, ASSET_EVENTS_PER_TRY_BYTES, ASSET_EXTRA_BYTES, ASSETS_PER_TRY,
+        PARTITION_KEYS_BYTES,
+    },
 };
 
 use super::{own::first_facts, runs::no_dag};
@@ -16,6 +19,21 @@ use crate::{
     },
     partition::key_fault,
 };
+
+/// About what an asset's event takes in its record, in bytes; what keys of partitions take is counted elsewhere.
+fn weight(fact: &Fact) -> usize {
+    let Fact::AssetUpdated(it) = fact else { return 0 };
+    let ids = it.queued_for.iter().chain(&it.kept_for).map(|id| id.as_str().len() + 4);
+    let told = it
+        .partitioned_for
+        .iter()
+        .map(|told| told.dag_id.as_str().len() + told.refused.as_ref().map_or(0, String::len) + 32);
+    let text = it.asset.name.len() + it.asset.uri.len() + it.extra.as_ref().map_or(0, String::len);
+    let own = it.task_id.as_ref().map_or(0, |id| id.as_str().len())
+        + it.partition.as_ref().map_or(0, |it| it.key.len())
+        + it.aliases.iter().map(String::len).sum::<usize>();
+    64 + text + own + ids.sum::<usize>() + told.sum::<usize>()
+}
 
 impl Namespace {
     /// What a task's success says of assets.
@@ -44,7 +62,13 @@ impl Namespace {
             };
             Some(self.asset_updated(event, &mut room))
         };
-        outlets.iter().take(ASSETS_PER_TRY).filter_map(event).collect()
+        let made = outlets.iter().take(ASSET_EVENTS_PER_TRY).filter_map(event);
+        let mut bytes = 0;
+        let fits = |(nth, fact): &(usize, Fact)| {
+            bytes += weight(fact);
+            *nth < ASSETS_PER_TRY || bytes <= ASSET_EVENTS_PER_TRY_BYTES
+        };
+        made.enumerate().take_while(fits).map(|(_, fact)| fact).collect()
     }
 
     /// Somebody outside says that an asset is up to date.

@@ -83,7 +83,8 @@ fn not_assigned(ask: &HitlAsk, by: &HitlUser) -> Option<String> {
     (!may).then(|| {
         let names: Vec<&str> = users.iter().take(10).map(|user| user.name.as_str()).collect();
         format!(
-            "User={} (id={}) is not a respondent for the task; those are {}",
+            "User={} (id={}) is not a respondent for the task; those are {}. Who asks is known by the \
+             header `X-Dagbok-User` of a request from the API's own machine; from elsewhere everybody is anonymous",
             by.name,
             by.id,
             names.join(", ")

@@ -9,6 +9,20 @@ from typing import Any, ClassVar
 
 from dagbok.exceptions import AirflowTimetableInvalid
 
+# More than any window holds, and than any event makes of one key.
+MOST = 1_000_000
+OWN = ("dagbok.authoring.partitions", "dagbok.authoring.partition_windows")
+
+
+def spec_form(one: Any, what: str) -> Any:
+    """Return the form of a mapper, window or policy; a class of the file's own is refused."""
+    if type(one).__module__ not in OWN:
+        raise AirflowTimetableInvalid(
+            f"{type(one).__name__} is a {what} of the file's own, which the scheduler can't run: "
+            "put it together of Airflow's own (ChainMapper, ProductMapper, FanOutMapper, RollupMapper …)"
+        )
+    return one.form()
+
 
 class Window:
     """What one partition is made of."""
@@ -28,9 +42,7 @@ class Window:
     def form(self) -> Any:
         """Return the form of the DAG spec."""
         if not self.period:
-            raise AirflowTimetableInvalid(
-                f"{type(self).__name__} is a window of the file's own; only Airflow's own are known here"
-            )
+            raise AirflowTimetableInvalid("Window says nothing of what it holds: take one of its kinds")
         form: dict[str, Any] = {"period": self.period}
         if self.direction is Window.Direction.BACKWARD:
             form["backward"] = True
@@ -122,6 +134,8 @@ class MinimumCount(WaitPolicy):
                 f"MinimumCount({n!r}) is degenerate: use WaitForAll() to require every key, or "
                 "MinimumCount(n) with n != 0."
             )
+        if abs(n) > MOST:
+            raise ValueError(f"MinimumCount({n!r}) counts further than {MOST}, which no window holds.")
         self.n = n
 
     def form(self) -> Any:

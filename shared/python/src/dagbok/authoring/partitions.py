@@ -5,18 +5,40 @@ What becomes of a key is the scheduler's to say: nothing here is called for a ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from dagbok.authoring.assets import AssetRef, AssetTriggeredTimetable, BaseAsset, assets_in
-from dagbok.authoring.partition_windows import WaitForAll, WaitPolicy, Window
+from dagbok.authoring.partition_windows import MOST, WaitForAll, WaitPolicy, Window, spec_form
 from dagbok.authoring.timetable_base import Timetable
 from dagbok.authoring.timetables import CronTriggerTimetable
 from dagbok.exceptions import AirflowTimetableInvalid
 from dagbok.zones import parse_timezone, zone_name
 
 DAY_TIME = "%Y-%m-%dT%H:%M:%S"
+# Directives that the scheduler reads and writes as Python does.
+READ = frozenset("YmdHIMSfyjbBaApzZuwGVUW%")
+WRITTEN = READ | frozenset("CDeFghklnPRstT")
+RUN_OFFSET = 1_000
+
+
+def _known(text: str, known: frozenset[str], what: str) -> str:
+    """Return a format; one with a directive that the scheduler does not have is refused."""
+    for at, sign in _directives(text):
+        if sign not in known:
+            raise AirflowTimetableInvalid(
+                f"{what} {text!r} has the directive '%{sign}' at character {at}, which the scheduler does "
+                f"not know: it knows {' '.join('%' + one for one in sorted(known))}"
+            )
+    return text
+
+
+def _directives(text: str) -> Iterator[tuple[int, str]]:
+    at = text.find("%")
+    while at >= 0:
+        yield at, text[at + 1 : at + 2]
+        at = text.find("%", at + 2)
 
 
 class PartitionMapper:
@@ -36,10 +58,7 @@ class PartitionMapper:
 
     def form(self) -> Any:
         """Return the form of the DAG spec."""
-        raise AirflowTimetableInvalid(
-            f"{type(self).__name__} is a partition mapper of the file's own, which the scheduler can't run: "
-            "put it together of Airflow's own (ChainMapper, ProductMapper, FanOutMapper, RollupMapper …)"
-        )
+        raise AirflowTimetableInvalid("PartitionMapper maps nothing: take one of its kinds")
 
 
 class IdentityMapper(PartitionMapper):
@@ -74,8 +93,8 @@ class _StartOf(PartitionMapper):
             "StartOf": {
                 "period": self.period,
                 "timezone": self.timezone_name,
-                "input_format": self.input_format,
-                "output_format": self.output_format,
+                "input_format": _known(self.input_format, READ, "input_format"),
+                "output_format": _known(self.output_format, WRITTEN, "output_format"),
             }
         }
 
@@ -146,7 +165,7 @@ class ProductMapper(_Several):
 
     def form(self) -> Any:
         """Return the form of the DAG spec."""
-        mappers = [mapper.form() for mapper in self.mappers]
+        mappers = [spec_form(mapper, "partition mapper") for mapper in self.mappers]
         return {"Product": {"mappers": mappers, "delimiter": self.delimiter}}
 
 
@@ -155,7 +174,7 @@ class ChainMapper(_Several):
 
     def form(self) -> Any:
         """Return the form of the DAG spec."""
-        return {"Chain": {"mappers": [mapper.form() for mapper in self.mappers]}}
+        return {"Chain": {"mappers": [spec_form(mapper, "partition mapper") for mapper in self.mappers]}}
 
 
 class AllowedKeyMapper(PartitionMapper):
@@ -212,8 +231,11 @@ class RollupMapper(PartitionMapper):
 
     def form(self) -> Any:
         """Return the form of the DAG spec."""
-        parts = {"upstream": self.upstream_mapper.form(), "window": self.window.form()}
-        return {"Rollup": {**parts, "wait": self.wait_policy.form()}}
+        parts = {
+            "upstream": spec_form(self.upstream_mapper, "partition mapper"),
+            "window": spec_form(self.window, "window"),
+        }
+        return {"Rollup": {**parts, "wait": spec_form(self.wait_policy, "wait policy")}}
 
 
 class FanOutMapper(PartitionMapper):
@@ -249,8 +271,11 @@ class FanOutMapper(PartitionMapper):
 
     def form(self) -> Any:
         """Return the form of the DAG spec."""
-        parts = {"upstream": self.upstream_mapper.form(), "window": self.window.form()}
-        return {"FanOut": {**parts, "downstream": self.downstream_mapper.form()}}
+        parts = {
+            "upstream": spec_form(self.upstream_mapper, "partition mapper"),
+            "window": spec_form(self.window, "window"),
+        }
+        return {"FanOut": {**parts, "downstream": spec_form(self.downstream_mapper, "partition mapper")}}
 
 
 def _rule(mapper: PartitionMapper) -> dict[str, Any]:
@@ -258,9 +283,9 @@ def _rule(mapper: PartitionMapper) -> dict[str, Any]:
         raise AirflowTimetableInvalid(
             f"a partition mapper is wanted, not {type(mapper).__name__}: {mapper!r}"
         )
-    rule: dict[str, Any] = {"mapper": mapper.form()}
+    rule: dict[str, Any] = {"mapper": spec_form(mapper, "partition mapper")}
     if mapper.max_downstream_keys is not None:
-        rule["max_downstream_keys"] = mapper.max_downstream_keys
+        rule["max_downstream_keys"] = min(mapper.max_downstream_keys, MOST)
     return rule
 
 
@@ -281,7 +306,9 @@ class CronPartitionTimetable(CronTriggerTimetable):
         super().__init__(cron, timezone, run_immediately=run_immediately)
         if run_offset is not None and not isinstance(run_offset, int):
             raise ValueError("Run offset other than integer not supported yet.")
-        self.run_offset, self.key_format = run_offset or 0, key_format
+        if abs(run_offset or 0) > RUN_OFFSET:
+            raise ValueError(f"run_offset is {run_offset}; at most {RUN_OFFSET} ticks either way are taken.")
+        self.run_offset, self.key_format = run_offset or 0, _known(key_format, WRITTEN, "key_format")
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlencode, urlparse, urlunparse
 
 from dagbok.authoring.operator import BaseOperator
@@ -24,6 +24,30 @@ if TYPE_CHECKING:
     from dagbok.surface.triggers import TriggerEvent
 
 Json = dict[str, Any]
+
+
+class HITLUser(TypedDict):
+    """A person who may answer."""
+
+    id: str
+    name: str
+
+
+class HITLTriggerEventSuccessPayload(TypedDict, total=False):
+    """What a task goes on with once somebody answered."""
+
+    chosen_options: list[str]
+    params_input: Json
+    responded_by_user: HITLUser | None
+    responded_at: dt.datetime
+    timedout: bool
+
+
+class HITLTriggerEventFailurePayload(TypedDict):
+    """What a task goes on with where nobody did."""
+
+    error: str
+    error_type: Literal["timeout", "unknown", "validation"]
 
 
 class HITLTriggerEventError(Exception):
@@ -128,6 +152,8 @@ class HITLOperator(BaseOperator):
         """Raise where there is nothing to choose from."""
         if not self.options:
             raise ValueError('"options" cannot be empty.')
+        if odd := [option for option in self.options if not isinstance(option, str)]:
+            raise ValueError(f'"options" must be texts, since people choose by them; {odd!r} are none.')
 
     def validate_params(self) -> None:
         """Raise where a field has a name that is taken."""

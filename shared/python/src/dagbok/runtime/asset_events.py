@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 # As the rules have it.
 EXTRA_BYTES, EVENTS, PARTITION_KEY = 8 << 10, 100, 250
+# Partitions that one try may bring up to date, and what all its events may take, in bytes of JSON.
+PARTITIONS, EVENTS_BYTES = 2_000, 400_000
 
 
 class AssetEvent:
@@ -107,6 +109,12 @@ class OutletEvent:
                 raise ValueError(f"partition_key must not be empty or whitespace-only; got {key!r}.")
             if len(key) > PARTITION_KEY:
                 raise ValueError(f"partition_key must be at most {PARTITION_KEY} characters; got {len(key)}.")
+        if (many := len(self.partition_keys.union(said))) > PARTITIONS:
+            raise ValueError(
+                f"a task may bring {PARTITIONS} partitions up to date; with these it would be {many} of "
+                f"{self.key!r}: "
+                "let a mapped task's copies share the work"
+            )
         self.partition_keys.update(said)
 
     def add(self, asset: Any, extra: Json | None = None) -> None:
@@ -292,8 +300,29 @@ def told(task: BaseOperator, events: OutletEvents | None) -> list[Json]:
             made.extend(_partitioned(by_ref, _keys(said, outlet)))
         elif isinstance(outlet, Asset):
             made.extend(_partitioned(_event(outlet, _extra(said, outlet)), _keys(said, outlet)))
-    if len(made) > EVENTS:
-        raise AirflowException(f"it brings {len(made)} assets up to date; at most {EVENTS} are taken")
+    return _within(made)
+
+
+def _within(made: list[Json]) -> list[Json]:
+    """Return the events; raise where there are more than a record has room for."""
+    from json import dumps
+
+    plain = sum(1 for one in made if one.get("partition_key") is None)
+    partitions = len(made) - plain
+    if plain > EVENTS:
+        raise AirflowException(f"it brings {plain} assets up to date; at most {EVENTS} are taken")
+    if partitions > PARTITIONS:
+        raise AirflowException(
+            f"it brings {partitions} partitions up to date; at most {PARTITIONS} are taken of one try: "
+            "let a mapped task's copies share the work"
+        )
+    size = sum(len(dumps(one)) for one in made) if partitions else 0
+    if size > EVENTS_BYTES:
+        raise AirflowException(
+            f"the events of {partitions} partitions take {size} bytes of JSON, at most "
+            f"{EVENTS_BYTES} are taken: say less with each (the extra goes with every one), or let a "
+            "mapped task's copies share the work"
+        )
     return made
 
 

@@ -125,7 +125,11 @@ MODULES: dict[str, dict[str, str]] = {
     f"{_STANDARD}.operators.weekday": _WEEKDAY,
     f"{_STANDARD}.operators.datetime": _DATETIME,
     f"{_STANDARD}.operators.hitl": _HITL,
-    f"{_STANDARD}.triggers.hitl": {"HITLTrigger": "dagbok.operators.hitl:HITLTrigger"},
+    f"{_STANDARD}.triggers.hitl": {
+        name: f"dagbok.operators.hitl:{name}"
+        for name in ("HITLTrigger", "HITLTriggerEventSuccessPayload", "HITLTriggerEventFailurePayload")
+    },
+    "airflow.sdk.execution_time.hitl": {"HITLUser": "dagbok.operators.hitl:HITLUser"},
     f"{_STANDARD}.exceptions": _HITL_ERRORS,
     f"{_STANDARD}.utils.skipmixin": _SKIP,
     f"{_STANDARD}.utils.weekday": _WEEKDAYS,
