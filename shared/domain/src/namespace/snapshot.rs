@@ -76,8 +76,7 @@ enum Content<'a> {
 }
 
 /// Which executor, its slots, queues and resources, and when it had some of them free again.
-type SavedExecutor =
-    (ExecutorId, u32, Vec<QueueName>, dagbok_events::Resources, dagbok_events::Timestamp);
+type SavedExecutor = (ExecutorId, u32, Vec<QueueName>, dagbok_events::Resources, Timestamp);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SavedShared {
