@@ -74,8 +74,7 @@ async fn place(
     of: &HitlOf,
     why: For,
 ) -> Result<(String, String, String), Failure> {
-    let run = handles::run(context, api, &of.run, why).await?;
-    let task = handles::task(context, api, &run, &of.task_id, why).await?;
+    let (run, task) = handles::run_and_task(context, api, &of.run, &of.task_id, why).await?;
     Ok((run.dag_id, run.run_id, task))
 }
 

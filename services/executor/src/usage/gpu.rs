@@ -89,7 +89,7 @@ fn run(tool: &PathBuf) -> Option<BTreeMap<u32, u64>> {
     loop {
         match child.try_wait() {
             Ok(Some(_)) => break,
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
             _ => {
                 // Gone already is as good.
                 drop(child.kill());

@@ -22,9 +22,11 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 pub(crate) async fn usage(context: &Context, args: &Usage) -> Outcome {
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run, For::Reading).await?;
-    let Some(typed) = &args.task_id else { return of_run(context, &api, &run).await };
-    let task = handles::task(context, &api, &run, typed, For::Reading).await?;
+    let Some(typed) = &args.task_id else {
+        let run = handles::run(context, &api, &args.run, For::Reading).await?;
+        return of_run(context, &api, &run).await;
+    };
+    let (run, task) = handles::run_and_task(context, &api, &args.run, typed, For::Reading).await?;
     let number = match args.try_number {
         Some(number) => number,
         None => last_try(&api, &run, &task, args.map_index).await?,
