@@ -59,9 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Dags(DagsCommand::Test(args)) => dags::test(&global, &args).await,
         Command::Dags(DagsCommand::Pause(args)) => dags::pause(&plain()?, &args.dag_id).await,
         Command::Dags(DagsCommand::Unpause(args)) => dags::unpause(&plain()?, &args).await,
-        Command::Dags(DagsCommand::NextExecution(args)) => {
-            dags::next_execution(&plain()?, &args).await
-        }
+        Command::Dags(DagsCommand::NextExecution(of)) => dags::next_execution(&plain()?, &of).await,
         Command::Dags(DagsCommand::Reschedule(args)) => dags::reschedule(&plain()?, &args).await,
         Command::Dags(DagsCommand::Errors) => dags::errors(&plain()?).await,
         Command::Dags(DagsCommand::Trigger(args)) => dags::trigger(&plain()?, &args).await,
