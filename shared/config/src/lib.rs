@@ -6,6 +6,7 @@
 //! that change what the log means, such as a pool's size; those are facts, set by command.
 mod bounds;
 mod error;
+mod executor;
 mod keys;
 mod lineage;
 mod load;
@@ -15,13 +16,14 @@ mod sections;
 mod size;
 
 pub use error::{ConfigError, Place};
+pub use executor::{Executor, QueueLimits};
 pub use lineage::{Lineage, LineageCompression, LineageTransport};
 pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
-    Airflow, Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor,
-    Python, QueueLimits, Runtime, Scheduler, StatsdTags, Telemetry, Ui,
+    Airflow, Alerting, Config, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python,
+    Runtime, Scheduler, StatsdTags, Telemetry, Ui,
 };
 pub use size::Size;
 

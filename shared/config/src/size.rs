@@ -49,7 +49,7 @@ impl FromStr for Size {
             .find_map(|(name, unit)| Some((text.trim().strip_suffix(name)?, *unit)))
             .ok_or_else(form)?;
         if let Ok(whole) = number.trim().parse::<u64>() {
-            return whole.checked_mul(unit).map(Self).ok_or_else(form);
+            return whole.checked_mul(unit).ok_or_else(form).and_then(Self::some);
         }
         let figure: f64 = number.trim().parse().map_err(|_| form())?;
         #[expect(clippy::cast_precision_loss, reason = "a unit has few digits")]
@@ -62,7 +62,17 @@ impl FromStr for Size {
             clippy::cast_sign_loss,
             reason = "it lies within what u64 holds"
         )]
-        Ok(Self(bytes as u64))
+        Self::some(bytes as u64)
+    }
+}
+
+impl Size {
+    fn some(bytes: u64) -> Result<Self, String> {
+        if bytes == 0 {
+            Err("no memory at all is no limit: leave it out".to_owned())
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -105,7 +115,7 @@ impl<'de> Deserialize<'de> for Size {
                 bytes.to_string().parse().map_err(E::custom)
             }
             fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
-                Ok(Size(bytes))
+                Size::some(bytes).map_err(E::custom)
             }
         }
         deserializer.deserialize_any(Visitor)

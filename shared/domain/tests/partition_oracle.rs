@@ -15,6 +15,11 @@ fn keys_become_what_they_become_in_airflow() {
             let key = answer["key"].as_str().expect("a key");
             let theirs: Option<Vec<String>> =
                 serde_json::from_value(answer["down"].clone()).expect("keys");
+            // A window of minutes that is written in hours names an hour sixty times; it counts once there, too.
+            let theirs = theirs.map(|keys| {
+                let mut once = std::collections::BTreeSet::new();
+                keys.into_iter().filter(|key| once.insert(key.clone())).collect::<Vec<_>>()
+            });
             let ours = partition::to_downstream(&mapper, key).ok();
             checked += 1;
             if ours != theirs {

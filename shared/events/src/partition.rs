@@ -58,7 +58,7 @@ pub enum PartitionMapper {
     Identity,
     /// The key is a time, and becomes the beginning of a period that it lies in.
     StartOf {
-        /// Which period.
+        /// The span of time that a key stands for.
         period: Period,
         /// IANA name, or a fixed offset such as `+02:00`.
         timezone: String,
@@ -86,7 +86,7 @@ pub enum PartitionMapper {
     },
     /// Every key becomes this one.
     FixedKey {
-        /// The key.
+        /// The partition that every event counts for.
         downstream_key: String,
     },
     /// Many keys become one, and its run waits for them.
@@ -132,7 +132,7 @@ pub enum Period {
 pub enum PartitionWindow {
     /// The parts of a period: minutes of an hour, hours of a day, days of a week or month, months of a quarter or year.
     Of {
-        /// Which period.
+        /// The span of time that the window covers.
         period: Period,
         /// Whether it is the time that ends with the partition's beginning, and not the one that begins there.
         #[serde(default, skip_serializing_if = "is_default")]

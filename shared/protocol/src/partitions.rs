@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A partition that waits for its run, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionWaits {
-    /// Its key.
+    /// The partition that waits for more events.
     pub partition_key: String,
     /// When the first event came that counts for it.
     pub since: Timestamp,

@@ -88,9 +88,9 @@ pub struct UpdateHitlDetailPayload {
 /// What became of an answer.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HitlDetailResponse {
-    /// Who answered.
+    /// The person whose answer was taken.
     pub responded_by: HitlUserShape,
-    /// When.
+    /// When the answer was taken.
     pub responded_at: DateTime,
     /// What was chosen.
     pub chosen_options: Vec<String>,
@@ -115,7 +115,7 @@ pub struct PendingPartitionCollection {
 pub struct PendingPartition {
     /// Of which DAG.
     pub dag_id: String,
-    /// Its key.
+    /// The partition that waits for more events.
     pub partition_key: String,
     /// When the first event came that counts for it.
     pub created_at: DateTime,

@@ -1,3 +1,4 @@
+//! What mappers, windows and rules make of keys, beside what real Airflow answered.
 use dagbok_events::{PartitionMapper, PartitionWindow, Period, WaitPolicy};
 
 use super::*;

@@ -1,52 +1,16 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    ExecutorId, Fact, Leg, LostWhy, MapIndex, Micros, QueueName, RuledOut, RunMarked, RunNoted,
-    TaskId, TaskNoted, TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted,
-    TrySucceeded, XComPushed,
+    Fact, Leg, LostWhy, MapIndex, Micros, RuledOut, RunMarked, RunNoted, TaskId, TaskNoted,
+    TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted, TrySucceeded,
+    XComPushed,
 };
 
 use super::{
-    Done, Ending, Hold, InstanceNo, Parked, Phase, Run, TaskState, Token, ending_of,
+    Change, Done, Ending, Handed, Hold, InstanceNo, Phase, Run, TaskState, Token, ending_of,
     expand::RETURN_VALUE,
 };
 use crate::retry;
-
-/// What a fact changed for whoever keeps count over all runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Slots taken from now on.
-    pub taken: Option<Hold>,
-    /// Slots free again.
-    pub freed: Option<Hold>,
-    /// A try that went from one executor's hands to another's, or to nobody's.
-    pub handed: Option<Handed>,
-    /// The time that the instance waited for until now.
-    pub waited: Option<Timestamp>,
-    /// The time that it waits for from now on.
-    pub waits: Option<Timestamp>,
-    /// Since when it is queued from now on, and where.
-    pub queued: Option<(Timestamp, QueueName)>,
-    /// Since when it was queued until now, and where.
-    pub was_queued: Option<(Timestamp, QueueName)>,
-    /// What a wait for a trigger takes up from now on, and until when it lasts.
-    pub parked: Option<Parked>,
-    /// The same of one that is over.
-    pub unparked: Option<Parked>,
-    /// Which instance moved.
-    pub no: InstanceNo,
-}
-
-/// Who held an instance's try, and who holds one now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handed {
-    /// Whose try.
-    pub instance: InstanceNo,
-    /// Who held it.
-    pub from: Option<ExecutorId>,
-    /// Who holds it now.
-    pub to: Option<ExecutorId>,
-}
 
 impl Run {
     /// Folds one fact of the record `seq`, decided `at`.

@@ -4,6 +4,7 @@
 //! upstream tallies), so that no question costs a scan. What may happen is decided in
 //! [`crate::namespace`], because limits span runs.
 mod arena;
+mod change;
 mod clear;
 mod consequences;
 mod deferral;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use arena::{Instance, InstanceNo};
+pub use change::{Change, Handed};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
@@ -32,7 +34,6 @@ use dagbok_events::{
     RunBackfilled, RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
 pub use deferral::Deferral;
-pub use evolve::{Change, Handed};
 pub(crate) use mark::ending_of;
 pub use mark::{Marked, Marking};
 pub use queue::{Cap, Line, LineNo, LineQueue, Weight};

@@ -58,6 +58,6 @@ pub struct HitlAnswered {
     /// Who answered; `None` where the time was up and the defaults count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<HitlUser>,
-    /// When.
+    /// When the scheduler took the answer, or the time was up.
     pub at: Timestamp,
 }
