@@ -244,32 +244,34 @@ def test_old_runs_go_with_their_files_and_nothing_else_does(tmp_path: Path, dags
         assert {it["reason"] for it in deleted} == {"by the rules of what is kept"}
 
 
-def test_what_would_go_is_shown_before_it_does(running: Standalone, dags: Path) -> None:
-    write_dag(dags, "talker.py", DAG)
-    for name in ["r1", "r2", "r3"]:
-        # One after the other: what is kept is what ended last.
-        run_all(running, [name])
-    nothing = running.cli.json("prune", "--dry-run")
-    assert (nothing["runs"], nothing["dags"]) == (0, []), "a year is kept"
-    would = running.cli.json("prune", "--keep-runs", "1", "--dry-run")
-    assert (would["dry_run"], would["runs"]) == (True, 2)
-    assert would["bytes"] > 200_000, "each has a value of 100,000 bytes"
-    assert "2 runs" in running.cli.ok("prune", "--keep-runs", "1", "--dry-run")
-    assert sorted(runs(running)) == ["r1", "r2", "r3"]
-    assert running.cli.run("prune", "--keep-runs", "1").returncode == 2, "nobody is there to agree"
-    assert running.cli.run("prune", "--keep-runs", "1", "--dag", "other").returncode == 3
-    done = running.cli.json("prune", "--keep-runs", "1", "--yes")
-    assert (done["dry_run"], done["runs"]) == (False, 2)
-    assert runs(running) == ["r3"]
-    young = running.cli.json("prune", "--dry-run")["unnamed"]
-    assert (young["blobs"], young["of"]) == (0, len(blobs(running))), "nobody can be about to name them"
-    for file in blobs(running).values():
-        os.utime(file, (time.time() - 3 * DAY,) * 2)
-    unnamed = running.cli.json("prune", "--dry-run")["unnamed"]
-    assert unnamed["blobs"] == 2, "the logs of two runs: their value is the third's too"
-    assert f"files that nothing names: {unnamed['blobs']} of" in running.cli.ok("prune", "--dry-run")
-    assert running.cli.json("prune", "--older-than", "0s", "--yes")["runs"] == 1
-    assert runs(running) == []
+def test_what_would_go_is_shown_before_it_does(tmp_path: Path, dags: Path) -> None:
+    # What a try used of the machine is kept beside its log where it was looked at: here it never is.
+    with standalone(tmp_path, dags, env={"DAGBOK__EXECUTOR__USAGE_EVERY": "1h"}) as running:
+        write_dag(dags, "talker.py", DAG)
+        for name in ["r1", "r2", "r3"]:
+            # One after the other: what is kept is what ended last.
+            run_all(running, [name])
+        nothing = running.cli.json("prune", "--dry-run")
+        assert (nothing["runs"], nothing["dags"]) == (0, []), "a year is kept"
+        would = running.cli.json("prune", "--keep-runs", "1", "--dry-run")
+        assert (would["dry_run"], would["runs"]) == (True, 2)
+        assert would["bytes"] > 200_000, "each has a value of 100,000 bytes"
+        assert "2 runs" in running.cli.ok("prune", "--keep-runs", "1", "--dry-run")
+        assert sorted(runs(running)) == ["r1", "r2", "r3"]
+        assert running.cli.run("prune", "--keep-runs", "1").returncode == 2, "nobody is there to agree"
+        assert running.cli.run("prune", "--keep-runs", "1", "--dag", "other").returncode == 3
+        done = running.cli.json("prune", "--keep-runs", "1", "--yes")
+        assert (done["dry_run"], done["runs"]) == (False, 2)
+        assert runs(running) == ["r3"]
+        young = running.cli.json("prune", "--dry-run")["unnamed"]
+        assert (young["blobs"], young["of"]) == (0, len(blobs(running))), "nobody can be about to name them"
+        for file in blobs(running).values():
+            os.utime(file, (time.time() - 3 * DAY,) * 2)
+        unnamed = running.cli.json("prune", "--dry-run")["unnamed"]
+        assert unnamed["blobs"] == 2, "the logs of two runs: their value is the third's too"
+        assert f"files that nothing names: {unnamed['blobs']} of" in running.cli.ok("prune", "--dry-run")
+        assert running.cli.json("prune", "--older-than", "0s", "--yes")["runs"] == 1
+        assert runs(running) == []
 
 
 def test_what_nothing_has_any_more_is_forgotten(tmp_path: Path, dags: Path) -> None:

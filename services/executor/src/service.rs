@@ -225,8 +225,14 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
         () = begun::hand_in(&shared, &folder) => {}
         () = shared.shutdown.started() => {}
     }
-    beside.spawn(work::sweep(Arc::clone(&shared), Arc::clone(&folder)));
-    beside.spawn(hand_in(Arc::clone(&shared), folder));
+    // One after the other: each speaks for the dead alone, and would pass over whom the other has in hand.
+    beside.spawn({
+        let shared = Arc::clone(&shared);
+        async move {
+            hand_in(Arc::clone(&shared), Arc::clone(&folder)).await;
+            work::sweep(shared, folder).await;
+        }
+    });
     let (tries, mut pulls) = (TaskTracker::new(), JoinSet::new());
     for queue in shared.settings.queues.clone() {
         pulls.spawn(pull(Arc::clone(&shared), queue, tries.clone()));

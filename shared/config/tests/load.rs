@@ -184,6 +184,7 @@ fn flags_and_variables_are_held_to_the_same_bounds() {
 /// and what has no lower bound says here that zero means something.
 #[test]
 fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
+    const ZERO_IS_LIKE_ANY_OTHER: [&str; 1] = ["executor.oom_score_adj"];
     const ZERO_MEANS_AT_ONCE: [&str; 4] =
         ["executor.drain", "executor.kill_grace", "processor.debounce", "scheduler.max_losses"];
     const ZERO_MEANS_FOR_EVER: [&str; 10] = [
@@ -209,7 +210,8 @@ fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
             let (_folder, below) = file(&format!("[{section}]\n{name} = -1\n"));
             assert!(refused(&below).contains(&format!("line 2: `{key}`")), "{key}");
             let (_folder, zero) = file(&format!("[{section}]\n{name} = 0\n"));
-            let allowed = ZERO_MEANS_AT_ONCE.contains(&key.as_str())
+            let allowed = ZERO_IS_LIKE_ANY_OTHER.contains(&key.as_str())
+                || ZERO_MEANS_AT_ONCE.contains(&key.as_str())
                 || ZERO_MEANS_FOR_EVER.contains(&key.as_str());
             assert_eq!(load(&zero).is_ok(), allowed, "{key} = 0");
         }

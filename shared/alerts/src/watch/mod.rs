@@ -303,8 +303,11 @@ impl Watch {
         found.extend(self.too_many_refusals(now));
         let watching: BTreeSet<&DagId> = self.watchers.keys().map(|(dag_id, _)| dag_id).collect();
         found.extend(watching.into_iter().filter_map(|dag_id| self.failing_watcher(dag_id, now)));
-        let stuck: BTreeSet<&DagId> =
-            self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
+        let late = self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys());
+        // What fits nowhere need not be late.
+        let asking =
+            |dag_id: &&DagId| self.dags.get(*dag_id).is_some_and(|dag| !dag.asks.is_empty());
+        let stuck: BTreeSet<&DagId> = late.chain(self.queued.keys().filter(asking)).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));
         let late: BTreeSet<_> =
             self.dues.passed((Bound::Unbounded, Bound::Included(now))).collect();
