@@ -201,26 +201,6 @@ async fn what_is_too_large_here_is_passed_on_unbegun_and_runs_elsewhere_as_the_s
     running.await.unwrap().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_may_have_begun_elsewhere_stays_so_when_it_is_passed_on() {
-    let rig = Rig::with(DAG, memory::ports(), |settings| settings.fencing = true).await;
-    let mut large = WorkItem { resources: licences(1), ..rig.item("quick") };
-    large.queue = "again".parse().unwrap();
-    queue_again(&rig, &[&large]).await;
-    let (shutdown, running) = start_another_with(&rig, |settings| settings.fencing = true);
-    let queue = rig.ports.queues.open("work.again", QueueSettings { lease: LONG }).await.unwrap();
-    let mut third = Vec::new();
-    until("it is passed on", async || {
-        third.extend(queue.pull(1, Duration::from_millis(50)).await.unwrap());
-        third.iter().any(|delivery| delivery.delivered > 2)
-    })
-    .await;
-    let note = rig.ports.state.get(&names::passed_key(&large.key)).await.unwrap();
-    assert!(note.is_none(), "{note:?}");
-    shutdown.start();
-    running.await.unwrap().unwrap();
-}
-
 /// Queues items that somebody took before and let go.
 async fn queue_again(rig: &Rig, items: &[&WorkItem]) {
     let queue = rig.ports.queues.open("work.again", QueueSettings { lease: LONG }).await.unwrap();

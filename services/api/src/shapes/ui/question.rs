@@ -33,7 +33,7 @@ pub struct UiQuestion {
     pub due_at: Option<DateTime>,
     /// Whether the task waits for an answer now.
     pub is_open: bool,
-    /// The answer.
+    /// What was answered, and by whom; absent while nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<UiAnswer>,
 }
