@@ -4,7 +4,7 @@ use dagbok_events::{
     Timestamp, TryNumber, VariableKey,
 };
 
-use dagbok_rows::key::table;
+use dagbok_rows::{Row, key::table};
 
 use super::{
     Store, StoreError, keys, of_dag,
@@ -95,11 +95,7 @@ impl Store {
         run: Option<&RunKey>,
         most: usize,
     ) -> Found<Vec<HitlRow>> {
-        let prefix = match (dag_id, run) {
-            (_, Some(run)) => keys::within_run::<HitlRow>(run),
-            (Some(dag_id), None) => keys::within_dag::<HitlRow>(dag_id),
-            (None, None) => table::<HitlRow>(),
-        };
+        let prefix = within::<HitlRow>(dag_id, run);
         let keys = self.keys(&prefix).take(most);
         let mut found = Vec::new();
         for key in keys {
@@ -115,11 +111,7 @@ impl Store {
         run: Option<&RunKey>,
         most: usize,
     ) -> Found<Vec<HitlRow>> {
-        let prefix = match (dag_id, run) {
-            (_, Some(run)) => keys::within_run::<HitlOpenRow>(run),
-            (Some(dag_id), None) => keys::within_dag::<HitlOpenRow>(dag_id),
-            (None, None) => table::<HitlOpenRow>(),
-        };
+        let prefix = within::<HitlOpenRow>(dag_id, run);
         let mut found = Vec::new();
         for key in self.keys(&prefix).take(most) {
             let Some(open) = self.get::<HitlOpenRow>(&key?)? else { continue };
@@ -449,4 +441,13 @@ impl Store {
 /// The number at the end of a version's key.
 fn version_in(key: &[u8]) -> DagVersion {
     key.last_chunk().map_or(0, |number| DagVersion::from_be_bytes(*number))
+}
+
+/// Where a table's rows begin: of a run, of a DAG, or all of them.
+fn within<R: Row>(dag_id: Option<&DagId>, run: Option<&RunKey>) -> Vec<u8> {
+    match (dag_id, run) {
+        (_, Some(run)) => keys::within_run::<R>(run),
+        (Some(dag_id), None) => keys::within_dag::<R>(dag_id),
+        (None, None) => table::<R>(),
+    }
 }
