@@ -146,7 +146,8 @@ where
         base.say_up(service);
         base.check_rights(service).await?;
         base.serve_figures(service).await?;
-        start(base).await?.run().await
+        // On the heap: every command's future would carry a service's start.
+        Box::pin(start(base)).await?.run().await
     };
     let outcome = outcome.await;
     let sent = tokio::task::spawn_blocking(move || telemetry.finish()).await;
