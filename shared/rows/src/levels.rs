@@ -97,7 +97,7 @@ impl Drop for Mover {
     }
 }
 
-/// Moves the rows of the generation that settles. Tries again where the disk refuses: until then they are read from
+/// Moves the rows of the generation that settles, and puts the cold ones in order. Tries again where the disk refuses: until then they are read from
 /// where they are, and the next generation grows.
 fn move_rows(levels: &ArcSwap<Levels>, stop: &AtomicBool) {
     const WAIT: Duration = Duration::from_secs(10);
@@ -109,8 +109,12 @@ fn move_rows(levels: &ArcSwap<Levels>, stop: &AtomicBool) {
         let all = settling.range((Bound::Unbounded, Bound::Unbounded));
         match cold.take_in(all, || !stop.load(Ordering::Relaxed)) {
             Ok(true) => {
-                levels.store(Arc::new(Levels { hot, settling: None, cold: Some(cold) }));
+                levels.store(Arc::new(Levels { hot, settling: None, cold: Some(cold.clone()) }));
                 settling.spend();
+                drop(settling);
+                if let Err(error) = cold.merge(|| !stop.load(Ordering::Relaxed)) {
+                    tracing::warn!(%error, "cold rows can't be merged: the next that come tries again");
+                }
                 return;
             }
             Ok(false) => return,

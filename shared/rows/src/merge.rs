@@ -9,7 +9,7 @@ pub enum Bytes {
     /// Of a generation.
     Hot(sled::IVec),
     /// Of the cold rows.
-    Cold(fjall::Slice),
+    Cold(lsm_tree::Slice),
 }
 
 impl Deref for Bytes {

@@ -192,12 +192,11 @@ fn unreadable(error: StoreError) -> Failure {
     Failure::Useless(format!("it is damaged: {error}"))
 }
 
-fn of_cold(root: &Path, error: fjall::Error) -> Failure {
+fn of_cold(root: &Path, error: lsm_tree::Error) -> Failure {
     use io::ErrorKind as Kind;
     let path = root.parent().unwrap_or(root).to_owned();
     match error {
-        fjall::Error::Locked => Failure::Fatal(OpenError::InUse(path)),
-        fjall::Error::Io(source)
+        lsm_tree::Error::Io(source)
             if matches!(
                 source.kind(),
                 Kind::PermissionDenied

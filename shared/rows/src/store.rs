@@ -51,7 +51,7 @@ pub enum StoreError {
     Sled(#[from] sled::Error),
     /// The cold rows failed.
     #[error("the store of the cold rows failed")]
-    Fjall(#[from] fjall::Error),
+    Cold(#[from] lsm_tree::Error),
     /// The system refused.
     #[error("the rows' store was refused something by the system")]
     System(#[from] io::Error),
@@ -205,12 +205,13 @@ impl Store {
     /// Begins a generation, and moves the rows of the one before; not while others still move.
     fn begin_generation(&self) -> Result<(), StoreError> {
         let Some(Claim { root, .. }) = &self.0.claim else { return Ok(()) };
+        let mut mover = self.mover();
+        if mover.as_ref().is_some_and(|mover| !mover.is_over()) {
+            return Ok(());
+        }
         let now = self.0.levels.load_full();
         if now.settling.is_some() {
-            let mut mover = self.mover();
-            if mover.as_ref().is_none_or(Mover::is_over) {
-                *mover = Some(Mover::start(&self.0.levels)?);
-            }
+            *mover = Some(Mover::start(&self.0.levels)?);
             return Ok(());
         }
         // One to which nothing was written says nothing, not even its number.
@@ -231,20 +232,24 @@ impl Store {
         };
         let settling = Some(Arc::clone(&now.hot));
         self.0.levels.store(Arc::new(Levels { hot, settling, cold: Some(cold) }));
-        let mover = Mover::start(&self.0.levels)?;
         // The one before is over: it left nothing that settles.
-        drop(self.mover().replace(mover));
+        *mover = Some(Mover::start(&self.0.levels)?);
         Ok(())
     }
 
     /// Moves all rows to the cold ones now, and waits for it; of a store that has a folder. While nobody writes.
     pub fn settle(&self) -> Result<(), StoreError> {
+        self.finish_move();
         self.begin_generation()?;
+        self.finish_move();
+        Ok(())
+    }
+
+    fn finish_move(&self) {
         let mover = self.mover().take();
         if let Some(mover) = mover {
             mover.finish();
         }
-        Ok(())
     }
 
     fn mover(&self) -> std::sync::MutexGuard<'_, Option<Mover>> {
