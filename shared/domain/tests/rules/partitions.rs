@@ -215,7 +215,7 @@ fn what_events_say_is_kept_within_bytes_and_what_goes_is_counted_in_why_and_in_t
         let partition_key = Some(format!("k{}", n % 200));
         let extra = Some(extra.clone());
         let body = AssetUpdate { asset: key("a"), extra, partition_key };
-        assert!(matches!(world.send(CommandBody::UpdateAsset(body)), Sent::Accepted(_)));
+        assert!(!world.send(CommandBody::UpdateAsset(body)).records.is_empty());
     }
     let told = world.why("taker", None, None, dagbok_events::MapIndex::UNMAPPED).is.reasons;
     let Some(Reason::Partitions { dropped: 0, events_dropped, .. }) = told.first() else {
