@@ -61,17 +61,16 @@ pub(super) fn reason_of_partitions(
 
 /// What was let go, loudly: whoever waits for it waits in vain.
 fn lost((partitions, events): (u64, u64)) -> String {
-    let mut said = String::new();
-    if partitions > 0 {
-        said += &format!("; {partitions} were let go, since too many waited");
-    }
-    if events > 0 {
-        said += &format!(
+    let waited = (partitions > 0)
+        .then(|| format!("; {partitions} were let go, since too many waited"))
+        .unwrap_or_default();
+    let took = (events > 0).then(|| {
+        format!(
             "; {events} of their events were let go, since there were too many or they took too much: their runs have \
              been made, or will be, without those"
-        );
-    }
-    said
+        )
+    });
+    waited + &took.unwrap_or_default()
 }
 
 fn of_partition(waits: &PartitionWaits) -> String {

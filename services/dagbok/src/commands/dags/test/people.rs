@@ -219,13 +219,10 @@ fn line(question: &str) -> Option<String> {
 }
 
 fn read(copy: &str, ask: &HitlAsk) -> Option<Choice> {
-    let mut shown = format!("{copy} asks: {}\n", ask.subject);
-    for text in ask.body.iter().flat_map(|body| body.lines()) {
-        shown += &format!("  {text}\n");
-    }
-    for (number, option) in (1..).zip(&ask.options) {
-        shown += &format!("  {number}  {option}\n");
-    }
+    let subject = format!("{copy} asks: {}\n", ask.subject);
+    let body = ask.body.iter().flat_map(|body| body.lines()).map(|text| format!("  {text}\n"));
+    let options = (1..).zip(&ask.options).map(|(number, option)| format!("  {number}  {option}\n"));
+    let shown: String = std::iter::once(subject).chain(body).chain(options).collect();
     let default = ask.defaults.as_ref().filter(|it| !it.is_empty());
     let many = if ask.multiple { " (several with commas)" } else { "" };
     let default_text = default.map(|it| format!(" [{}]", it.join(", "))).unwrap_or_default();
