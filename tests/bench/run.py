@@ -30,6 +30,7 @@ import imports
 import httpx
 from harness import Nats, Standalone, standalone, wait_until, write_dag
 from scenes import Apart
+from surface import surface
 from telemetry import telemetry
 from triggers import triggers
 
@@ -532,6 +533,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "rules": lambda _: rules(),
     "copies": lambda _: copies(),
     "embedded": embedded,
+    "surface": lambda folder: surface(folder, row),
     "triggers": lambda folder: triggers(folder, row),
     "lists": elements,
     "telemetry": lambda folder: telemetry(folder, row),

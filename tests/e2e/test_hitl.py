@@ -1,9 +1,14 @@
 """Tasks that ask people, on the real binary: they hold no slot, outlive a kill, and go on with what is answered."""
 
+import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from harness import Standalone, check_history, standalone, wait_until, write_dag
+from harness import BIN, Cli, Standalone, check_history, standalone, wait_until, write_dag
 
 ASKS = """
 from datetime import timedelta
@@ -115,3 +120,96 @@ def test_what_is_asked_is_answered_once_and_outlives_a_kill(tmp_path: Path) -> N
     write_dag(dags, "asks.py", ASKS)
     with standalone(tmp_path, dags) as dagbok:
         told(dagbok)
+
+
+DESK = """
+from airflow.sdk import DAG, Param, task
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLEntryOperator, HITLOperator
+
+with DAG("desk", schedule=None) as dag:
+    approve = ApprovalOperator(
+        task_id="approve", subject="Ship it?", assigned_users={"id": "7", "name": "somebody-else"})
+    entry = HITLEntryOperator(task_id="entry", subject="How many?", params={"n": Param(1, type="integer")})
+    colours = HITLOperator.partial(task_id="colours", options=["red", "blue"], multiple=True).expand(
+        subject=["first", "second"])
+
+    @task
+    def read(answer, colours):
+        return [answer["params_input"]["n"], [one["chosen_options"] for one in colours]]
+
+    approve >> read(entry.output, colours.output)
+
+if __name__ == "__main__":
+    run = dag.test(answers={"approve": "Approve", "colours": ["red", "blue"]})
+    print(run.state, run.unanswered)
+"""
+SAID = ("--answer", "approve=Approve", "--answer", "colours=red", "--answer", "colours[1]=blue")
+
+
+def test_a_dag_that_asks_is_tried_with_answers_and_ends_without(tmp_path: Path) -> None:
+    write_dag(tmp_path, "desk.py", DESK)
+    file = str(tmp_path / "desk.py")
+    kept = tmp_path / "kept"
+    done = Cli().json("dags", "test", file, *SAID, "--fields", 'entry={"n": 4}', "--keep", str(kept))
+    assert (done["state"], done["unanswered"]) == ("success", [])
+
+    left = Cli().run("dags", "test", file, *SAID[2:], "--json")
+    assert left.returncode != 0
+    assert "'approve=Approve'" in left.stderr, left.stderr
+    assert "its default OK counts" in left.stderr, left.stderr
+    told = json.loads(left.stdout)
+    assert told["unanswered"] == [{"task": "approve", "subject": "Ship it?", "options": ["Approve", "Reject"]}]
+    states = {name: task["state"] for name, task in told["tasks"].items()}
+    assert states["approve"] == "failed"
+    assert states["entry"] == states["colours[0]"] == states["colours[1]"] == "success"
+    assert states["read"] == "upstream_failed"
+
+    odd = Cli().run("dags", "test", file, "--answer", "aprove=Approve")
+    assert odd.returncode == 2
+    assert "has no task `aprove`" in odd.stderr
+    wrong = Cli().run("dags", "test", file, *SAID[2:], "--answer", "approve=Maybe")
+    assert "task `approve` can't be answered so" in wrong.stderr
+    assert wrong.returncode != 0
+
+
+def test_dag_test_takes_answers_too(tmp_path: Path) -> None:
+    write_dag(tmp_path, "desk.py", DESK)
+    env = {**os.environ, "DAGBOK_BIN": str(BIN)}
+    command = [sys.executable, "-m", "dagbok", str(tmp_path / "desk.py")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL, timeout=120, check=False
+    )
+    assert done.stdout == "success {}\n", done.stderr
+
+
+def test_whoever_is_at_the_terminal_is_asked(tmp_path: Path) -> None:
+    write_dag(tmp_path, "desk.py", DESK)
+    ours, theirs = pty.openpty()
+    command = [str(BIN), "dags", "test", str(tmp_path / "desk.py"), *SAID[2:], "--json"]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        os.close(theirs)
+        seen = ""
+
+        def until(*words: str) -> str:
+            nonlocal seen
+            while not any(word in seen for word in words):
+                seen += os.read(ours, 4096).decode()
+            (word,) = [word for word in words if word in seen]
+            seen = seen.split(word, 1)[1]
+            return word
+
+        for _ in range(2):
+            if until("approve asks: Ship it?", "entry asks: How many?").startswith("approve"):
+                until("Which?")
+                os.write(ours, b"3\n")
+                until("no `3`")
+                until("Which?")
+                os.write(ours, b"1\n")
+            else:
+                until("Which? [OK]")
+                os.write(ours, b"\n")
+                until("n [1]:")
+                os.write(ours, b"5\n")
+        told = json.loads(process.communicate(timeout=120)[0])
+    os.close(ours)
+    assert told["state"] == "success", told

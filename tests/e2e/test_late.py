@@ -135,6 +135,40 @@ def test_thresholds_of_the_configuration_hold_from_when_they_are_there(start: St
         assert "more than 100" in why
 
 
+ASKING = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+with DAG("asking", schedule=None, default_args={"owner": "ml"}):
+    ApprovalOperator(task_id="approve", subject="Ship it?")
+"""
+
+
+def test_a_question_that_nobody_answers_reaches_its_owner_until_it_is_answered(
+    start: Start, dags: Path, tmp_path: Path
+) -> None:
+    with hook() as pager:
+        receiver = webhook("pager", pager.url)
+        it = start(receiver + '\n[[thresholds]]\nmatchers = [\'owner="ml"\']\nanswer_within = "1s"\n')
+        write_dag(dags, "asking.py", ASKING)
+        it.wait_dag("asking")
+        assert it.trigger("asking", "r").status_code == 200
+        alert = wait_until("the alert", lambda: open_of(it, "question_waiting"))
+        labels = alert["labels"]
+        assert (labels["severity"], labels["owner"], labels["task"]) == ("warning", "ml", "approve")
+        assert alert["summary"].startswith("asking: task approve of run r waits since")
+        assert alert["summary"].endswith('for an answer to "Ship it?"')
+        wait_until("the page", lambda: told_of(it, alert["alert_id"], "pager"))
+        it.cli.ok("hitl", "answer", "asking", "r", "approve", "Approve")
+        wait_until("its end", lambda: not open_of(it, "question_waiting"))
+        wait_until("the word of its end", lambda: pager.of("resolved"))
+        for nothing in ("0s", "-1s"):
+            (tmp_path / "nothing.toml").write_text(f'[[thresholds]]\nanswer_within = "{nothing}"\n')
+            refused = it.cli.run("alerts", "check", str(tmp_path / "nothing.toml"))
+            assert refused.returncode == 2, refused.stdout
+            assert "answer_within" in refused.stderr
+
+
 def test_the_key_of_links_lies_in_a_file_of_its_own_and_a_named_one_takes_its_place(
     start: Start, tmp_path: Path
 ) -> None:

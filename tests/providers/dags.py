@@ -121,3 +121,176 @@ with DAG("pods", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
                                 params={"tag": "3.11"})
     DockerOperator(task_id="docker", image="alpine", command="echo {{ ds }}", auto_remove="success") >> pod
 """
+
+PG = """
+from datetime import datetime
+from airflow import DAG
+from airflow.decorators import task
+from airflow.operators.postgres_operator import PostgresOperator
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+with DAG("pg", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+    make = PostgresOperator(task_id="make", postgres_conn_id="db",
+                            sql="create table if not exists fits (day date, lr float)")
+    put = SQLExecuteQueryOperator(task_id="put", conn_id="db", sql="insert into fits values (%(day)s, %(lr)s)",
+                                  parameters={"day": "{{ ds }}", "lr": 0.5})
+
+    @task
+    def hooked():
+        hook = PostgresHook(postgres_conn_id="db", options="-c statement_timeout=5000ms")
+        hook.insert_rows("fits", [("2024-03-02", 0.25), ("2024-03-03", 0.125)], target_fields=["day", "lr"])
+        with hook.get_conn() as conn, conn.cursor() as cursor:
+            cursor.execute("select min(day), count(*), sum(lr) from fits")
+            return cursor.fetchone()
+
+    make >> put >> hooked()
+"""
+
+SSH = """
+from datetime import datetime
+from airflow import DAG
+from airflow.decorators import task
+from airflow.providers.sftp.hooks.sftp import SFTPHook
+from airflow.providers.sftp.operators.sftp import SFTPOperator
+from airflow.providers.sftp.sensors.sftp import SFTPSensor
+from airflow.providers.ssh.hooks.ssh import SSHHook
+from airflow.providers.ssh.operators.ssh import SSHOperator
+import os
+
+with DAG("ssh", schedule=None, start_date=datetime(2024, 1, 1), default_args={"ssh_conn_id": "box"}) as dag:
+    says = SSHOperator(task_id="says", command="echo {{ ds }}; echo $DAY", environment=None, cmd_timeout=20)
+    fails = SSHOperator(task_id="fails", command="echo out; exit 3", cmd_timeout=20)
+    put = SFTPOperator(task_id="put", local_filepath=os.environ["BOX"] + "/here.txt", operation="put",
+                       remote_filepath=os.environ["BOX"] + "/{{ ds }}/there.txt", create_intermediate_dirs=True)
+    wait = SFTPSensor(task_id="wait", sftp_conn_id="box", path=os.environ["BOX"] + "/{{ ds }}/there.txt",
+                      poke_interval=1, timeout=20)
+
+    @task
+    def hooked(ds):
+        with SSHHook("box").get_conn() as client:
+            _, out, _ = client.exec_command("cat " + os.environ["BOX"] + "/2024-03-01/there.txt")
+            text = out.read().decode()
+        return [text, SFTPHook("box").list_directory(os.environ["BOX"] + "/" + ds)]
+
+    @task(trigger_rule="all_done")
+    def seen(dag_run=None):
+        return dag_run.get_task_instance("fails").state
+
+    says >> put >> wait >> hooked()
+    fails >> seen()
+"""
+
+SLACK = """
+from datetime import datetime
+from airflow import DAG
+from airflow.decorators import task
+from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
+from airflow.providers.slack.notifications.slack import send_slack_notification
+from airflow.providers.slack.notifications.slack_webhook import send_slack_webhook_notification
+from airflow.providers.slack.operators.slack_webhook import SlackWebhookOperator
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+told = [
+    send_slack_webhook_notification(slack_webhook_conn_id="hook", text="{{ ti.task_id }} of {{ ds }} is done"),
+    send_slack_notification(slack_conn_id="app", channel="ml", text="{{ run_id }} is done"),
+    SmtpNotifier(smtp_conn_id="mail", from_email="dagbok@example.org", to="c@example.org",
+                 subject="{{ ti.task_id }} {{ ds }}", html_content="<p>{{ dag.dag_id }}</p>"),
+]
+with DAG("slack", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+    @task(on_success_callback=told)
+    def fit():
+        SlackWebhookHook(slack_webhook_conn_id="hook").send(text="by hook")
+
+    fit() >> SlackWebhookOperator(task_id="say", slack_webhook_conn_id="hook", message="it is {{ ds }}")
+"""
+
+GOOGLE = """
+from datetime import datetime
+from airflow import DAG
+from airflow.decorators import task
+from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+from airflow.providers.google.cloud.sensors.gcs import GCSObjectExistenceSensor
+
+with DAG("google", schedule=None, start_date=datetime(2024, 1, 1), default_args={"gcp_conn_id": "gcp"}) as dag:
+    @task
+    def put(ds=None):
+        GCSHook("gcp").upload("models", f"{ds}/model.bin", data="forty-two")
+
+    wait = GCSObjectExistenceSensor(task_id="wait", google_cloud_conn_id="gcp", bucket="models",
+                                    object="{{ ds }}/model.bin", poke_interval=1, timeout=20)
+
+    @task
+    def read(ds=None):
+        return [GCSHook("gcp").download("models", f"{ds}/model.bin").decode(), GCSHook("gcp").list("models")]
+
+    query = BigQueryInsertJobOperator(
+        task_id="query", project_id="shop", location="EU", force_rerun=False, job_id="day_{{ ds_nodash }}",
+        configuration={"query": {"query": "select '{{ ds }}'", "useLegacySql": False}})
+
+    @task
+    def rows():
+        client = BigQueryHook(gcp_conn_id="gcp", location="EU").get_client(project_id="shop", location="EU")
+        return [list(row.values()) for row in client.query("select 1").result()]
+
+    put() >> wait >> read()
+    query >> rows()
+"""
+
+DOCKER = """
+from datetime import datetime
+import os
+from airflow import DAG
+from airflow.decorators import task
+from airflow.providers.docker.operators.docker import DockerOperator
+
+with DAG("docker", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+    DockerOperator(task_id="train", image="trainer:1", command=["python", "train.py", "{{ ds }}"],
+                   auto_remove="success", environment={"LR": "{{ params.lr }}"}, params={"lr": 0.5},
+                   docker_url=os.environ["DOCKER_DOUBLE"],
+                   mount_tmp_dir=False, retrieve_output=False)
+"""
+
+POD_SPEC = """
+from datetime import datetime
+from airflow import DAG
+from airflow.decorators import task
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.secret import Secret
+from kubernetes.client import models as k8s
+
+with DAG("pod_spec", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+    @task
+    def spec(ti=None, **context):
+        pod = KubernetesPodOperator(
+            task_id="pod", name="train", namespace="ml", image="trainer:{{ params.tag }}", arguments=["{{ ds }}"],
+            env_vars={"DAY": "{{ ds }}"}, secrets=[Secret("env", "TOKEN", "hub", "token")],
+            kubernetes_conn_id="cluster",
+            container_resources=k8s.V1ResourceRequirements(requests={"memory": "1Gi"}, limits={"nvidia.com/gpu": "1"}),
+            tolerations=[k8s.V1Toleration(key="gpu", operator="Exists")], params={"tag": "3"}, dag=None)
+        context["params"] = {"tag": "3"}
+        pod.render_template_fields(context | {"ti": ti})
+        made = pod.build_pod_request_obj(context | {"ti": ti}).to_dict()
+        box = made["spec"]["containers"][0]
+        return {"image": box["image"], "args": box["args"], "env": {one["name"]: one["value"] for one in box["env"]},
+                "gpu": box["resources"]["limits"], "labels": made["metadata"]["labels"],
+                "namespace": made["metadata"]["namespace"], "tolerations": len(made["spec"]["tolerations"])}
+
+    spec()
+"""
+
+DBT = """
+from datetime import datetime
+import os
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+with DAG("dbt", schedule=None, start_date=datetime(2024, 1, 1),
+         default_args={"env": {"DBT_TARGET": "{{ var.value.get('target', 'dev') }}"}, "append_env": True,
+                       "cwd": os.path.dirname(__file__)}) as dag:
+    run = BashOperator(task_id="run", bash_command="dbt run --select tag:daily --vars '{\\"day\\": \\"{{ ds }}\\"}'")
+    test = BashOperator(task_id="test", bash_command="dbt test --select tag:daily || exit 1")
+    run >> test
+"""

@@ -9,7 +9,6 @@ import http.server
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -19,58 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dags
 import pytest
 from aiosmtpd.controller import Controller
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-
 from harness import Cli
 
-PROVIDERS = ["amazon", "http", "common.sql", "sqlite", "postgres", "smtp", "cncf.kubernetes", "docker"]
-Json = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DAG folder with the providers installed."""
-    made = tmp_path_factory.mktemp("dags")
-    for name in ("s3", "http", "sql", "mail", "pods"):
-        (made / f"{name}_dag.py").write_text(getattr(dags, name.upper()))
-    (made / "fill.sql").write_text(dags.FILL)
-    Cli().ok("providers", "install", *PROVIDERS, "--dags", str(made), timeout=1200)
-    return made
-
-
-def run(folder: Path, dag_id: str, env: dict[str, str]) -> tuple[Json, Json]:
-    """Run a DAG; return its tasks' states, and what they handed on as their results."""
-    log = folder.parent / f"{folder.name}-{dag_id}"
-    shutil.rmtree(log, ignore_errors=True)
-    cli = Cli(env=env)
-    file = str(folder / f"{dag_id}_dag.py")
-    done = cli.run("dags", "test", file, "--logical-date", "2024-03-01", "--keep", str(log), "--json")
-    told = json.loads(done.stdout)
-    assert told["state"] == "success", done.stderr + json.dumps(told, indent=1)
-    results = {}
-    for record in cli.lines("events", "--home", str(log), "--dag", dag_id):
-        for fact in record["facts"]:
-            if fact["type"] == "XComPushed" and fact["key"] == "return_value":
-                results[fact["task_id"]] = json.loads(fact["value"]["Inline"])
-    return {task: it["state"] for task, it in told["tasks"].items()}, results
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+from conftest import DAGS, Run
 
 
 @pytest.fixture
-def s3() -> Iterator[str]:
+def s3(port: int) -> Iterator[str]:
     """An S3 server."""
-    port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
     url = f"http://127.0.0.1:{port}"
     for _ in range(200):
@@ -84,14 +41,14 @@ def s3() -> Iterator[str]:
     server.wait()
 
 
-def test_s3(folder: Path, s3: str) -> None:
+def test_s3(run: Run, s3: str) -> None:
     conn = {
         "conn_type": "aws",
         "login": "x",
         "password": "y",
         "extra": {"endpoint_url": s3, "region_name": "us-east-1"},
     }
-    states, results = run(folder, "s3", {"AIRFLOW_CONN_STORE": json.dumps(conn)})
+    states, results = run("s3", {"AIRFLOW_CONN_STORE": json.dumps(conn)})
     assert set(states.values()) == {"success"}
     assert results["names"] == ["2024-03-01/a.txt", "2024-03-01/copy.txt"]
     assert results["value"] == "forty-two"
@@ -122,11 +79,11 @@ class Answers(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_http(folder: Path) -> None:
+def test_http(run: Run) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     conn = f"http://127.0.0.1:{server.server_address[1]}"
-    states, results = run(folder, "http", {"AIRFLOW_CONN_API": conn})
+    states, results = run("http", {"AIRFLOW_CONN_API": conn})
     server.shutdown()
     assert set(states.values()) == {"success"}
     assert Answers.looks > 1
@@ -135,16 +92,16 @@ def test_http(folder: Path) -> None:
     assert results["hooked"] == 200
 
 
-def check_sql(folder: Path, conn: Any) -> None:
-    states, results = run(folder, "sql", {"AIRFLOW_CONN_DB": conn})
+def check_sql(run: Run, conn: Any) -> None:
+    states, results = run("sql", {"AIRFLOW_CONN_DB": conn})
     assert states.pop("few") == "skipped"
     assert set(states.values()) == {"success"}
     assert [row["__data__"] for row in results["rows"]] == [[1], [3]]
     assert results["hooked"] == 4
 
 
-def test_sqlite(folder: Path, tmp_path: Path) -> None:
-    check_sql(folder, json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "db.sqlite")}))
+def test_sqlite(run: Run, tmp_path: Path) -> None:
+    check_sql(run, json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "db.sqlite")}))
 
 
 def postgres_bin() -> Path | None:
@@ -154,13 +111,12 @@ def postgres_bin() -> Path | None:
 
 
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def postgres(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[int]:
     """A PostgreSQL of its own; Debian's package `postgresql` has one."""
     programs = postgres_bin()
     if programs is None:
         pytest.skip("NOT TESTED: no PostgreSQL here; install Debian's package `postgresql`")
     base = tmp_path_factory.mktemp("pg")
-    port = free_port()
     # It does not run as root.
     as_user = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
     if as_user:
@@ -178,8 +134,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     subprocess.run([*control, "-m", "immediate", "stop"], check=False, stdout=subprocess.DEVNULL)
 
 
-def test_postgres(folder: Path, postgres: int) -> None:
-    check_sql(folder, f"postgres://me@127.0.0.1:{postgres}/postgres")
+def test_postgres(run: Run, postgres: int) -> None:
+    conn = f"postgres://me@127.0.0.1:{postgres}/postgres"
+    check_sql(run, conn)
+    states, results = run("pg", {"AIRFLOW_CONN_DB": conn})
+    assert set(states.values()) == {"success"}
+    day, count, total = results["hooked"]["__data__"]
+    assert (day["__data__"], count, total) == ("2024-03-01", 3, 0.875)
 
 
 class Mails:
@@ -193,23 +154,23 @@ class Mails:
         return "250 OK"
 
 
-def test_mail(folder: Path) -> None:
+def test_mail(run: Run, port: int) -> None:
     mails = Mails()
-    port = free_port()
     sink = Controller(mails, hostname="127.0.0.1", port=port)
     sink.start()
     extra = {"from_email": "dagbok@example.org", "disable_ssl": True, "disable_tls": True}
     conn = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
-    run(folder, "mail", {"AIRFLOW_CONN_MAIL": json.dumps(conn)})
+    run("mail", {"AIRFLOW_CONN_MAIL": json.dumps(conn)})
     sink.stop()
     assert [to for to, _ in mails.seen] == [["a@example.org"], ["b@example.org"]]
     assert "Day 2024-03-01" in mails.seen[0][1]
 
 
 def test_pods_are_parsed_and_rendered(folder: Path) -> None:
-    told = Cli().json("dags", "check", str(folder))
+    environ = {"BOX": "/nowhere", "DOCKER_DOUBLE": "tcp://127.0.0.1:1"}
+    told = Cli(env=environ).json("dags", "check", str(folder))
     assert told["errors"] == []
-    assert told["dags"] == 5
+    assert told["dags"] == len(DAGS)
     rendered = Cli().json("tasks", "render", str(folder / "pods_dag.py"), "pod", "--logical-date", "2024-03-01")
     assert rendered["fields"]["image"] == "python:3.11"
     assert rendered["fields"]["arguments"] == ["-c", "print('2024-03-01')"]

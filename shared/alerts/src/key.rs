@@ -66,6 +66,8 @@ pub enum Rule {
     MessagesWaiting,
     /// A run is so late that it will miss a deadline if it takes as long as those before it.
     DeadlineAhead,
+    /// Nobody answers what a task asks.
+    QuestionWaiting,
     /// Reports of executors are refused again and again.
     ReportsRefused,
     /// The disk on which the installation writes is full before long.
@@ -76,7 +78,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::RunFailed,
         Self::RunMissing,
         Self::CallbackFailed,
@@ -104,6 +106,7 @@ impl Rule {
         Self::CredentialsExpiring,
         Self::MessagesWaiting,
         Self::DeadlineAhead,
+        Self::QuestionWaiting,
         Self::ReportsRefused,
         Self::DiskFilling,
         Self::ProjectionBehind,
@@ -139,6 +142,7 @@ impl Rule {
             Self::CredentialsExpiring => "credentials_expiring",
             Self::MessagesWaiting => "messages_waiting",
             Self::DeadlineAhead => "deadline_ahead",
+            Self::QuestionWaiting => "question_waiting",
             Self::ReportsRefused => "reports_refused",
             Self::DiskFilling => "disk_filling",
             Self::ProjectionBehind => "projection_behind",
@@ -153,6 +157,7 @@ impl Rule {
                 | Self::RunMissed
                 | Self::CallbackFailed
                 | Self::DeadlineMissed
+                | Self::QuestionWaiting
                 | Self::ExecutorLost
                 | Self::TaskRetried
                 | Self::CredentialsExpiring

@@ -86,6 +86,10 @@ pub const OVER: usize = 16;
 pub const HISTORY_LEAST: usize = 5;
 /// A run of which nothing is under way, nor waits for its time, counts as stuck after so long.
 pub const STUCK_IDLE: Micros = Micros::from_secs(3_600);
+/// What a task asks people counts as forgotten after so long, unless the configuration says another time.
+pub const ANSWER_WITHIN: Micros = Micros::from_secs(3_600);
+/// What is asked, as alerts have it, in bytes; what is above is cut.
+pub const QUESTION_BYTES: usize = 200;
 /// What a try took of memory is remembered from here on, in bytes: less is no matter.
 pub const MEMORY_LEAST: u64 = 64 << 20;
 /// Runs of which each task's peak is remembered.

@@ -14,6 +14,8 @@ pub struct Thresholds {
     pub max_age: Option<Micros>,
     /// A scheduled run that is not done so long after its data interval's end has missed a deadline.
     pub within: Option<Micros>,
+    /// A question that a task asks people counts as forgotten after so long.
+    pub answer_within: Option<Micros>,
     /// What a try of a task may have in memory, in bytes.
     pub memory_bytes: Option<u64>,
 }
@@ -24,6 +26,7 @@ pub(crate) struct Heed {
     pub(crate) slow_percent: u32,
     pub(crate) max_age: Option<Micros>,
     pub(crate) within: Option<Micros>,
+    pub(crate) answer_within: Micros,
     pub(crate) memory_bytes: Option<u64>,
 }
 
@@ -38,6 +41,10 @@ pub(crate) fn heed(said: &[Thresholds], labels: &Labels) -> Heed {
             .unwrap_or(limits::SLOW_PERCENT),
         max_age: matching.iter().find_map(|it| it.max_age),
         within: matching.iter().find_map(|it| it.within),
+        answer_within: matching
+            .iter()
+            .find_map(|it| it.answer_within)
+            .unwrap_or(limits::ANSWER_WITHIN),
         memory_bytes: matching.iter().find_map(|it| it.memory_bytes),
     }
 }

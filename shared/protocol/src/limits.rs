@@ -112,6 +112,8 @@ pub const PARTITION_KEY_CHARS: usize = 250;
 pub const PARTITIONS_PENDING: usize = 2_000;
 /// Events that these keep together, for the runs that come of them.
 pub const PARTITION_EVENTS_KEPT: usize = 5_000;
+/// And what these may take, in bytes: past either the oldest events of those that wait longest go, and are counted.
+pub const PARTITION_EVENTS_BYTES: usize = 8 << 20;
 /// Partitions of a DAG that one event of an asset may count for, where its mapper does not say. Airflow's
 /// `partition_mapper_max_downstream_keys`.
 pub const PARTITION_KEYS_PER_EVENT: usize = 1_000;

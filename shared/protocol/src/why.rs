@@ -369,6 +369,9 @@ pub enum Reason {
         more: u32,
         /// How many were let go so far since too many waited.
         dropped: u64,
+        /// How many of their events were let go so far since there were too many, or they took too much.
+        #[serde(default)]
+        events_dropped: u64,
     },
     /// It waits for a person's answer.
     Hitl {

@@ -77,12 +77,12 @@ from airflow import DAG
 with DAG("m", schedule=None) as dag:
     pass
 if __name__ == "__main__":
-    run = dag.test(datetime(2024, 3, 1), run_conf={{"a": 1}})
+    run = dag.test(datetime(2024, 3, 1), run_conf={{"a": 1}}, answers={{"t": ["x", "y"]}})
     print(run.state, run.tasks)
 """
     done = run_python(tmp_path, text, "-m", "dagbok")
     assert done.stdout == "success {'t': 'success'}\n", done.stderr
-    for part in ("--dag", "'m'", "2024-03-01T00:00:00.000000Z", '{"a": 1}', "main.py"):
+    for part in ("--dag", "'m'", "2024-03-01T00:00:00.000000Z", '{"a": 1}', "main.py", "'t=x'", "'t=y'"):
         assert part in done.stderr
 
 

@@ -78,3 +78,44 @@ def test_a_question_is_found_and_answered(tmp_path: Path, visit: Visit, axe: str
         mailed = visit(stage, "/dags/fields/runs/r1/tasks/choose/required_actions?_options=%5B%27b%27%5D&map_index=-1")
         expect(mailed.locator(".question button[aria-pressed=true]")).to_have_text("b 2")
         by_keys(stage, visit(stage, "/dags/fields/runs/r1"))
+
+
+PARTITIONED = """
+from airflow.sdk import DAG, PartitionedAtRuntime, task
+
+with DAG("regions", schedule=PartitionedAtRuntime()):
+    @task
+    def see(dag_run=None):
+        return dag_run.partition_key
+
+    see()
+
+with DAG("plain", schedule=None):
+    task(task_id="t")(lambda: None)()
+"""
+
+
+def test_a_partition_is_said_where_a_run_is_triggered(tmp_path: Path, visit: Visit, axe: str) -> None:
+    """By keys in the trigger form of a DAG that has some, and of no other; the run's page shows it."""
+    dags = tmp_path / "dags"
+    write_dag(dags, "regions.py", PARTITIONED)
+    with standalone(tmp_path, dags) as stage:
+        for dag in ("regions", "plain"):
+            stage.wait_dag(dag)
+        page = visit(stage, "/dags/regions")
+        page.keyboard.press("t")
+        field = page.get_by_label("Partition that the run stands for")
+        field.wait_for()
+        page.evaluate(axe)
+        assert not page.evaluate(AXE, RULES)
+        field.fill("eu|2026-06-14")
+        field.press("Enter")
+        page.wait_for_url("**/runs/**")
+        expect(page.locator(".facts")).to_contain_text("eu|2026-06-14")
+        run = stage.api.get("/dags/regions/dagRuns")["dag_runs"][0]
+        assert run["partition_key"] == "eu|2026-06-14"
+        assert stage.api.wait_run("regions", run["dag_run_id"]) == "success"
+        other = visit(stage, "/dags/plain")
+        other.keyboard.press("t")
+        other.get_by_text("It has no params.").wait_for()
+        expect(other.get_by_label("Partition that the run stands for")).to_have_count(0)

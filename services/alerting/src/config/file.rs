@@ -105,6 +105,9 @@ pub(super) struct ThresholdsSection {
     /// A scheduled run that is not done so long after the end of its data interval is `deadline_missed`, besides
     /// what the DAG's file says.
     pub(super) within: Option<Period>,
+    /// A question that a task asks people is `question_waiting` after so long; an hour where nobody says. One that has an end
+    /// of its own is so at the latest once a quarter of its time is left.
+    pub(super) answer_within: Option<Period>,
     /// What a try of a task may have of memory, in MiB: from nine tenths of it, or where it grows so that it will be
     /// reached within three runs, the DAG is `memory_high`.
     #[schemars(range(min = 1))]

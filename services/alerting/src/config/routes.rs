@@ -239,11 +239,14 @@ pub(super) fn thresholds(
         |error: dagbok_alerts::BadMatcher| source.wrong(&["thresholds", &index, "matchers"], error);
     let matchers: Checked<Vec<Matcher>> =
         section.matchers.iter().map(|text| text.parse().map_err(wrong)).collect();
-    let numbers = [section.max_age.is_some(), section.within.is_some()];
+    let times = [section.max_age, section.within, section.answer_within];
     let is_empty = section.slow_percent.is_none() && section.memory_mib.is_none();
-    if is_empty && !numbers.contains(&true) {
-        let what = "say `slow_percent`, `max_age`, `within` or `memory_mib`";
+    if is_empty && times.iter().all(Option::is_none) {
+        let what = "say `slow_percent`, `max_age`, `within`, `answer_within` or `memory_mib`";
         return Err(source.wrong(&["thresholds", &index], what));
+    }
+    if section.answer_within.is_some_and(|time| time < Period::secs(1)) {
+        return Err(source.wrong(&["thresholds", &index, "answer_within"], "at least a second"));
     }
     if section.memory_mib == Some(0) {
         return Err(source.wrong(&["thresholds", &index, "memory_mib"], "at least 1"));
@@ -257,6 +260,7 @@ pub(super) fn thresholds(
         slow_percent: section.slow_percent,
         max_age: section.max_age.map(micros),
         within: section.within.map(micros),
+        answer_within: section.answer_within.map(micros),
         memory_bytes: section.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
     })
 }

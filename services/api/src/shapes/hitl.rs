@@ -108,6 +108,8 @@ pub struct PendingPartitionCollection {
     pub total: usize,
     /// How many were let go so far, since too many waited.
     pub dropped: u64,
+    /// How many of their events were let go so far, since there were too many or they took too much.
+    pub events_dropped: u64,
 }
 
 /// A partition that waits for its run.

@@ -150,6 +150,13 @@ pub(crate) struct Test {
     /// A JSON object that tasks find as `dag_run.conf`
     #[arg(long, value_name = "JSON")]
     pub(crate) conf: Option<String>,
+    /// What to answer where the task asks people: an option, and once more for each further one; `TASK[3]=OPTION` for one
+    /// copy. Without it whoever is at the terminal is asked, else the task's default counts, and without that it fails
+    #[arg(long = "answer", value_name = "TASK=OPTION", value_parser = pair)]
+    pub(crate) answers: Vec<(String, String)>,
+    /// What the fields of such a question are filled in with: a JSON object
+    #[arg(long = "fields", value_name = "TASK=JSON", value_parser = pair)]
+    pub(crate) fields: Vec<(String, String)>,
     /// Keep the log in this folder, flushed to the disk as in production
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
@@ -182,6 +189,13 @@ pub(crate) struct Trigger {
     /// Wait until the run is over, and end as it did
     #[arg(long, short)]
     pub(crate) wait: bool,
+}
+
+/// What stands before and after a `=`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(task, said)| !task.is_empty() && !said.is_empty());
+    let (task, said) = pair.ok_or("write a task's id, `=`, and what is said")?;
+    Ok((task.to_owned(), said.to_owned()))
 }
 
 /// An instant as people write it, or how long ago it was.

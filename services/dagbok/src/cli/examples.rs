@@ -21,6 +21,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "dagbok dags test dags/etl.py",
             "dagbok dags test dags/etl.py --logical-date 2026-01-31 --conf '{\"day\": 3}'",
+            "dagbok dags test dags/etl.py --answer approve=Approve",
         ],
     ),
     (

@@ -2,7 +2,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use dagbok_events::{
-    Fact, Failure, MapIndex, RuledOut, RunMark, RunMarked, TaskId, TaskMark, Timestamp, TryNumber,
+    Fact, Failure, HitlAsk, MapIndex, RuledOut, RunMark, RunMarked, TaskId, TaskMark, Timestamp,
+    TryNumber,
 };
 use dagbok_protocol::names::DAG_CALLBACK;
 use serde::Serialize;
@@ -81,6 +82,8 @@ pub(crate) enum Change {
     Began(TaskCopy, TryNumber),
     /// A task is in another state, and how long its try took.
     Task(TaskCopy, &'static str, Option<f64>, Option<String>),
+    /// A task asks people.
+    Asked(TaskCopy, Box<HitlAsk>),
     /// The run is over.
     Over(&'static str),
     /// Nothing to tell.

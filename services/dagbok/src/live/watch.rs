@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::{
     lines::{self, Follower},
-    run_view::{Change, RunView},
+    run_view::{Change, RunView, TaskCopy},
 };
 use crate::{codes::Code, failure::Failure};
 
@@ -111,6 +111,12 @@ async fn take(
         match view.apply(record.decided_at(), fact) {
             Change::Quiet => {}
             change => changes.push((record.decided_at(), change)),
+        }
+        if let Fact::TryDeferred(f) = fact
+            && let Some(ask) = &f.ask
+        {
+            let copy = TaskCopy::of(&f.task_id, f.map_index);
+            changes.push((record.decided_at(), Change::Asked(copy, ask.clone())));
         }
     }
     changes

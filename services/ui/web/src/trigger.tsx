@@ -58,6 +58,7 @@ function Trigger(props: { dag: string }) {
   const [values, setValues] = createStore<Record<string, string>>({});
   const [runId, setRunId] = createSignal("");
   const [note, setNote] = createSignal("");
+  const [partition, setPartition] = createSignal("");
   const close = () => open(undefined);
   const fill = (of: Shapes["UiDag"], from?: Record<string, unknown>) => {
     for (const param of of.params) setValues(param.name, shown(param, from && param.name in from ? from[param.name] : param.default));
@@ -96,6 +97,7 @@ function Trigger(props: { dag: string }) {
         conf: made,
         ...(runId() ? { dag_run_id: runId() } : {}),
         ...(note() ? { note: note() } : {}),
+        ...(partition() ? { partition_key: partition() } : {}),
       }),
     );
     if (run) navigate(runPath(props.dag, run.dag_run_id));
@@ -122,6 +124,12 @@ function Trigger(props: { dag: string }) {
                 {(param) => <Field param={param} value={values[param.name] ?? ""} set={(to) => setValues(param.name, to)} />}
               </For>
             </div>
+            <Show when={it.takes_partition}>
+              <label class="field">
+                Partition that the run stands for; none where it is empty
+                <input value={partition()} maxlength={250} spellcheck={false} autocomplete="off" onInput={(event) => setPartition(event.currentTarget.value)} />
+              </label>
+            </Show>
             <details>
               <summary>Run id and note</summary>
               <label class="field">

@@ -184,6 +184,7 @@ impl Watch {
             for due in run.dues.iter_mut().map(|(_, due)| due).chain(&mut run.idle) {
                 *due = shift(due.clone(), back.to);
             }
+            run.questions.values_mut().for_each(|question| question.clock_back(back.to));
         }
         self.refusals_clock_back(back.to);
         for lost in self.lost.values_mut() {

@@ -44,7 +44,7 @@ impl Watch {
             run,
             labels,
             summary: cut(&summary(rule, dag_id, first)),
-            details: details(&past),
+            details: details(rule, &past),
         })
     }
 }
@@ -58,6 +58,11 @@ fn summary(rule: Rule, dag_id: &DagId, due: &Due) -> String {
         }
         (Rule::DeadlineMissed, None) => {
             format!("{dag_id}: {run} is not done, and {what} was {}", due.at)
+        }
+        (Rule::QuestionWaiting, task) => {
+            let task = task.as_ref().map(|task| format!("task {task} of ")).unwrap_or_default();
+            let since = due.from.unwrap_or(due.at);
+            format!("{dag_id}: {task}{run} waits since {since} for an answer to {what}")
         }
         (Rule::DeadlineAhead, _) => format!("{dag_id}: {run} will likely miss {what}"),
         (Rule::RunSlow, _) => {
@@ -79,10 +84,13 @@ fn summary(rule: Rule, dag_id: &DagId, due: &Due) -> String {
     }
 }
 
-fn details(past: &[&Due]) -> Vec<(String, String)> {
+fn details(rule: Rule, past: &[&Due]) -> Vec<(String, String)> {
     let named = past.iter().take(limits::NAMED).filter_map(|due| {
         let run_id = due.run_id.as_ref()?;
         Some(match &due.task_id {
+            Some(task) if rule == Rule::QuestionWaiting => {
+                format!("{task} of {run_id}: {}", due.what)
+            }
             Some(task) => format!("{task} of {run_id}, due {}", due.at),
             None => format!("{run_id}, due {}", due.at),
         })
@@ -91,7 +99,8 @@ fn details(past: &[&Due]) -> Vec<(String, String)> {
     if named.is_empty() {
         return Vec::new();
     }
-    let mut details = vec![("late".to_owned(), cut(&named.join("; ")))];
+    let name = if rule == Rule::QuestionWaiting { "asked" } else { "late" };
+    let mut details = vec![(name.to_owned(), cut(&named.join("; ")))];
     if past.len() > limits::NAMED {
         details.push(("and".to_owned(), format!("{} more", past.len() - limits::NAMED)));
     }

@@ -5,6 +5,7 @@ mod condition;
 mod dues;
 mod evolve;
 mod late;
+mod questions;
 mod refusals;
 mod runs;
 mod times;
@@ -24,6 +25,7 @@ use dues::{Due, Dues};
 use serde::{Deserialize, Serialize};
 
 pub use condition::Condition;
+use questions::Question;
 use runs::TaskFailure;
 use watchers::FailingWatcher;
 
@@ -227,6 +229,9 @@ struct Run {
     under_way: BTreeMap<(TaskId, MapIndex), Option<ExecutorId>>,
     /// Copies that are not done, of mapped tasks that are waited for.
     left: BTreeMap<TaskId, BTreeSet<MapIndex>>,
+    /// What its copies ask people.
+    #[serde(default)]
+    questions: BTreeMap<(TaskId, MapIndex), Question>,
     retries: u16,
 }
 
@@ -279,6 +284,7 @@ impl Watch {
             (
                 Rule::DeadlineMissed
                 | Rule::DeadlineAhead
+                | Rule::QuestionWaiting
                 | Rule::RunSlow
                 | Rule::RunStuck
                 | Rule::Stale,

@@ -22,12 +22,21 @@ impl Watch {
                 self.fresh(&run.dag_id);
             }
             ended if ended.ends_run() => self.took(at, run, false),
-            Fact::TaskQueued(it) => self.under_way(run, &it.task_id, it.map_index, None),
+            Fact::TaskQueued(it) => {
+                self.answered(run, &it.task_id, it.map_index, 0);
+                self.under_way(run, &it.task_id, it.map_index, None);
+            }
             Fact::TryStarted(it) => {
                 self.under_way(run, &it.task_id, it.map_index, Some(&it.executor));
             }
             // It waits, and holds no slot of an executor.
-            Fact::TryDeferred(it) => self.under_way(run, &it.task_id, it.map_index, None),
+            Fact::TryDeferred(it) => {
+                self.under_way(run, &it.task_id, it.map_index, None);
+                self.asked(seq, at, run, it);
+            }
+            Fact::HitlAnswered(it) => self.answered(run, &it.task_id, it.map_index, 0),
+            Fact::TriggerFired(it) => self.answered(run, &it.task_id, it.map_index, 0),
+            Fact::TriggerFailed(it) => self.answered(run, &it.task_id, it.map_index, 0),
             Fact::TryRescheduled(it) => self.under_way(run, &it.task_id, it.map_index, None),
             Fact::TryFailed(it) if it.retry_at.is_some() => {
                 self.retried(run);
@@ -115,7 +124,7 @@ impl Watch {
         self.put_due(rule, &run.dag_id, due);
     }
 
-    fn put_due(&mut self, rule: Rule, dag_id: &DagId, due: Due) {
+    pub(super) fn put_due(&mut self, rule: Rule, dag_id: &DagId, due: Due) {
         // What is past when it is set is news: no look at what comes due finds it.
         if due.at <= self.looked_at.max(self.last_at) {
             self.touched.note(|| (rule, AlertScope::Dag(dag_id.clone())));
@@ -124,7 +133,7 @@ impl Watch {
     }
 
     /// What was waited for came, or is waited for no more.
-    fn drop_due(&mut self, rule: Rule, dag_id: &DagId, due: &Due) {
+    pub(super) fn drop_due(&mut self, rule: Rule, dag_id: &DagId, due: &Due) {
         self.dues.remove(rule, dag_id, due);
         // Only what may have counted as late is news.
         if due.at <= self.looked_at.max(self.last_at) {
@@ -137,6 +146,7 @@ impl Watch {
         for (rule, due) in &ended.dues {
             self.drop_due(*rule, &run.dag_id, due);
         }
+        self.forget_questions(&run.dag_id, ended.questions.values());
         for executor in ended.under_way.values().flatten() {
             self.let_go(executor);
         }
@@ -302,6 +312,7 @@ impl Watch {
         map_index: MapIndex,
         further: u32,
     ) {
+        self.answered(run, task_id, map_index, further);
         let Some(known) = self.runs.get_mut(run) else { return };
         let last = last_of(map_index, further);
         let span = (task_id.clone(), map_index)..=(task_id.clone(), last);
@@ -400,6 +411,7 @@ impl Watch {
                     self.add_due(rule, &run, due);
                 }
             }
+            self.reckon_questions(&run);
         }
         let dags: Vec<DagId> = self.dags.keys().cloned().collect();
         for dag_id in dags {
@@ -457,7 +469,7 @@ impl Dag {
 }
 
 /// The last of so many further copies.
-fn last_of(first: MapIndex, further: u32) -> MapIndex {
+pub(super) fn last_of(first: MapIndex, further: u32) -> MapIndex {
     MapIndex(first.0.saturating_add(i32::try_from(further).unwrap_or(i32::MAX)))
 }
 

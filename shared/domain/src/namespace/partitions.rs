@@ -8,7 +8,10 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     PartitionAsset, PartitionWaits,
-    limits::{ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_EVENTS_KEPT, PARTITIONS_PENDING},
+    limits::{
+        ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_EVENTS_BYTES, PARTITION_EVENTS_KEPT,
+        PARTITIONS_PENDING,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +42,8 @@ struct Pending {
     there: Vec<Arrived>,
     /// What its run will consume, oldest first.
     events: VecDeque<AssetEvent>,
+    /// What these take, in bytes.
+    bytes: usize,
     /// How many were left out since there were too many.
     left_out: u32,
 }
@@ -60,14 +65,22 @@ pub(super) struct Partitions {
     /// Those that have what they need.
     ready: BTreeSet<u64>,
     next: u64,
-    /// Events over all of them.
+    /// Those that have events.
+    holding: BTreeSet<u64>,
+    /// Events over all of them, and what these take in bytes.
     events: usize,
+    bytes: usize,
     /// How many were let go since too many waited.
     dropped: u64,
+    /// How many of their events were let go since there were too many, or they took too much.
+    events_dropped: u64,
 }
 
+/// What an event takes, in bytes: of what people say all, of the rest about what it is.
 fn size(event: &AssetEvent) -> usize {
-    event.extra.as_ref().map_or(0, String::len) + 768
+    let said = event.extra.as_ref().map_or(0, String::len);
+    let aliases: usize = event.aliases.iter().map(String::len).sum();
+    said + aliases + event.partition.as_ref().map_or(0, |it| it.key.len()) + 768
 }
 
 impl Pending {
@@ -79,13 +92,13 @@ impl Pending {
             date,
             there: Vec::new(),
             events: VecDeque::new(),
+            bytes: 0,
             left_out: 0,
         }
     }
 
-    /// Takes an event in; answers by how many more or fewer events it has.
-    fn take(&mut self, event: &AssetEvent, schedule: &Schedule) -> isize {
-        let before = self.events.len();
+    /// Takes an event in.
+    fn take(&mut self, event: &AssetEvent, schedule: &Schedule) {
         self.at = event.at;
         let known = self.there.iter().position(|it| it.asset == event.asset);
         let place = known.unwrap_or_else(|| {
@@ -100,19 +113,21 @@ impl Pending {
         {
             self.there[place].keys.insert(came.clone());
         }
+        self.bytes += size(event);
         self.events.push_back(event.clone());
-        let mut bytes: usize = self.events.iter().map(size).sum();
-        while self.events.len() > ASSET_EVENTS_PER_RUN || bytes > ASSET_EVENTS_BYTES {
-            let Some(oldest) = self.let_go() else { break };
-            bytes -= size(&oldest);
+        while self.events.len() > ASSET_EVENTS_PER_RUN || self.bytes > ASSET_EVENTS_BYTES {
+            if !self.let_go() {
+                break;
+            }
         }
-        self.events.len().cast_signed() - before.cast_signed()
     }
 
-    fn let_go(&mut self) -> Option<AssetEvent> {
-        let oldest = self.events.pop_front()?;
+    /// Lets its oldest event go: its run will say how many it has not.
+    fn let_go(&mut self) -> bool {
+        let Some(oldest) = self.events.pop_front() else { return false };
+        self.bytes = self.bytes.saturating_sub(size(&oldest));
         self.left_out = self.left_out.saturating_add(1);
-        Some(oldest)
+        true
     }
 
     /// Whether it has what the DAG waits for.
@@ -217,14 +232,21 @@ impl Partitions {
                 (None, Some(date)) => pending.date = Some(date),
                 _ => {}
             }
-            let more = pending.take(event, &spec.schedule);
-            self.events = self.events.saturating_add_signed(more);
+            let before = (pending.events.len(), pending.bytes, pending.left_out);
+            pending.take(event, &spec.schedule);
+            self.events = self.events - before.0 + pending.events.len();
+            self.bytes = self.bytes - before.1 + pending.bytes;
+            self.events_dropped += u64::from(pending.left_out - before.2);
+            if !pending.events.is_empty() {
+                self.holding.insert(number);
+            }
             let condition = spec.asset_condition.as_ref();
             if condition.is_some_and(|it| pending.is_enough(&spec.schedule, it)) {
                 self.ready.insert(number);
             }
+            // One event may count for a thousand keys, and each of them has all that is said with it.
+            self.prune();
         }
-        self.prune();
     }
 
     /// Keeps it within its bounds. What is to be made is never let go before what still waits.
@@ -235,12 +257,18 @@ impl Partitions {
             self.remove(number);
             self.dropped = self.dropped.saturating_add(1);
         }
-        while self.events > PARTITION_EVENTS_KEPT {
-            let oldest = self.pending.values_mut().find(|it| !it.events.is_empty());
-            if oldest.and_then(Pending::let_go).is_none() {
-                break;
+        while self.events > PARTITION_EVENTS_KEPT || self.bytes > PARTITION_EVENTS_BYTES {
+            let Some(number) = self.holding.first().copied() else { break };
+            let Some(oldest) = self.pending.get_mut(&number) else { break };
+            let before = oldest.bytes;
+            if oldest.let_go() {
+                self.events = self.events.saturating_sub(1);
+                self.bytes = self.bytes.saturating_sub(before - oldest.bytes);
+                self.events_dropped = self.events_dropped.saturating_add(1);
             }
-            self.events -= 1;
+            if oldest.events.is_empty() {
+                self.holding.remove(&number);
+            }
         }
     }
 
@@ -248,7 +276,9 @@ impl Partitions {
         self.ready.remove(&number);
         let Some(pending) = self.pending.remove(&number) else { return };
         self.numbers.remove(&pending.key);
+        self.holding.remove(&number);
         self.events = self.events.saturating_sub(pending.events.len());
+        self.bytes = self.bytes.saturating_sub(pending.bytes);
     }
 
     /// How many have what they need.
@@ -280,7 +310,8 @@ impl Partitions {
     /// another condition what is there is weighed anew.
     pub(super) fn renew(&mut self, old: &DagSpec, new: &DagSpec) {
         if old.schedule.timetable != new.schedule.timetable {
-            *self = Self { next: self.next, dropped: self.dropped, ..Self::default() };
+            let (next, dropped, events_dropped) = (self.next, self.dropped, self.events_dropped);
+            *self = Self { next, dropped, events_dropped, ..Self::default() };
             return;
         }
         if old.asset_condition == new.asset_condition {
@@ -322,5 +353,10 @@ impl Partitions {
     /// How many were let go since too many waited.
     pub(super) const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// How many events of those that wait, or waited, were let go since there were too many or they took too much.
+    pub(super) const fn events_dropped(&self) -> u64 {
+        self.events_dropped
     }
 }

@@ -5,7 +5,8 @@ use dagbok_events::{
     PartitionRule, PartitionWindow, Period, RunCreated, RunType, Timetable, WaitPolicy,
 };
 use dagbok_protocol::{
-    AssetUpdate, CommandBody, Reason, RefusalCode, TriggerRun, limits::PARTITIONS_PENDING,
+    AssetUpdate, CommandBody, Reason, RefusalCode, TriggerRun,
+    limits::{ASSET_EXTRA_BYTES, PARTITION_EVENTS_BYTES, PARTITIONS_PENDING},
 };
 use proptest::prelude::*;
 
@@ -114,7 +115,8 @@ fn a_rollup_waits_for_the_keys_of_its_window_and_says_which_are_missing() {
     }
     assert_eq!(keys(&world), [] as [&str; 0]);
     let told = world.why("taker", None, None, dagbok_events::MapIndex::UNMAPPED).is.reasons;
-    let Some(Reason::Partitions { waiting, more: 0, dropped: 0 }) = told.first() else {
+    let Some(Reason::Partitions { waiting, more: 0, dropped: 0, events_dropped: 0 }) = told.first()
+    else {
         panic!("{told:?}");
     };
     let asset = &waiting[0].assets[0];
@@ -202,6 +204,34 @@ fn too_many_that_wait_let_the_oldest_go() {
     assert_eq!(keys(&world), [] as [&str; 0]);
     update(&mut world, "b", Some("k4"));
     assert_eq!(keys(&world), ["k4"]);
+}
+
+#[test]
+fn what_events_say_is_kept_within_bytes_and_what_goes_is_counted_in_why_and_in_the_run() {
+    let mut world = World::with([taker(&["a", "b"], PartitionMapper::Identity, vec![])]);
+    let extra = format!(r#"{{"said": "{}"}}"#, "x".repeat(ASSET_EXTRA_BYTES - 100));
+    let sent = PARTITION_EVENTS_BYTES / ASSET_EXTRA_BYTES + 100;
+    for n in 0..sent {
+        let partition_key = Some(format!("k{}", n % 200));
+        let extra = Some(extra.clone());
+        let body = AssetUpdate { asset: key("a"), extra, partition_key };
+        assert!(!world.send(CommandBody::UpdateAsset(body)).records.is_empty());
+    }
+    let told = world.why("taker", None, None, dagbok_events::MapIndex::UNMAPPED).is.reasons;
+    let Some(Reason::Partitions { dropped: 0, events_dropped, .. }) = told.first() else {
+        panic!("{told:?}");
+    };
+    let lost = *events_dropped;
+    assert!((50..200).contains(&lost), "{lost}");
+    // The oldest went: those of the first key.
+    update(&mut world, "b", Some("k0"));
+    update(&mut world, "b", Some("k199"));
+    let of: Vec<(usize, u32)> =
+        runs(&world).iter().map(|it| (it.asset_events.len(), it.asset_events_left_out)).collect();
+    let [first, last] = of.as_slice() else { panic!("{of:?}") };
+    assert!(first.1 > 0, "{first:?}");
+    assert_eq!(last.1, 0);
+    assert_eq!(first.0 + first.1 as usize, last.0 + 1, "{first:?} {last:?}");
 }
 
 #[test]

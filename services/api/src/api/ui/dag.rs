@@ -95,6 +95,7 @@ pub(super) async fn snapshot(
             pause: details.dagbok.paused,
             not_carried_out: details.dagbok.not_carried_out,
             params: params(spec),
+            takes_partition: spec.schedule.timetable.takes_partitions(),
             last_conf: last_conf(store, &runs)?,
             tasks: tasks(spec),
             columns,

@@ -45,21 +45,32 @@ pub(super) fn reason_of_assets(assets: Vec<String>, more: u32, there: u32) -> Wh
 pub(super) fn reason_of_partitions(
     waiting: &[PartitionWaits],
     more: u32,
-    dropped: u64,
+    dropped: (u64, u64),
 ) -> WhyReason {
+    let lost = lost(dropped);
     if waiting.is_empty() {
-        let message = "no partition of its assets came yet".to_owned();
+        let message = format!("no partition of its assets waits for anything{lost}");
         return new("partitions", message);
     }
     let said: Vec<String> = waiting.iter().take(NAMED).map(of_partition).collect();
     let unnamed = u32::try_from(waiting.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
-    let lost = match dropped {
-        0 => String::new(),
-        dropped => format!("; {dropped} were let go, since too many waited"),
-    };
     let names = joined(&said, more.saturating_add(unnamed));
     let message = format!("partitions wait for the rest of what they need: {names}{lost}");
     WhyReason { more, ..new("partitions", message) }
+}
+
+/// What was let go, loudly: whoever waits for it waits in vain.
+fn lost((partitions, events): (u64, u64)) -> String {
+    let waited = (partitions > 0)
+        .then(|| format!("; {partitions} were let go, since too many waited"))
+        .unwrap_or_default();
+    let took = (events > 0).then(|| {
+        format!(
+            "; {events} of their events were let go, since there were too many or they took too much: their runs have \
+             been made, or will be, without those"
+        )
+    });
+    waited + &took.unwrap_or_default()
 }
 
 fn of_partition(waits: &PartitionWaits) -> String {
@@ -88,10 +99,12 @@ fn name_of(asset: &AssetRef) -> &str {
 /// The same as a list.
 pub(super) fn pending(dag_id: &DagId, reasons: Vec<Reason>) -> PendingPartitionCollection {
     let found = reasons.into_iter().find_map(|reason| match reason {
-        Reason::Partitions { waiting, more, dropped } => Some((waiting, more, dropped)),
+        Reason::Partitions { waiting, more, dropped, events_dropped } => {
+            Some((waiting, more, dropped, events_dropped))
+        }
         _ => None,
     });
-    let (waiting, more, dropped) = found.unwrap_or_default();
+    let (waiting, more, dropped, events_dropped) = found.unwrap_or_default();
     let total = waiting.len().saturating_add(more as usize);
     let shown = waiting.into_iter().map(|it| {
         let enough = it.assets.iter().filter(|asset| asset.enough).count();
@@ -105,7 +118,8 @@ pub(super) fn pending(dag_id: &DagId, reasons: Vec<Reason>) -> PendingPartitionC
             assets: it.assets.into_iter().map(asset_of).collect(),
         }
     });
-    PendingPartitionCollection { partitioned_dag_runs: shown.collect(), total, dropped }
+    let partitioned_dag_runs = shown.collect();
+    PendingPartitionCollection { partitioned_dag_runs, total, dropped, events_dropped }
 }
 
 fn asset_of(it: PartitionAsset) -> PendingPartitionAsset {

@@ -389,8 +389,8 @@ fn of_run(it: &Reason) -> WhyReason {
             let assets = missing.iter().map(asset_name).collect();
             super::hitl::reason_of_assets(assets, *more, *there)
         }
-        Reason::Partitions { waiting, more, dropped } => {
-            super::hitl::reason_of_partitions(waiting, *more, *dropped)
+        Reason::Partitions { waiting, more, dropped, events_dropped } => {
+            super::hitl::reason_of_partitions(waiting, *more, (*dropped, *events_dropped))
         }
         _ => unreachable!("only asked of what keeps runs"),
     }

@@ -115,6 +115,9 @@ pub struct UiDag {
     pub not_carried_out: Vec<NotCarriedOut>,
     /// What a run can be given.
     pub params: Vec<UiParam>,
+    /// Whether a run may stand for a partition, so that a key of one may be said where it is triggered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_partition: bool,
     /// The newest run's conf, where it had one of its own: offered when the next is triggered.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

@@ -2,11 +2,13 @@
 //!
 //! With `--json` one object at the end: `dag_id`, `run_id`, `state`, `duration`, `log` (the folder, or
 //! null), `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task (`task[3]` is a
-//! copy of a mapped one), `callback` (of the DAG: `state`, `failure`; null where none was called), `refused`
+//! copy of a mapped one), `callback` (of the DAG: `state`, `failure`; null where none was called), `unanswered`
+//! (what tasks asked and nobody answered: a list of `task`, `subject`, `options`), `refused`
 //! (what of the file can't be read: a list of `file`, `line`, `exception`, `message`) and `not_carried_out`.
 //!
 //! Where the run succeeds, and something of the file was refused, it ends with 7, unless `--dag` asked for
 //! that one DAG alone.
+mod people;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -17,8 +19,10 @@ use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{Answer, CommandBody, TriggerRun};
 use dagbok_runlog::{Ports, Seq};
 use dagbok_runtime::Clock;
+use people::{People, Question, Unanswered};
 use serde_json::json;
 use stage::Stage;
+use tokio::sync::mpsc;
 
 use super::{
     conf_object,
@@ -63,9 +67,10 @@ async fn run(context: &Context, args: &Test) -> Outcome {
                 .next("name a DAG file, or the folder that has the DAG with --dags or as `processor.dags`"));
         }
     };
+    let people = People::of(args, &dag, context.out)?;
     let (stage, mut crew) = Stage::set(context, &dag, args.keep.as_deref()).await?;
     let outcome = tokio::select! {
-        outcome = act(context, args, &dag, &stage) => outcome,
+        outcome = act(context, args, (&dag, people), &stage) => outcome,
         failed = crew.first_end() => Err(failed),
     };
     // With every try that is in flight.
@@ -86,7 +91,12 @@ async fn find_by_id_too(context: &Context, args: &Test) -> Result<Found, Failure
 }
 
 /// Makes the run and tells of it until it is over, or somebody gives it up: then, too, of how far it came.
-async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> Outcome {
+async fn act(
+    context: &Context,
+    args: &Test,
+    (dag, people): (&LocalDag, People),
+    stage: &Stage,
+) -> Outcome {
     let (ports, out) = (stage.ports(), context.out);
     let before =
         ports.log.last().await.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
@@ -119,19 +129,29 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
         given && !spec.tasks.is_empty()
     };
     let mut view = RunView::default();
+    let (asks, mut questions) = mpsc::unbounded_channel();
     let watched = watch(ports, &run, Seq(before.0), calls, &mut view, |_, news| {
-        if !out.is_json() {
-            show(out, news);
-        }
+        let News::Change(_, Change::Asked(copy, ask)) = news else {
+            if !out.is_json() {
+                show(out, news);
+            }
+            return;
+        };
+        let question: Question = (copy, ask);
+        // Whoever answers listens for as long as the run is watched.
+        drop(asks.send(question));
     });
+    let mut unanswered = Vec::new();
+    let answers = people.answer(stage, &run, &mut questions, &mut unanswered);
     let given_up = tokio::select! {
         watched = watched => watched.map(|()| false)?,
+        failed = answers => match failed? {},
         _ = &mut stop => true,
     };
     if let Some(failure) = view.callback.as_ref().and_then(|called| called.failure.as_ref()) {
         out.note(&format!("the DAG's callback failed: {}", failure.message));
     }
-    tell_end(context, args, dag, &run, &view);
+    tell_end(context, args, (dag, &unanswered), &run, &view);
     if given_up {
         out.note("the run was given up before it was over; what runs of it is ended");
         return Ok(Exit::Interrupted);
@@ -212,13 +232,19 @@ fn show(out: Out, news: News) {
                         styled(state_style(state), state)
                     ));
                 }
-                Change::Over(_) | Change::Quiet => {}
+                Change::Asked(..) | Change::Over(_) | Change::Quiet => {}
             }
         }
     }
 }
 
-fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: &RunView) {
+fn tell_end(
+    context: &Context,
+    args: &Test,
+    (dag, unanswered): (&LocalDag, &[Unanswered]),
+    run: &RunKey,
+    view: &RunView,
+) {
     let out = context.out;
     let state = view.ended.map_or("interrupted", |(state, _)| state);
     let log = args.keep.as_deref();
@@ -233,6 +259,7 @@ fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: 
             "log": log,
             "tasks": tasks,
             "callback": view.callback,
+            "unanswered": unanswered,
             "refused": dag.refused(),
             "not_carried_out": dag.spec.not_carried_out,
         }));

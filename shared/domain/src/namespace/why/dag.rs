@@ -83,7 +83,8 @@ fn reason_of_partitions(dag: &Dag) -> Option<Reason> {
         waiting.push(next);
     }
     let more = u32::try_from(waits.len()).unwrap_or(u32::MAX);
-    Some(Reason::Partitions { waiting, more, dropped: dag.partitions.dropped() })
+    let (dropped, events_dropped) = (dag.partitions.dropped(), dag.partitions.events_dropped());
+    Some(Reason::Partitions { waiting, more, dropped, events_dropped })
 }
 
 /// Partitions that an answer names.

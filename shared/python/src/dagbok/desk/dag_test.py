@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ class TestedRun:
     run_id: str
     state: str
     tasks: dict[str, str]
+    # What tasks asked and nobody answered, by task.
+    unanswered: dict[str, str] = field(default_factory=dict)
 
 
 def binary() -> str:
@@ -37,7 +40,12 @@ def binary() -> str:
     return found
 
 
-def test(dag: DAG, date: dt.datetime | None, conf: dict[str, Any] | None) -> TestedRun:
+def test(
+    dag: DAG,
+    date: dt.datetime | None,
+    conf: dict[str, Any] | None,
+    answers: Mapping[str, str | list[str]] | None,
+) -> TestedRun:
     """Run a DAG once with `dagbok dags test`, on a log that is thrown away; its lines go where ours go."""
     command = [binary(), "dags", "test", dag.fileloc, "--dag", dag.dag_id, "--json"]
     command += ["--python", sys.executable]
@@ -46,6 +54,9 @@ def test(dag: DAG, date: dt.datetime | None, conf: dict[str, Any] | None) -> Tes
         command += ["--logical-date", aware.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")]
     if conf:
         command += ["--conf", json.dumps(conf)]
+    for task_id, options in (answers or {}).items():
+        for option in [options] if isinstance(options, str) else options:
+            command += ["--answer", f"{task_id}={option}"]
     sys.stdout.flush()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     try:
@@ -53,4 +64,5 @@ def test(dag: DAG, date: dt.datetime | None, conf: dict[str, Any] | None) -> Tes
     except ValueError:
         raise AirflowException(f"DAG `{dag.dag_id}` could not be tried; see above") from None
     tasks = {name: str(one["state"]) for name, one in told["tasks"].items()}
-    return TestedRun(told["dag_id"], told["run_id"], told["state"], tasks)
+    unanswered = {one["task"]: one["subject"] for one in told.get("unanswered", [])}
+    return TestedRun(told["dag_id"], told["run_id"], told["state"], tasks, unanswered)

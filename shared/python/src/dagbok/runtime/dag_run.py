@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagbok.datetimes import DateTime
 from dagbok.runtime.asset_events import AssetEvent
+from dagbok.surface.columns import WithColumns
 
 if TYPE_CHECKING:
     from dagbok.runtime.past import OtherTaskInstance
@@ -24,7 +25,7 @@ _DATES = (
 )
 
 
-class DagRun:
+class DagRun(metaclass=WithColumns):
     """One run of a DAG: the task's own, or one that was asked for."""
 
     dag_id: str

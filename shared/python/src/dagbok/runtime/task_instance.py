@@ -11,6 +11,7 @@ from dagbok.authoring.xcom_arg import XCOM_RETURN_KEY
 from dagbok.datetimes import DateTime
 from dagbok.runtime import xcom
 from dagbok.runtime.copies import LazyXComSequence
+from dagbok.surface.columns import WithColumns
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
@@ -41,7 +42,7 @@ class TaskInstanceKey(NamedTuple):
     map_index: int = -1
 
 
-class TaskInstance:
+class TaskInstance(metaclass=WithColumns):
     """One try of a task in a run."""
 
     def __init__(

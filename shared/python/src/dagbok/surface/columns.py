@@ -1,0 +1,85 @@
+"""Columns of Airflow's tables, as files name them on classes: `DagRun.dag_id == "etl"`.
+
+Files that tidy Airflow's database up list them at their top level. There is no database here: a column can be
+named and compared, and whoever asks for its value is told what to use instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from dagbok.exceptions import NotSupportedYet
+
+__all__ = ["Column", "WithColumns"]
+
+_OF = {
+    "DagRun": """
+        id dag_id run_id queued_at execution_date logical_date start_date end_date state run_type run_after
+        triggered_by external_trigger conf creating_job_id data_interval_start data_interval_end updated_at
+        last_scheduling_decision dag_hash log_template_id clear_number backfill_id bundle_version
+        task_instances
+    """,
+    "TaskInstance": """
+        id task_id dag_id run_id map_index start_date end_date duration state try_number max_tries hostname
+        unixname pool pool_slots queue priority_weight operator queued_dttm queued_by_job_id pid executor
+        executor_config updated_at external_executor_id trigger_id trigger_timeout next_method next_kwargs
+        execution_date dag_run
+    """,
+}
+
+
+class Column:
+    """A column of a table that is not there, or what is made of some."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __getattr__(self, name: str) -> Column:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Column(f"{self._name}.{name}")
+
+    def __call__(self, *_: Any, **__: Any) -> Column:
+        """Note that something is made of it."""
+        return Column(f"{self._name}(…)")
+
+    def _with(self, other: Any) -> Column:
+        return Column(f"({self._name}, {other!r})")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __and__ = __or__ = __add__ = __sub__ = _with
+
+    def __eq__(self, other: object) -> Any:
+        """Note the comparison; its value is nobody's."""
+        return self._with(other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._with(other)
+
+    def __invert__(self) -> Column:
+        return Column(f"not {self._name}")
+
+    __hash__ = object.__hash__
+
+    def _refuse(self) -> NoReturn:
+        raise NotSupportedYet(
+            f"{self._name} has no value: tasks have no database to query; use the REST API under /api/v2, or "
+            "DagRun.find and ti.xcom_pull"
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._refuse())
+
+    def __iter__(self) -> Any:
+        self._refuse()
+
+
+class WithColumns(type):
+    """Makes classes whose tables' columns can be named."""
+
+    def __getattr__(cls, name: str) -> Column:
+        if name in _OF.get(cls.__name__, "").split():
+            return Column(f"{cls.__name__}.{name}")
+        raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
