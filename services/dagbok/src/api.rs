@@ -177,6 +177,21 @@ impl Api {
         Ok(())
     }
 
+    /// Asks for something to be gone; where only a part of it went so far, what is said of the rest.
+    pub(crate) async fn delete_some(&self, path: &[&str]) -> Result<Option<Value>, Failure> {
+        if self.local.is_some() {
+            return Err(read_only());
+        }
+        let request = Self::by_user(self.request(Method::DELETE, path)?.timeout(ANSWER));
+        let response = self.respond(request).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Ok(None);
+        }
+        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
+        let answer: Value = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        Ok(Some(answer.get("detail").cloned().unwrap_or(answer)))
+    }
+
     /// Says who asks.
     fn by_user(request: RequestBuilder) -> RequestBuilder {
         match user() {

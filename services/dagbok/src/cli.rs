@@ -3,6 +3,7 @@ mod about;
 mod alerts;
 mod archive;
 mod backfill;
+mod backup;
 mod change;
 mod dags;
 mod examples;
@@ -31,10 +32,11 @@ pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use backfill::{
     BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
 };
+pub(crate) use backup::{Backup, BackupCommand, Restore};
 pub(crate) use change::{Asked, DryRun, Reason};
 pub(crate) use dags::{
-    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Pause, Reschedule, Show,
-    Test, Trigger, Unpause,
+    Check as CheckDags, DagsCommand, Delete as DeleteDags, List as DagsList, NextExecution, Pause,
+    Reschedule, Show, Test, Trigger, Unpause,
 };
 pub(crate) use examples::with_examples;
 pub(crate) use hitl::{AnswerHitl, HitlCommand, HitlOf, ListHitl};
@@ -204,6 +206,15 @@ pub(crate) enum Command {
         after_help = "With --json, the API's `Pruned`: `dry_run`, `runs`, `bytes`, `dags`, `more`"
     )]
     Prune(Prune),
+    /// Copy an installation's folder as it is now, also while it runs: the log, the archive, files beside them
+    #[command(
+        long_about = "Copy an installation's folder as it is now, also while it runs: the log up to its last record, the log of alerts, the archive, what tasks wrote and handed on, the configuration, and by choice the keys. What can be made again is left out. The manifest that is written last has the digest of each file. On NATS it copies what is not on the server, and says how the rest is copied",
+        after_help = "With --json: `folder`, `manifest` (its digest), `log` and `alerts` with `mark`, `first`, `last`, `blobs`, `files`, `bytes`, `keys`; on NATS `commands`"
+    )]
+    Backup(Backup),
+    /// Put a backup back where there is no installation: the folder of --home is not there, or empty
+    #[command(after_help = "With --json: `home`, `manifest`, `made_at`, `log`, `key`, `lacks_key`")]
+    Restore(Restore),
     /// The archive of old records: verify
     #[command(subcommand)]
     Archive(ArchiveCommand),

@@ -4,6 +4,7 @@ mod alerts;
 mod alone;
 mod archive;
 mod backfill;
+mod backup;
 mod config;
 mod connections;
 mod dags;
@@ -105,8 +106,12 @@ const fn is_list(command: &Command) -> bool {
 const fn has_names(command: &Command) -> bool {
     matches!(
         command,
-        Command::Dags(DagsCommand::Trigger(_) | DagsCommand::Pause(_) | DagsCommand::Unpause(_))
-            | Command::Runs(RunsCommand::Delete(_))
+        Command::Dags(
+            DagsCommand::Trigger(_)
+                | DagsCommand::Pause(_)
+                | DagsCommand::Unpause(_)
+                | DagsCommand::Delete(_)
+        ) | Command::Runs(RunsCommand::Delete(_))
             | Command::Config(ConfigCommand::Show(_))
             | Command::Metrics(MetricsCommand::List)
             | Command::Explain(_)
@@ -135,6 +140,7 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
             dags::next_execution(&plain()?, args).await
         }
         Command::Dags(DagsCommand::Reschedule(args)) => dags::reschedule(&plain()?, args).await,
+        Command::Dags(DagsCommand::Delete(args)) => dags::delete(&plain()?, args).await,
         Command::Dags(DagsCommand::Errors) => dags::errors(&plain()?).await,
         Command::Dags(DagsCommand::Trigger(args)) => dags::trigger(&plain()?, args).await,
         Command::Runs(RunsCommand::List(args)) => runs::list(&plain()?, args).await,
@@ -170,6 +176,8 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
         Command::Hitl(command) => hitl::run(&plain()?, command).await,
         Command::Why(args) => why::why(&plain()?, args).await,
         Command::Prune(args) => prune::run(&plain()?, args).await,
+        Command::Backup(args) => backup::run(global, args).await,
+        Command::Restore(args) => backup::restore(global, args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(global, args).await,
         Command::Events(args) => events::run(&plain()?, args).await,
         Command::Doctor(args) => doctor::run(global, args).await,

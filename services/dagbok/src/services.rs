@@ -18,8 +18,8 @@ pub(crate) use lineage::{export_lineage, lineage};
 pub(crate) use numbers::{Numbers, with_metrics};
 pub(crate) use refold::{Folded, Points, with_refolds};
 pub(crate) use settings::{
-    alerting, alerting_file, archiving, connections, executor, key_file, processor, queues,
-    retention, scheduler, triggerer,
+    alerting, alerting_file, archiving, connections, executor, key_file, own_key_file, processor,
+    queues, retention, scheduler, triggerer,
 };
 pub(crate) use statsd::{Socket, statsd};
 pub(crate) use traces::export_runs;

@@ -5,7 +5,7 @@ mod nats;
 use dagbok_runlog::Ports;
 
 pub(crate) use embedded::{
-    alert_log, alert_log_read_only, archive, log_read_only, open, read_only,
+    alert_log, alert_log_read_only, archive, log_read_only, open, open_failure, read_only,
 };
 pub(crate) use nats::{connect, failure, look};
 

@@ -58,6 +58,11 @@ pub struct Lineage {
     pub namespace: String,
     /// Whether nothing is sent whatever stands here. `OPENLINEAGE_DISABLED` stands for it.
     pub disabled: bool,
+    /// What is wrong with what OpenLineage's or Airflow's own variables say: for who sends lineage to refuse. Others
+    /// have no need of them.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub fault: Option<String>,
 }
 
 impl Default for Lineage {
@@ -73,6 +78,7 @@ impl Default for Lineage {
             append: true,
             namespace: "default".to_owned(),
             disabled: false,
+            fault: None,
         }
     }
 }
@@ -89,7 +95,21 @@ pub(crate) fn of_environment(environment: &[(String, String)]) -> Result<Vec<Sai
         let found = environment.iter().rev().find(|(key, _)| key == name);
         found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     };
-    let mut all = Vec::new();
+    let (mut all, mut is_disabled) = (Vec::new(), false);
+    for name in ["OPENLINEAGE_DISABLED", "AIRFLOW__OPENLINEAGE__DISABLED"] {
+        let Some(text) = get(name) else { continue };
+        let is = match text.to_ascii_lowercase().as_str() {
+            "true" | "t" | "1" | "yes" | "on" => true,
+            "false" | "f" | "0" | "no" | "off" => false,
+            _ => return Err(bad(name, "lineage.disabled", "it is true or false".to_owned())),
+        };
+        all.push(("lineage.disabled", Value::from(is), Place::Variable(name.to_owned())));
+        is_disabled = is;
+    }
+    // Where nothing is sent, what stands in the way of it is nobody's trouble.
+    if is_disabled {
+        return Ok(all);
+    }
     for (name, key) in [
         ("OPENLINEAGE_URL", "lineage.url"),
         ("OPENLINEAGE_ENDPOINT", "lineage.endpoint"),
@@ -122,15 +142,6 @@ pub(crate) fn of_environment(environment: &[(String, String)]) -> Result<Vec<Sai
     let namespace = "AIRFLOW__OPENLINEAGE__NAMESPACE";
     let of = |it| ("lineage.namespace", Value::from(it), Place::Variable(namespace.to_owned()));
     all.extend(get(namespace).map(of));
-    for name in ["OPENLINEAGE_DISABLED", "AIRFLOW__OPENLINEAGE__DISABLED"] {
-        let Some(text) = get(name) else { continue };
-        let is = match text.to_ascii_lowercase().as_str() {
-            "true" | "t" | "1" | "yes" | "on" => true,
-            "false" | "f" | "0" | "no" | "off" => false,
-            _ => return Err(bad(name, "lineage.disabled", "it is true or false".to_owned())),
-        };
-        all.push(("lineage.disabled", Value::from(is), Place::Variable(name.to_owned())));
-    }
     Ok(all)
 }
 
@@ -307,6 +318,8 @@ mod tests {
             assert!(why.contains(word) && !why.contains("secret"), "{why}");
         }
         assert_eq!(of(&[("OPENLINEAGE_URL", "")]), Ok(vec![]));
+        let off = [("OPENLINEAGE_DISABLED", "true"), (CONFIG, "/nowhere/openlineage.yml")];
+        assert_eq!(of(&off), Ok(vec![("lineage.disabled", "true".to_owned())]));
     }
 
     #[test]

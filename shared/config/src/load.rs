@@ -91,10 +91,17 @@ fn hushed(key: &str, value: serde_json::Value) -> serde_json::Value {
 
 fn layers(sources: &Sources) -> Result<Layers, ConfigError> {
     let (keys, named) = (keys::all(), keys::named());
-    let mut layers = Layers { keys, named, table: Table::new(), places: BTreeMap::new() };
+    let mut layers =
+        Layers { keys, named, table: Table::new(), places: BTreeMap::new(), lineage_fault: None };
     // What others' variables say stands below what is said to Dagbok itself.
-    for (key, value, place) in lineage::of_environment(&sources.environment)? {
-        layers.set(key, value, place)?;
+    match lineage::of_environment(&sources.environment) {
+        Ok(all) => {
+            for (key, value, place) in all {
+                layers.set(key, value, place)?;
+            }
+        }
+        // It is for who sends lineage to refuse: a file that is gone is nothing to who lists runs.
+        Err(error) => layers.lineage_fault = Some(error.to_string()),
     }
     match (&sources.file, &sources.optional_file) {
         (Some(path), _) => layers.file(path, true)?,
@@ -123,6 +130,8 @@ struct Layers {
     named: BTreeSet<String>,
     table: Table,
     places: BTreeMap<String, Place>,
+    /// What is wrong with others' variables about lineage.
+    lineage_fault: Option<String>,
 }
 
 impl Layers {
@@ -209,7 +218,7 @@ impl Layers {
         let mut track = serde_path_to_error::Track::new();
         let deserializer =
             serde_path_to_error::Deserializer::new(Value::Table(self.table), &mut track);
-        let config = Config::deserialize(deserializer).map_err(|error: toml::de::Error| {
+        let mut config = Config::deserialize(deserializer).map_err(|error: toml::de::Error| {
             let path = track.path().to_string();
             let key = self
                 .places
@@ -220,6 +229,7 @@ impl Layers {
             let place = self.places.get(&key).cloned().unwrap_or(Place::Default);
             ConfigError::BadValue { place, key, why: error.message().to_owned() }
         })?;
+        config.lineage.fault = self.lineage_fault;
         bounds.map(|()| config)
     }
 

@@ -236,3 +236,13 @@ fn pools_have_names_of_their_own_and_keys_that_are_checked() {
     let (_folder, wrong) = file("[pools]\ngpu = 4\n");
     assert!(refused(&wrong).contains("`pools.gpu`"), "{}", refused(&wrong));
 }
+
+#[test]
+fn what_is_wrong_with_others_variables_is_kept_for_who_sends_lineage() {
+    let variable = ("OPENLINEAGE_CONFIG".to_owned(), "/nowhere/openlineage.yml".to_owned());
+    let sources = Sources { environment: vec![variable], ..Sources::default() };
+    let config = load(&sources).unwrap();
+    let fault = config.lineage.fault.as_deref().unwrap();
+    assert!(fault.contains("/nowhere/openlineage.yml"), "{fault}");
+    assert_eq!(load(&Sources::default()).unwrap().lineage.fault, None);
+}

@@ -7,9 +7,28 @@ use sha2::{Digest as _, Sha256};
 
 use crate::PortResult;
 
+/// The address of what comes piece by piece: as [`digest_of`] has it of the whole.
+#[derive(Clone, Debug, Default)]
+pub struct Digester(Sha256);
+
+impl Digester {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The address of all that came.
+    pub fn finish(self) -> String {
+        hexadecimal(&self.0.finalize())
+    }
+}
+
 /// The address of `bytes`: SHA-256 in lower-case hexadecimal.
 pub fn digest_of(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(hash: &[u8]) -> String {
     hash.iter().fold(String::with_capacity(64), |mut text, byte| {
         use fmt::Write as _;
         write!(text, "{byte:02x}").expect("writing to a string does not fail");

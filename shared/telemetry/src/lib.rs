@@ -66,12 +66,14 @@ pub enum TelemetryError {
 #[must_use = "dropping it loses what the exporters still hold"]
 pub struct Telemetry {
     exporters: otlp::Exporters,
+    held: lines::Held,
 }
 
 impl Telemetry {
-    /// Sends what is still held; returns after at most a few seconds.
+    /// Sends what is still held, and says lines that were held back; returns after at most a few seconds.
     pub fn finish(self) {
         self.exporters.finish();
+        logging::say_held(&self.held);
     }
 }
 
@@ -89,10 +91,11 @@ pub fn init(service: &'static str, settings: &LogSettings) -> Result<Telemetry, 
             .with_tracer(tracer)
             .with_filter(tracing_subscriber::filter::filter_fn(|meta| !otlp::is_own(meta.target())))
     });
+    let (lines, held) = logging::layer(settings)?;
     tracing_subscriber::registry()
-        .with(logging::layer(settings)?)
+        .with(lines)
         .with(traces)
         .try_init()
         .map_err(|error| TelemetryError::Twice(error.to_string()))?;
-    Ok(Telemetry { exporters })
+    Ok(Telemetry { exporters, held })
 }

@@ -3,7 +3,7 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,49 +27,112 @@ const SAID: u64 = 3;
 #[derive(Debug)]
 pub(crate) struct Lines<F> {
     inner: F,
+    held: Held,
+}
+
+/// What was said of faults, and how often they were not: shared with whoever ends the process in good order.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
     is_json: bool,
-    seen: Mutex<HashMap<u64, Seen>>,
+    book: Arc<Mutex<Book>>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    seen: HashMap<u64, Seen>,
+    /// When it was last looked for what is held back and does not repeat any more.
+    looked: Option<Instant>,
 }
 
 /// A fault that was said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
     since: Instant,
     said: u64,
     held: u64,
+    /// As it was said last.
+    line: String,
+}
+
+impl Held {
+    pub(crate) fn new(is_json: bool) -> Self {
+        Self { is_json, book: Arc::default() }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a fault is said, and how many like it were not since the last one that was; and lines of others that
+    /// are due.
+    fn say(&self, fault: u64, now: Instant) -> (Option<u64>, Vec<String>) {
+        let mut book = self.book();
+        let mut due = Vec::new();
+        if book.seen.len() >= FAULTS && !book.seen.contains_key(&fault) {
+            due = self.taken(&mut book, |_| true);
+            book.seen.clear();
+        } else if book.looked.is_none_or(|at| now.duration_since(at) >= QUIET) {
+            book.looked = Some(now);
+            due = self.taken(&mut book, |(of, it)| {
+                **of != fault && now.duration_since(it.since) >= QUIET
+            });
+        }
+        let first = || Seen { since: now, said: 0, held: 0, line: String::new() };
+        let it = book.seen.entry(fault).or_insert_with(first);
+        let held = if now.duration_since(it.since) >= QUIET {
+            (it.since, it.said) = (now, SAID);
+            Some(std::mem::take(&mut it.held))
+        } else if it.said >= SAID {
+            it.held += 1;
+            None
+        } else {
+            it.said += 1;
+            Some(0)
+        };
+        (held, due)
+    }
+
+    /// Keeps how a fault was said.
+    fn keep(&self, fault: u64, line: &str) {
+        if let Some(it) = self.book().seen.get_mut(&fault) {
+            line.clone_into(&mut it.line);
+        }
+    }
+
+    /// What is still held back, a line each with its count; nothing is afterwards.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.taken(&mut self.book(), |_| true)
+    }
+
+    fn taken(&self, book: &mut Book, wanted: impl Fn(&(&u64, &mut Seen)) -> bool) -> Vec<String> {
+        let held = book.seen.iter_mut().filter(|it| it.1.held > 0 && wanted(it));
+        let mut held: Vec<&mut Seen> = held.map(|(_, it)| it).collect();
+        held.sort_unstable_by_key(|it| it.since);
+        held.into_iter().map(|it| self.counted(&it.line, std::mem::take(&mut it.held))).collect()
+    }
+
+    /// A line with how often it was not said.
+    fn counted(&self, line: &str, held: u64) -> String {
+        if self.is_json {
+            with_keys_once(line, held)
+        } else {
+            format!("{line} (and {held} times more since, not said)")
+        }
+    }
 }
 
 impl<F> Lines<F> {
-    pub(crate) fn new(inner: F, is_json: bool) -> Self {
-        Self { inner, is_json, seen: Mutex::default() }
+    pub(crate) fn new(inner: F, held: Held) -> Self {
+        Self { inner, held }
     }
+}
 
-    /// Whether an event is said, and how many like it were not since the last one that was.
-    fn say(&self, event: &Event<'_>, now: Instant) -> Option<u64> {
-        // Only faults are said again and again; the rest is news each time.
-        if *event.metadata().level() > Level::WARN {
-            return Some(0);
-        }
-        let mut hasher = DefaultHasher::new();
-        event.metadata().callsite().hash(&mut hasher);
-        event.record(&mut Hashed(&mut hasher));
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= FAULTS {
-            seen.clear();
-        }
-        let it = seen.entry(hasher.finish()).or_insert(Seen { since: now, said: 0, held: 0 });
-        if now.duration_since(it.since) >= QUIET {
-            let held = it.held;
-            *it = Seen { since: now, said: SAID, held: 0 };
-            return Some(held);
-        }
-        if it.said >= SAID {
-            it.held += 1;
-            return None;
-        }
-        it.said += 1;
-        Some(0)
-    }
+/// By what the same fault is known.
+fn fault(event: &Event<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    event.metadata().callsite().hash(&mut hasher);
+    event.record(&mut Hashed(&mut hasher));
+    hasher.finish()
 }
 
 /// Every field of an event by its name and value.
@@ -93,19 +156,31 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some(held) = self.say(event, Instant::now()) else { return Ok(()) };
-        if !self.is_json && held == 0 {
+        // Only faults are said again and again; the rest is news each time.
+        let is_fault = *event.metadata().level() <= Level::WARN;
+        if !is_fault && !self.held.is_json {
             return self.inner.format_event(context, writer, event);
+        }
+        let mut held = 0;
+        let fault = is_fault.then(|| fault(event));
+        if let Some(fault) = fault {
+            let (said, due) = self.held.say(fault, Instant::now());
+            for line in due {
+                writeln!(writer, "{line}")?;
+            }
+            let Some(count) = said else { return Ok(()) };
+            held = count;
         }
         let mut line = String::new();
         self.inner.format_event(context, Writer::new(&mut line), event)?;
         let line = line.trim_end();
-        if self.is_json {
-            writer.write_str(&with_keys_once(line, held))?;
-        } else {
-            write!(writer, "{line} (and {held} times more since, not said)")?;
+        if let Some(fault) = fault {
+            self.held.keep(fault, line);
         }
-        writer.write_str("\n")
+        match held {
+            0 if !self.held.is_json => writeln!(writer, "{line}"),
+            _ => writeln!(writer, "{}", self.held.counted(line, held)),
+        }
     }
 }
 
@@ -123,7 +198,7 @@ fn with_keys_once(line: &str, held: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Arc};
+    use std::io;
 
     use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt as _};
 
@@ -150,15 +225,59 @@ mod tests {
     }
 
     fn lines(work: impl FnOnce()) -> Vec<String> {
+        lines_held(work).0
+    }
+
+    fn lines_held(work: impl FnOnce()) -> (Vec<String>, Held) {
+        let held = Held::new(true);
         let kept = Kept::default();
         let form = tracing_subscriber::fmt::format().json().flatten_event(true);
         let layer = tracing_subscriber::fmt::layer()
             .json()
             .with_writer(kept.clone())
-            .event_format(Lines::new(form, true));
+            .event_format(Lines::new(form, held.clone()));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        (text.lines().map(str::to_owned).collect(), held)
+    }
+
+    #[test]
+    fn what_is_still_held_back_at_the_end_is_said_then_with_its_count() {
+        let (said, held) = lines_held(|| {
+            for _ in 0..10 {
+                tracing::warn!(queue = "a", "no work can be pulled");
+            }
+            tracing::error!("once");
+        });
+        assert_eq!(said.len(), 4);
+        let left = held.take();
+        let [line] = left.as_slice() else { panic!("{left:?}") };
+        assert!(line.contains("\"times_not_said\":7") && line.contains("no work can be"), "{line}");
+        assert_eq!(held.take(), Vec::<String>::new(), "it is said once");
+    }
+
+    #[test]
+    fn what_no_longer_repeats_is_said_when_another_fault_is() {
+        let (held, start) = (Held::new(false), Instant::now());
+        for _ in 0..5 {
+            held.say(1, start);
+        }
+        held.keep(1, "the queue is shut");
+        let (_, due) = held.say(2, start + QUIET);
+        assert_eq!(due, ["the queue is shut (and 2 times more since, not said)"]);
+        assert_eq!(held.say(3, start + 2 * QUIET).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn counts_outlive_the_bound_of_what_is_remembered() {
+        let (held, now) = (Held::new(false), Instant::now());
+        for _ in 0..4 {
+            held.say(0, now);
+        }
+        held.keep(0, "first");
+        let due: Vec<String> =
+            (1..=FAULTS as u64).flat_map(|fault| held.say(fault, now).1).collect();
+        assert_eq!(due, ["first (and 1 times more since, not said)"]);
     }
 
     #[test]

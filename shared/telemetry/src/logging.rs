@@ -1,13 +1,16 @@
 //! Log lines on stderr: for eyes on a terminal, one JSON object a line otherwise.
 use std::{
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, fmt::writer::MakeWriterExt as _, registry::LookupSpan};
 
-use crate::{TelemetryError, lines::Lines};
+use crate::{
+    TelemetryError,
+    lines::{Held, Lines},
+};
 
 /// Whether the process has said its last word.
 static ENDED: AtomicBool = AtomicBool::new(false);
@@ -47,10 +50,18 @@ pub fn end_lines() {
     ENDED.store(true, Ordering::SeqCst);
 }
 
-/// The layer that writes lines.
+/// Says what is still held back: the process is about to end, and nobody would know how often.
+pub(crate) fn say_held(held: &Held) {
+    for line in held.take() {
+        // Whoever closed the stream wants no lines.
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+}
+
+/// The layer that writes lines, and what it holds back.
 pub(crate) fn layer<S>(
     settings: &LogSettings,
-) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+) -> Result<(Box<dyn Layer<S> + Send + Sync>, Held), TelemetryError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -66,14 +77,16 @@ where
     };
     let stderr = std::io::stderr.with_filter(|_| !ENDED.load(Ordering::SeqCst));
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
-    Ok(if json {
+    let held = Held::new(json);
+    let layer = if json {
         let form = tracing_subscriber::fmt::format().json().flatten_event(true);
-        let form = Lines::new(form.with_span_list(false), true);
+        let form = Lines::new(form.with_span_list(false), held.clone());
         lines.json().event_format(form).with_filter(filter).boxed()
     } else {
         let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let form = tracing_subscriber::fmt::format().compact().with_target(false);
-        let form = Lines::new(form.with_ansi(color), false);
+        let form = Lines::new(form.with_ansi(color), held.clone());
         lines.with_ansi(color).event_format(form).with_filter(filter).boxed()
-    })
+    };
+    Ok((layer, held))
 }

@@ -1,7 +1,10 @@
 //! DAGs, their versions and tasks.
+mod delete;
+
 use axum::{Json, extract::State};
 use dagbok_events::Timestamp;
 use dagbok_protocol::CommandBody;
+pub(crate) use delete::*;
 use serde::Deserialize;
 use utoipa::IntoParams;
 

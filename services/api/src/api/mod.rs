@@ -72,7 +72,7 @@ struct Head;
 fn answered() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Head::openapi())
         .routes(routes!(dags::list))
-        .routes(routes!(dags::get, dags::patch))
+        .routes(routes!(dags::get, dags::patch, dags::delete))
         .routes(routes!(dags::details))
         .routes(routes!(reschedule::reschedule))
         .routes(routes!(assets::list))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use dagbok_events::Timestamp;
 
-use super::DryRun;
+use super::{Asked, DryRun};
 
 /// `dagbok dags …`.
 #[derive(Debug, Subcommand)]
@@ -48,6 +48,12 @@ pub(crate) enum DagsCommand {
         after_help = "With --json: `{dags: [{dag_id, next_dagrun_run_after}]}` of those that changed"
     )]
     Reschedule(Reschedule),
+    /// Let DAGs that no file has any more be gone, with all their runs
+    #[command(
+        long_about = "Let DAGs that no file has any more be gone, with all their runs, and show first what goes. Refused while a file defines the DAG, or one of its runs is not over; the log keeps its records, and the fact that it was deleted",
+        after_help = "With --json, for each: `dag_id`, `dry_run`, `runs`, `versions`, `bytes` (of logs and values that go with the next sweep)"
+    )]
+    Delete(Delete),
     /// List the files that can't be read
     #[command(
         after_help = "With --json: the API's ImportErrorCollectionResponse, `{import_errors: […], total_entries}`"
@@ -99,6 +105,16 @@ pub(crate) struct Unpause {
     pub(crate) dag_ids: Vec<String>,
     #[command(flatten)]
     pub(crate) only: DryRun,
+}
+
+/// `dagbok dags delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Which DAG, or several
+    #[arg(required = true, value_name = "DAG_ID")]
+    pub(crate) dag_ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
 }
 
 /// `dagbok dags next-execution`.

@@ -82,9 +82,9 @@ pub(crate) struct Callbacks {
 pub(crate) struct List {
     /// Of which DAG [default: of all]
     pub(crate) dag_id: Option<String>,
-    /// Only runs in this state
-    #[arg(long, value_name = "STATE", value_parser = ["queued", "running", "success", "failed"])]
-    pub(crate) state: Option<String>,
+    /// Only runs in this state; may be given several times
+    #[arg(long, value_name = "STATE", value_parser = ["queued", "running", "success", "failed", "cancelled"])]
+    pub(crate) state: Vec<String>,
     /// Only runs that could begin since then: `2h` or `7d` ago, `2026-01-31`, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = super::dags::since)]
     pub(crate) since: Option<Timestamp>,

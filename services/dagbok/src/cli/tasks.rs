@@ -6,14 +6,15 @@ use dagbok_events::Timestamp;
 
 use super::{DryRun, OtherRuns, Reason, Run};
 
-/// Airflow's states of a task.
-const TASK_STATES: [&str; 12] = [
+/// Airflow's states of a task, and `cancelled`, which it has no word for.
+const TASK_STATES: [&str; 13] = [
     "scheduled",
     "queued",
     "running",
     "restarting",
     "success",
     "failed",
+    "cancelled",
     "skipped",
     "upstream_failed",
     "up_for_retry",

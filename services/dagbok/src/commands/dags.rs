@@ -1,5 +1,6 @@
 //! `dagbok dags …`.
 mod check;
+mod delete;
 mod errors;
 mod list;
 pub(crate) mod local;
@@ -11,6 +12,7 @@ mod test;
 mod trigger;
 
 pub(crate) use check::check;
+pub(crate) use delete::delete;
 pub(crate) use errors::errors;
 pub(crate) use list::list;
 pub(super) use local::place;

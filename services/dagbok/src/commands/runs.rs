@@ -50,6 +50,14 @@ pub(crate) fn state_of(run: &RunResponse) -> &str {
     }
 }
 
+/// How the API is asked for what is in states as they are shown: its `failed` has what was cancelled too, as Airflow's.
+pub(crate) fn asked_of(states: &[String]) -> Vec<(&'static str, String)> {
+    let has = |word: &str| states.iter().any(|state| state == word);
+    let only_failed = has("failed") && !has("cancelled");
+    let cancelled = only_failed.then(|| ("cancelled", "false".to_owned()));
+    states.iter().map(|state| ("state", state.clone())).chain(cancelled).collect()
+}
+
 /// A task's name, with which copy it is of a mapped one, and what people call that copy.
 fn task_name(task: &TaskInstance) -> String {
     let copy = copy_name(&task.task_id, task.map_index);

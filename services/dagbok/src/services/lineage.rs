@@ -45,6 +45,10 @@ pub(crate) fn lineage(config: &Config) -> Result<Option<LineageSender>, Failure>
         Failure::new(Code::Config, what)
             .next("mend `[lineage]` in dagbok.toml, or the variable that stands for it; `dagbok config show` names it")
     };
+    if let Some(fault) = &of.fault {
+        return Err(Failure::new(Code::Config, fault)
+            .next("lineage goes by that variable: mend it or take it away, or set OPENLINEAGE_DISABLED=true"));
+    }
     let transport = match (of.transport, &of.url, &of.file) {
         (Some(transport), _, _) => transport,
         (None, None, None) => return Ok(None),

@@ -36,6 +36,11 @@ pub(crate) fn key_file(config: &Config, home: &Path) -> KeyFile {
     }
 }
 
+/// The file that master keys of variables and connections lie in.
+pub(crate) fn own_key_file(config: &Config, home: &Path) -> PathBuf {
+    config.secrets.key_file.clone().unwrap_or_else(|| home.join("secrets.key"))
+}
+
 /// What is kept, and for how long.
 pub(crate) fn retention(config: &Config) -> Retention {
     let retention = &config.retention;

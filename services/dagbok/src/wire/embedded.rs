@@ -29,7 +29,7 @@ pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenRep
         Ok(opened)
     });
     let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
-    let (mut ports, report) = opened.map_err(|error| failure(&error))?;
+    let (mut ports, report) = opened.map_err(|error| open_failure(&error))?;
     ports.log = Arc::new(Whole::new(ports.log, archive));
     Ok((ports, report))
 }
@@ -46,7 +46,7 @@ pub(crate) async fn alert_log(home: &Path) -> Result<Arc<dyn RunLog>, Failure> {
         dagbok_runlog_embedded::open_log(&dir, Options::default())
     });
     let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
-    Ok(opened.map_err(|error| failure(&error))?.0)
+    Ok(opened.map_err(|error| open_failure(&error))?.0)
 }
 
 /// The log of alerts in `home`, to be read; `None` where there is none.
@@ -76,10 +76,11 @@ async fn look_into(home: &Path) -> Result<ReadOnly, Failure> {
     let home = home.to_owned();
     let opened = tokio::task::spawn_blocking(move || dagbok_runlog_embedded::open_read_only(&home));
     let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
-    Ok(opened.map_err(|error| failure(&error))?.0)
+    Ok(opened.map_err(|error| open_failure(&error))?.0)
 }
 
-fn failure(error: &OpenError) -> Failure {
+/// What a person is told of a log that can't be opened.
+pub(crate) fn open_failure(error: &OpenError) -> Failure {
     let code = match error {
         OpenError::Locked { .. } => Code::HomeInUse,
         OpenError::Missing { .. } => Code::NoLog,

@@ -10,7 +10,7 @@ export interface Search {
   odd: string[];
 }
 
-const STATES = ["queued", "running", "success", "failed"];
+const STATES = ["queued", "running", "success", "failed", "cancelled"];
 const TYPES = ["manual", "scheduled", "backfill", "asset_triggered"];
 /** Words before a colon that mean something; any other is a part of an id, as Airflow's own ids have colons. */
 const KEYS = ["state", "type", "dag", "by", "id", "since", "until"];

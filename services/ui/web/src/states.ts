@@ -10,6 +10,7 @@ interface Look {
 const LOOKS: Record<string, Look> = {
   success: { family: "done", glyph: "✓", word: "success" },
   failed: { family: "failed", glyph: "✕", word: "failed" },
+  cancelled: { family: "notrun", glyph: "■", word: "cancelled" },
   upstream_failed: { family: "knock", glyph: "↥", word: "upstream failed" },
   running: { family: "running", glyph: "▸", word: "running" },
   up_for_retry: { family: "retry", glyph: "↺", word: "up for retry" },
@@ -23,6 +24,9 @@ const LOOKS: Record<string, Look> = {
   cleared: { family: "none", glyph: "", word: "no state yet" },
 };
 const UNKNOWN: Look = { family: "none", glyph: "", word: "unknown" };
+
+/** A run's state for eyes: Airflow has one word, `failed`, for what failed and what somebody cancelled. */
+export const stands = (state: string, ended?: string | null): string => (state === "failed" && ended === "cancelled" ? "cancelled" : state);
 
 export const look = (state: string): Look => LOOKS[state] ?? { ...UNKNOWN, word: state };
 

@@ -6,12 +6,13 @@ use utoipa::IntoParams;
 
 use super::super::{
     errors::ApiError,
+    extract::flag,
     page::{Order, Page, instants, matches, orders},
 };
 use crate::model::{
     Store, StoreError,
     lists::{Keep, Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
-    rows::{RunOrderRow, RunRow, RunState},
+    rows::{RunEnd, RunOrderRow, RunRow, RunState},
 };
 
 /// Which runs are wanted.
@@ -23,9 +24,13 @@ pub(crate) struct RunQuery {
     pub(super) limit: Option<usize>,
     /// Entries before it.
     pub(super) offset: Option<usize>,
-    /// Those in any of these states.
+    /// Those in any of these states. `failed` has those that somebody cancelled too, as in Airflow, `cancelled` has them
+    /// alone.
     #[param(value_type = Vec<String>)]
-    state: Vec<RunState>,
+    state: Vec<AskedState>,
+    /// Whether those that somebody cancelled are meant, or only others.
+    #[serde(deserialize_with = "flag")]
+    cancelled: Option<bool>,
     /// Those that came about in any of these ways.
     #[param(value_type = Vec<String>)]
     run_type: Vec<RunType>,
@@ -66,6 +71,29 @@ pub(crate) struct RunQuery {
     /// `id` (the order of making, also where not said), `dag_id`, `run_id`, `state`, `run_type`,
     /// `logical_date`, `run_after`, `start_date`, `end_date`, `duration`, `updated_at`.
     order_by: Vec<String>,
+}
+
+/// A state as it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AskedState {
+    Queued,
+    Running,
+    Success,
+    Failed,
+    Cancelled,
+}
+
+impl AskedState {
+    /// The state that it is, or a part of.
+    const fn state(self) -> RunState {
+        match self {
+            Self::Queued => RunState::Queued,
+            Self::Running => RunState::Running,
+            Self::Success => RunState::Success,
+            Self::Failed | Self::Cancelled => RunState::Failed,
+        }
+    }
 }
 
 const ORDERS: &[&str] = &[
@@ -150,7 +178,7 @@ impl Wish {
     ) -> Result<Listed<RunRow>, StoreError> {
         let mut ask = RunAsk {
             scope: dag.map_or(Scope::All, |dag| Scope::Dags(vec![dag])),
-            states: self.query.state.clone(),
+            states: self.query.state.iter().map(|it| it.state()).collect(),
             types: self.query.run_type.clone(),
             ranges: self.ranges.clone(),
             orders: self.orders.clone(),
@@ -181,11 +209,13 @@ impl Wish {
                 _ => "",
             };
             (dag_version.is_empty() || dag_version.contains(&run.version))
+                && self.is_asked_end(run)
                 && fits(by.as_deref(), user)
                 && self.is_of_partition(run)
                 && (self.given.is_empty() || self.is_given(store, run))
         };
         let all = dag_version.is_empty()
+            && !self.tells_cancelled()
             && run_id_pattern.is_none()
             && named.is_none()
             && by.is_none()
@@ -196,6 +226,23 @@ impl Wish {
 }
 
 impl Wish {
+    /// Whether what was cancelled is told from what failed.
+    fn tells_cancelled(&self) -> bool {
+        let states = &self.query.state;
+        let both = states.contains(&AskedState::Failed);
+        self.query.cancelled.is_some() || (states.contains(&AskedState::Cancelled) && !both)
+    }
+
+    fn is_asked_end(&self, run: &RunRow) -> bool {
+        let is_cancelled = run.state == RunState::Failed && run.end == Some(RunEnd::Cancelled);
+        let states = &self.query.state;
+        let by_state = is_cancelled
+            || run.state != RunState::Failed
+            || states.is_empty()
+            || states.contains(&AskedState::Failed);
+        by_state && self.query.cancelled.is_none_or(|wanted| wanted == is_cancelled)
+    }
+
     fn asks_for_partitions(&self) -> bool {
         let q = &self.query;
         q.partition_key_pattern.is_some()

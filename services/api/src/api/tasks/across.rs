@@ -10,7 +10,7 @@ use super::{
         page::{Order, Page, orders, sort},
         view::InstanceView,
     },
-    InstanceQuery, ORDERS, Window, collection,
+    CANCELLED, InstanceQuery, ORDERS, Window, collection,
     latest::Latest,
     sort_key,
 };
@@ -77,8 +77,9 @@ pub(super) fn across(
 fn states(query: &InstanceQuery) -> Vec<State> {
     let all = TaskInstanceState::ALL.into_iter().map(Some).chain([None]);
     let word = |state: &State| state.map_or("none", TaskInstanceState::word);
+    let is = |asked: &str, word: &str| asked == word || (asked == CANCELLED && word == "failed");
     let asked = |state: &State| {
-        query.state.is_empty() || query.state.iter().any(|asked| asked == word(state))
+        query.state.is_empty() || query.state.iter().any(|asked| is(asked, word(state)))
     };
     all.filter(asked).collect()
 }

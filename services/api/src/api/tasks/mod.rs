@@ -14,7 +14,7 @@ use window::Window;
 
 use super::{
     errors::ApiError,
-    extract::{InPath, InQuery, map_index, no_task, no_try, run_key, task_id, try_number},
+    extract::{InPath, InQuery, flag, map_index, no_task, no_try, run_key, task_id, try_number},
     page::{Page, SortKey, matches, orders, sort},
     state::ApiState,
     view::{InstanceView, copies_of},
@@ -37,8 +37,12 @@ pub(crate) struct InstanceQuery {
     limit: Option<usize>,
     /// Entries before it.
     offset: Option<usize>,
-    /// Those in any of these states; `none` for those without one.
+    /// Those in any of these states; `none` for those without one. `failed` has those that were cancelled too, as in
+    /// Airflow, `cancelled` has them alone.
     state: Vec<String>,
+    /// Whether those that were cancelled are meant, or only others.
+    #[serde(deserialize_with = "flag")]
+    cancelled: Option<bool>,
     /// The copies of this task.
     task_id: Option<String>,
     /// Those whose task's name has this in it; `%`, `_` and `|` as in Airflow.
@@ -82,6 +86,9 @@ const ORDERS: &[&str] = &[
     "queued_when",
 ];
 
+/// What Airflow has no state for, and counts as failed.
+const CANCELLED: &str = "cancelled";
+
 fn any<T: PartialEq + ?Sized>(wanted: &[impl std::borrow::Borrow<T>], found: Option<&T>) -> bool {
     wanted.is_empty() || found.is_some_and(|found| wanted.iter().any(|one| one.borrow() == found))
 }
@@ -100,6 +107,7 @@ impl InstanceQuery {
             && self.try_number.is_empty()
             && self.operator.is_empty()
             && self.map_index.is_empty()
+            && !self.tells_cancelled()
     }
 
     fn wants_run(&self, run: &RunRow) -> bool {
@@ -116,6 +124,12 @@ impl InstanceQuery {
             && self.queue.is_empty()
             && self.executor.is_empty()
             && self.try_number.is_empty()
+            && !self.tells_cancelled()
+    }
+
+    /// Whether what was cancelled is told from what failed.
+    fn tells_cancelled(&self) -> bool {
+        self.cancelled.is_some() || self.state.iter().any(|state| state == CANCELLED)
     }
 
     fn wants_state(&self, state: Option<TaskInstanceState>) -> bool {
@@ -146,7 +160,9 @@ impl InstanceQuery {
         let attempt = one.attempt();
         let executor =
             attempt.and_then(|attempt| attempt.executor.as_ref()).map(ExecutorId::as_str);
-        any::<str>(&self.state, Some(one.state().unwrap_or("none")))
+        (any::<str>(&self.state, Some(one.state().unwrap_or("none")))
+            || (one.is_cancelled() && any::<str>(&self.state, Some(CANCELLED))))
+            && self.cancelled.is_none_or(|wanted| wanted == one.is_cancelled())
             && self.wants_name(one.task_id(), spec.and_then(|spec| spec.group.as_deref()))
             && any::<str>(&self.pool, Some(one.pool()))
             && any::<str>(&self.queue, one.queue())

@@ -149,6 +149,13 @@ impl InstanceView {
         self.row.as_ref()?.attempt.as_ref()
     }
 
+    /// Whether it is failed by Airflow's word, and was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let row = self.row.as_ref().filter(|row| row.state == TaskInstanceState::Failed);
+        let end = row.and_then(|row| row.attempt.as_ref()).and_then(|attempt| attempt.end.as_ref());
+        matches!(end, Some(TryEnd::Cancelled))
+    }
+
     pub(crate) fn start_date(&self) -> Option<Timestamp> {
         self.attempt()?.started_at
     }

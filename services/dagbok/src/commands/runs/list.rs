@@ -1,7 +1,7 @@
 //! `dagbok runs list`; with `--json` the API's `DAGRunCollectionResponse`.
 use dagbok_api::shapes::RunCollection;
 
-use super::{duration_of, state_of};
+use super::{asked_of, duration_of, state_of};
 use crate::{
     api::Api,
     cli::RunsList,
@@ -18,7 +18,7 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
         ("offset", args.offset.to_string()),
         ("order_by", "-id".to_owned()),
     ];
-    query.extend(args.state.iter().map(|state| ("state", state.clone())));
+    query.extend(asked_of(&args.state));
     if let Some(since) = args.since {
         query.push(("run_after_gte", since.to_string()));
     }

@@ -5,7 +5,10 @@ use dagbok_api::shapes::{RunResponse, TaskCollection, TaskInstanceCollection};
 use crate::{
     api::Api,
     cli::{ListTasks, Run},
-    commands::{hints::Hints, runs::task_table},
+    commands::{
+        hints::Hints,
+        runs::{asked_of, task_table},
+    },
     context::Context,
     exit::Exit,
     failure::Outcome,
@@ -52,7 +55,7 @@ async fn of_run(context: &Context, api: &Api, typed: &Run, states: &[String]) ->
     let Run { dag_id, run_id } = &handles::run(context, api, typed, For::Reading).await?;
     let run: RunResponse = api.get(&["dags", dag_id, "dagRuns", run_id], &[]).await?;
     let mut query = vec![("limit", MOST.to_string())];
-    query.extend(states.iter().map(|state| ("state", state.clone())));
+    query.extend(asked_of(states));
     let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
     let found: TaskInstanceCollection = api.get(&path, &query).await?;
     if context.out.is_json() {

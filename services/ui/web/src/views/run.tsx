@@ -7,7 +7,7 @@ import { keys } from "../keys";
 import { later, view } from "../later";
 import { live } from "../live";
 import { Copy, Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
-import { look } from "../states";
+import { look, stands } from "../states";
 import { between, length, type Maybe, now } from "../time";
 import { Events } from "./events";
 import { TaskPanel } from "./task";
@@ -45,7 +45,7 @@ function sentence(run: Run): string {
   if (run.state === "failed") {
     const by = run.ended === "cancelled" ? `cancelled by ${run.ended_by ?? "somebody"}` : run.ended === "timed_out" ? "it took longer than its DAG lets it" : run.ended === "marked" ? `marked by ${run.ended_by ?? "somebody"}` : "";
     const why = failure ? `${failure.task_id}${failure.map_index >= 0 ? `[${failure.map_index}]` : ""}${failure.tries > 1 ? `, try ${failure.tries}` : ""}` : by || "a task of it failed";
-    return `failed${after}: ${why}`;
+    return run.ended === "cancelled" ? `${by}${after}` : `failed${after}: ${why}`;
   }
   if (run.state === "success") return `succeeded${after}`;
   const done = (run.counts["success"] ?? 0) + (run.counts["skipped"] ?? 0);
@@ -109,13 +109,13 @@ function Body(props: { run: Run }) {
     Escape: () => navigate(dagPath(run().dag_id)),
   });
   createEffect(() => {
-    document.title = `${look(run().state).glyph} ${run().dag_id} ${runLabel(run())} · Dagbok`;
+    document.title = `${look(stands(run().state, run().ended)).glyph} ${run().dag_id} ${runLabel(run())} · Dagbok`;
   });
   return (
     <div class="run">
       <Crumbs of={[{ text: "DAGs", href: "/dags" }, { text: run().dag_id, href: dagPath(run().dag_id) }, { text: runLabel(run()) }]}>
-        <span class={`sentence ${look(run().state).family}`}>
-          <Mark state={run().state} />
+        <span class={`sentence ${look(stands(run().state, run().ended)).family}`}>
+          <Mark state={stands(run().state, run().ended)} />
           <span>
             {sentence(run())}
             <Show when={run().failure}>{(failure) => <span class="what">: {failure().message}{failure().more ? ` (and ${failure().more} more)` : ""}</span>}</Show>

@@ -4,11 +4,12 @@ import { For, Show } from "solid-js";
 import { get, part, type Query, type Shapes } from "../base";
 import { kept, pulse, seq } from "../live";
 import { search } from "../search";
+import { stands } from "../states";
 import { Crumbs, dagPath, Mark, Nothing, Read, runPath, Time } from "../parts";
 import { between, length, short } from "../time";
 
 const PAGE = 50;
-const STATES = ["running", "queued", "failed", "success"];
+const STATES = ["running", "queued", "failed", "cancelled", "success"];
 
 export default function RunsView() {
   pulse();
@@ -62,7 +63,7 @@ export function RunList(props: { dag?: string }) {
                 <For each={it().dag_runs}>
                   {(run) => (
                     <tr data-row>
-                      <td><Mark state={run.state} word /></td>
+                      <td><Mark state={stands(run.state, run.dagbok.ended)} word /></td>
                       <Show when={!props.dag}><td class="name"><A href={dagPath(run.dag_id)}>{run.dag_id}</A></td></Show>
                       <td class="name"><A href={runPath(run.dag_id, run.dag_run_id)} title={run.dag_run_id}>{short(run.logical_date ?? run.run_after)}</A><Show when={run.partition_key}> <code class="pair" title="the partition that it is for">{run.partition_key}</code></Show></td>
                       <td>{run.run_type.replaceAll("_", " ")}</td>
