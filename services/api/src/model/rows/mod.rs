@@ -25,7 +25,9 @@ pub use run::{
     RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
 };
 pub use secret::{ConnectionRow, VariableRow};
-pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
+pub use shared::{
+    BundleRow, CordonRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow,
+};
 pub use task::{
     FailedCallback, Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd,
     TryRow, XComRow,
@@ -33,7 +35,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 19;
+pub const VERSION: u32 = 20;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -52,6 +54,6 @@ dagbok_rows::tables! {
         queued_for: QueuedForRow = b'W',
         variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
-        hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
+        cordons: CordonRow = b'm', hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
     }
 }

@@ -108,6 +108,8 @@ impl Namespace {
             CommandBody::ExecutorJoined { executor, presence } => {
                 self.executor_joined(at, command, executor, presence)
             }
+            CommandBody::CordonExecutor(ask) => self.cordon(at, command, ask),
+            CommandBody::UncordonExecutor { executor } => self.uncordon(at, command, executor),
             CommandBody::ExecutorLeft { executor } => self.executor_left(at, command, executor),
         }
     }
@@ -148,6 +150,8 @@ impl Namespace {
             | CommandBody::SetLimits { .. }
             | CommandBody::AnswerHitl(_)
             | CommandBody::Report(_)
+            | CommandBody::CordonExecutor(_)
+            | CommandBody::UncordonExecutor { .. }
             | CommandBody::ExecutorJoined { .. } => false,
         }
     }
