@@ -134,16 +134,22 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
         .merge(secret())
+        .merge(fleet())
+        .merge(alerting())
+        .merge(views())
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// Executors, and what waits for them.
+fn fleet() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .routes(routes!(queues::list))
         .routes(routes!(queues::get))
         .routes(routes!(executors::list))
         .routes(routes!(executors::cordon))
         .routes(routes!(executors::drain))
         .routes(routes!(executors::uncordon))
-        .merge(alerting())
-        .merge(views())
-        .routes(routes!(monitor::health))
-        .routes(routes!(monitor::version))
 }
 
 /// What the web UI's views show.

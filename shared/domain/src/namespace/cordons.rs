@@ -5,11 +5,20 @@ use std::collections::BTreeSet;
 use dagbok_events::{
     ExecutorCordoned, ExecutorId, ExecutorName, ExecutorUncordoned, Fact, Record, Scope, Timestamp,
 };
-use dagbok_protocol::{Command, Cordon, CordonExecutor, RefusalCode, limits::CORDONS};
+use dagbok_protocol::{Command, CommandBody, Cordon, CordonExecutor, RefusalCode, limits::CORDONS};
 
 use super::{Decision, Namespace, accepted, answering, refuse, unchanged};
 
 impl Namespace {
+    /// Cordons, drains or uncordons an executor, as a command asks for.
+    pub(super) fn change_cordon(&self, at: Timestamp, command: &Command) -> Decision {
+        match &command.body {
+            CommandBody::CordonExecutor(ask) => self.cordon(at, command, ask),
+            CommandBody::UncordonExecutor { executor } => self.uncordon(at, command, executor),
+            _ => unchanged(),
+        }
+    }
+
     /// Lets an executor take nothing new. Saying it again with other words is another fact; a drain is one each time,
     /// since those that came meanwhile are meant by it.
     pub(super) fn cordon(
@@ -36,7 +45,7 @@ impl Namespace {
     }
 
     /// Lets it take work again.
-    pub(super) fn uncordon(&self, at: Timestamp, command: &Command, typed: &str) -> Decision {
+    fn uncordon(&self, at: Timestamp, command: &Command, typed: &str) -> Decision {
         let Some(name) = self.executor_called(typed) else { return nobody(typed) };
         if !self.cordons.contains_key(&name) {
             return unchanged();
