@@ -109,7 +109,7 @@ def test_three_executors_are_restarted_one_after_the_other_and_no_try_is_lost_or
         wait_all(it.api, accepted, 120)
         records = it.api.events()
         check_history(records, accepted)
-        # What had not begun may have been handed back, and then has another number: by run and task it is once all the same.
+        # What had not begun may have been handed back, and then has another number: by run and task it is once.
         told = [line.split() for line in (tmp_path / "witness").read_text().splitlines()]
         lines = Counter((word, run, task) for word, run, task, _ in told)
         assert lines == {(word, f"r{n}", f"t{t}"): 1 for word in ("begin", "end") for n in range(3) for t in range(12)}
