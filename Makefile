@@ -62,6 +62,11 @@ $(WEB)/node_modules/.installed: $(WEB)/package-lock.json | node
 	cd $(WEB) && $(NPM) ci --no-audit --no-fund --loglevel=error
 	touch $@
 
+# What the executor in JavaScript speaks with, and the schema of AsyncAPI.
+tests/executors/node_modules/.installed: tests/executors/package-lock.json | node
+	cd tests/executors && $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 # The browser's application; cargo puts it into the binary. Without it the binary's pages say how to make it.
 $(WEB)/dist/entry.txt: $(WEB)/node_modules/.installed schemas/openapi.json $(wildcard $(WEB)/src/* $(WEB)/src/graph/* $(WEB)/src/views/* $(WEB)/*.mjs $(WEB)/*.json)
 	cd $(WEB) && $(NPM) run --silent build
@@ -83,7 +88,7 @@ demo: build ## Sets up everything and runs the daily training pipeline, live
 	DAGBOK_EXAMPLE_STORE=$(CURDIR)/dagbok-demo/models target/release/dagbok dags test deploy/examples/dags/recommendation_training.py --keep dagbok-demo
 
 .PHONY: test
-test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed web ## Sets up everything that the tests need and passes them all
+test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed tests/executors/node_modules/.installed web ## Sets up everything that the tests need and passes them all
 	$(CARGO) test --locked --workspace --no-run
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python -m pytest -q shared/python/tests
@@ -136,4 +141,4 @@ wheel: $(VENV)/.tests-installed web ## One wheel with the binary and the Python 
 
 .PHONY: clean
 clean: ## Removes what was made, but not the installations' homes
-	rm -rf $(VENV) $(TOOLS) target dist pictures $(WEB)/dist $(WEB)/node_modules
+	rm -rf $(VENV) $(TOOLS) target dist pictures $(WEB)/dist $(WEB)/node_modules tests/executors/node_modules

@@ -368,6 +368,7 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
             if kind == "TaskMarked" and fact["state"] == "success":
                 first = fact.get("map_index", -1)
                 succeeded |= {(*run, fact["task_id"], first + n) for n in range(fact.get("further", 0) + 1)}
+    check_slots(records)
     lost = accepted - set(created)
     assert not lost, f"accepted triggers were lost: {lost}"
     assert all(n == 1 for n in created.values()), "a run was created twice"
@@ -377,6 +378,40 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
     assert not odd, f"tries queued more than once: {odd}"
     odd = {key: finished[key] for key in queued.keys() | finished.keys() if finished[key] != 1 or queued[key] != 1}
     assert not odd, f"tries without exactly one end: {odd}"
+
+
+def check_slots(records: list[dict[str, Any]]) -> None:
+    """No executor ever runs more than it has: tries against its slots, and what they ask for against what it counts."""
+    has: dict[str, tuple[int, dict[str, Any]]] = {}
+    asks: dict[tuple[str, str], dict[str, Any]] = {}
+    running: dict[tuple[Any, ...], str] = {}
+    for record in records:
+        for fact in record["facts"]:
+            kind = fact["type"]
+            if kind == "ExecutorJoined":
+                has[record["executor"]] = fact["slots"], fact.get("resources", {})
+            if kind == "DagRegistered":
+                for task in fact["spec"]["tasks"]:
+                    asks[fact["spec"]["dag_id"], task["task_id"]] = task.get("resources", {})
+            if record["scope"] != "run":
+                continue
+            copy = (record["dag_id"], fact.get("task_id"), record["run_id"], fact.get("map_index", -1))
+            attempt = (*copy, fact.get("try_number"), fact.get("leg", 0))
+            if kind in TERMINAL:
+                running.pop(attempt, None)
+            if kind != "TryStarted" or fact["executor"] not in has:
+                continue
+            executor = running[attempt] = fact["executor"]
+            slots, resources = has[executor]
+            held = [other for other, by in running.items() if by == executor]
+            assert len(held) <= slots, f"{executor} has {slots} slots and runs {held} (seq {record['seq']})"
+            asked = [asks.get(other[:2], {}) for other in held]
+            for name in ("memory", "cpu_milli", "gpus"):
+                used = sum(one.get(name) or 0 for one in asked)
+                assert used <= resources.get(name, used), f"{executor} gave out {used} of {name} (seq {record['seq']})"
+            for name, most in resources.get("custom", {}).items():
+                used = sum(one.get("custom", {}).get(name, 0) for one in asked)
+                assert used <= most, f"{executor} gave out {used} of {name} (seq {record['seq']})"
 
 
 def check_effects(effects: Path, records: list[dict[str, Any]]) -> int:

@@ -18,6 +18,7 @@ WALKS = {
     "running": [ROOT / "deploy/README.md"],
     "nats": [ROOT / "deploy/nats/README.md"],
     "alerting": [ROOT / "deploy/alerting/README.md"],
+    "fleet": [ROOT / "deploy/fleet/README.md"],
 }
 
 
@@ -45,7 +46,9 @@ def test_the_commands_of_a_document_do_what_it_says(walk: str, tmp_path: Path) -
     environment["DAGBOK_PYTHON"] = os.environ.get("DAGBOK_PYTHON", sys.executable)
     documents = [str(document) for document in WALKS[walk]]
     follow = [sys.executable, str(Path(__file__).with_name("docs.py")), str(tmp_path / "walk"), *documents]
-    alone = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    # With mounts of its own it may have networks within.
+    up = 'ip link set lo up && mount -t tmpfs none /run && exec "$@"'
+    alone = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-c", up, "sh"]
     # Where this user may have no network of its own, the machine's must have the ports free.
     may = subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
     done = subprocess.run(

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use about::{
-    Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init, Man,
+    Completion, ConfigCommand, ConfigShow, CordonExecutor, ExecutorsCommand, Explain, Init, Man,
 };
 pub(crate) use alerts::{
     AlertsCommand, Backtest as BacktestAlerts, Change as ChangeAlert, Check as CheckAlerting,
@@ -53,8 +53,8 @@ pub(crate) use secrets::{
     Serialization, SetVariable, Variable, VariablesCommand,
 };
 pub(crate) use services::{
-    AlertingArgs, DeleteNamespace, Doctor, ExecutorArgs, NamespacesCommand, NatsArgs,
-    ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
+    AlertingArgs, ConformanceArgs, DeleteNamespace, Doctor, ExecutorArgs, ExecutorCommand,
+    NamespacesCommand, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
     Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Usage, Why, WhyOf, WhyTask,
@@ -180,7 +180,7 @@ pub(crate) enum Command {
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),
-    /// Executors: list, show
+    /// Executors: list, show, cordon, drain, uncordon
     #[command(subcommand)]
     Executors(ExecutorsCommand),
     /// Figures: list, verify, history

@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod codes;
 mod commands;
+mod conformance;
 mod context;
 mod doctor;
 mod environment;

@@ -25,6 +25,12 @@ pub enum ExecutorError {
         #[source]
         source: io::Error,
     },
+    /// The scheduler speaks another version of the protocol, too far from this one.
+    #[error("this executor takes no work: {why}")]
+    Refused {
+        /// Which versions, and what to do.
+        why: String,
+    },
     /// A setting can't be right.
     #[error("the executor's setting `{setting}` {why}")]
     Setting {

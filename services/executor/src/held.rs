@@ -124,6 +124,11 @@ impl Holds {
         }
     }
 
+    /// Something else that presence says has changed.
+    pub(crate) fn tell_changed(&self) {
+        self.changed.notify_one();
+    }
+
     /// What presence says of them.
     pub(crate) fn names(&self) -> Vec<HeldTry> {
         let tries = self.tries.lock();

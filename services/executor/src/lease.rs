@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dagbok_protocol::{Presence, names};
+use dagbok_protocol::{Answer, PROTOCOL, Presence, RefusalCode, names};
 use futures::future::join_all;
 use tokio::{
     sync::Notify,
@@ -52,7 +52,10 @@ impl Lease {
             python: place.as_ref().map(|place| place.python()).unwrap_or_default(),
             resources: settings.resources.clone(),
             isolation: isolation.clone(),
+            name: Some(settings.name.clone()),
+            protocol: Some(PROTOCOL),
             draining: shutdown.is_started(),
+            cordoned: self.shared.standing.is_cordoned(),
             beat: self.beat.fetch_add(1, Ordering::Relaxed) + 1,
             lease_ms: u64::try_from(settings.lease.as_millis()).ok(),
             at: clock.now(),
@@ -197,12 +200,36 @@ impl Lease {
     pub(crate) async fn join(&self) {
         loop {
             let joined = self.shared.reporter.joined(self.presence());
-            if let Err(error) = joined.send().await {
-                tracing::error!(%error, "this executor can't introduce itself");
+            match joined.send_asking().await {
+                Ok(waiting) => tokio::select! {
+                    answer = waiting.heard() => {
+                        self.answered(answer);
+                        self.rejoin.notified().await;
+                    }
+                    () = self.rejoin.notified() => {}
+                },
+                Err(error) => {
+                    tracing::error!(%error, "this executor can't introduce itself");
+                    self.rejoin.notified().await;
+                }
             }
-            self.rejoin.notified().await;
+            joined.forget();
             // Not while it can't be renewed: once is enough for one gap.
             sleep(self.shared.settings.lease / 4).await;
+        }
+    }
+
+    /// A scheduler that does not have it says so. An answer that is lost is no matter: where it can't be had is read
+    /// in the keyed state as well.
+    fn answered(&self, answer: Option<Answer>) {
+        let Some(Answer::Refused(refusal)) = answer else { return };
+        if refusal.code == RefusalCode::ProtocolTooFar {
+            tracing::error!(
+                why = refusal.message,
+                "the scheduler refuses this executor, which leaves"
+            );
+            self.shared.standing.refuse(refusal.message);
+            self.shared.shutdown.start();
         }
     }
 }

@@ -27,8 +27,9 @@ pub(crate) async fn obey(shared: Arc<Shared>) {
 }
 
 fn hear(shared: &Shared, signal: &Signal) {
-    let Order::Kill { key, why } = match decode_any(&signal.payload) {
-        Ok(order) => order,
+    let (key, why) = match decode_any(&signal.payload) {
+        Ok(Order::Kill { key, why }) => (key, why),
+        Ok(Order::LookAtCordon) => return shared.standing.look(),
         Err(error) => {
             tracing::warn!(%error, "an order can't be read");
             return;

@@ -5,6 +5,7 @@ use dagbok_events::QueueName;
 use dagbok_protocol::names;
 use dagbok_runlog::{Delivery, Queue, QueueSettings};
 use dagbok_runtime::Backoff;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{attempt, shared::Shared};
@@ -22,6 +23,12 @@ pub(crate) async fn pull(shared: Arc<Shared>, queue: QueueName, tries: TaskTrack
     let Some(work) = open(&shared, &queue).await else { return };
     let mut backoff = Backoff::default();
     while !shared.shutdown.is_started() {
+        if shared.standing.is_cordoned() {
+            tokio::select! {
+                () = shared.shutdown.started() => return,
+                () = uncordoned(&shared) => {}
+            }
+        }
         // One slot is waited for; it is free again at once, so that no queue holds it while it is empty.
         let free = tokio::select! {
             () = shared.shutdown.started() => return,
@@ -35,6 +42,7 @@ pub(crate) async fn pull(shared: Arc<Shared>, queue: QueueName, tries: TaskTrack
         let pulled = tokio::select! {
             pulled = work.pull(free, wait) => pulled,
             () = shared.shutdown.started(), if in_process => return,
+            () = shared.standing.changed(), if in_process => continue,
         };
         match pulled {
             Ok(deliveries) => {
@@ -50,6 +58,13 @@ pub(crate) async fn pull(shared: Arc<Shared>, queue: QueueName, tries: TaskTrack
                 backoff.pause().await;
             }
         }
+    }
+}
+
+async fn uncordoned(shared: &Shared) {
+    while shared.standing.is_cordoned() {
+        // A change in between is seen a moment later.
+        drop(timeout(PULL_WAIT, shared.standing.changed()).await);
     }
 }
 

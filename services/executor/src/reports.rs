@@ -186,6 +186,13 @@ impl Pending<'_> {
 #[derive(Debug)]
 pub(crate) struct Waiting(oneshot::Receiver<Answer>);
 
+impl Waiting {
+    /// The answer, where one comes; it is not asked for again.
+    pub(crate) async fn heard(self) -> Option<Answer> {
+        self.0.await.ok()
+    }
+}
+
 fn tell(backoff: &Backoff, error: &PortError, what: &str) {
     if backoff.is_worth_telling() {
         tracing::warn!(%error, "{what}; trying again");

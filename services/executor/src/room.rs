@@ -141,7 +141,8 @@ mod tests {
 
     fn resources(memory: u64, cpu_milli: u64, gpus: u32, licences: u64) -> Resources {
         let custom = BTreeMap::from([("licence".to_owned(), licences)]);
-        Resources { memory: Some(memory), cpu_milli: Some(cpu_milli), gpus, custom }
+        let (memory, cpu_milli) = (Some(memory), Some(cpu_milli));
+        Resources { memory, cpu_milli, gpus, custom, ..Resources::default() }
     }
 
     fn devices(count: u32) -> Vec<String> {

@@ -28,7 +28,9 @@ use crate::{
     pull::pull,
     reports::Reporter,
     room::Room,
+    settings::AfterDrain,
     shared::{Shared, since_boot},
+    standing::{self, Standing},
     store::Store,
     usage::Meters,
     work::{self, Work},
@@ -99,7 +101,9 @@ async fn live(
         slots: Arc::new(Semaphore::new(settings.slots as usize)),
         settings,
         ports,
-        shutdown,
+        standing: Standing::new(),
+        shutdown: shutdown.child(),
+        asked: shutdown,
     });
     serve(Arc::clone(&shared), Arc::clone(&folder)).await;
     shared.begun.tidy();
@@ -109,7 +113,7 @@ async fn live(
         drop(supervised.await);
     }
     drop(tokio::task::spawn_blocking(move || folder.tidy()).await);
-    Ok(())
+    shared.standing.refused().map_or(Ok(()), |why| Err(ExecutorError::Refused { why }))
 }
 
 /// Has files find where to ask for variables while they are loaded.
@@ -212,6 +216,9 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
     let mut beside = JoinSet::new();
     beside.spawn(shared.reporter.clone().hear(Arc::clone(&shared.ports.signals)));
     beside.spawn(orders::obey(Arc::clone(&shared)));
+    standing::learn(&shared).await;
+    beside.spawn(standing::follow(Arc::clone(&shared)));
+    beside.spawn(standing::leave_when_drained(Arc::clone(&shared)));
     beside.spawn(orders::read_logs(Arc::clone(&shared)));
     beside.spawn(orders::read_usage(Arc::clone(&shared)));
     // The presence first: a try that is pulled must find this executor there.
@@ -270,13 +277,48 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
 async fn drain(shared: &Shared, tries: &TaskTracker) {
     let settings = &shared.settings;
     tries.close();
-    if timeout(settings.drain_timeout, tries.wait()).await.is_ok() {
+    if waited_for_drained(shared, tries).await
+        || timeout(settings.drain_timeout, tries.wait()).await.is_ok()
+    {
         return;
     }
+    end(shared, tries).await;
+}
+
+/// Where somebody had it drained, their limit counts and what is set of its end, until whoever runs the process asks
+/// for that themselves. Whether all is over.
+async fn waited_for_drained(shared: &Shared, tries: &TaskTracker) -> bool {
+    let settings = &shared.settings;
+    let Some(order) = shared.standing.drained_by().filter(|_| !shared.asked.is_started()) else {
+        return false;
+    };
+    let limit = order.limit_ms.map_or(settings.drain_timeout, Duration::from_millis);
+    tokio::select! {
+        () = tries.wait() => return true,
+        () = shared.asked.started() => return false,
+        () = tokio::time::sleep(limit) => {}
+    }
+    if settings.after_drain == AfterDrain::Wait {
+        let held = shared.holds.all().len();
+        tracing::info!(
+            held,
+            ?limit,
+            "the drain's limit is over: tries go on to their ends, as it is set"
+        );
+        tokio::select! {
+            () = tries.wait() => return true,
+            () = shared.asked.started() => return false,
+        }
+    }
+    end(shared, tries).await;
+    true
+}
+
+async fn end(shared: &Shared, tries: &TaskTracker) {
     let held = shared.holds.all().len();
     tracing::warn!(held, "tries are ended because they were not over in time");
     shared.holds.tell_all(&Control::Kill(Kill::Drained));
-    if timeout(settings.kill_grace * 2 + LAST_WORDS, tries.wait()).await.is_err() {
+    if timeout(shared.settings.kill_grace * 2 + LAST_WORDS, tries.wait()).await.is_err() {
         tracing::error!(held = shared.holds.all().len(), "tries are left to be found lost");
     }
 }

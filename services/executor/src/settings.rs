@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::{DagId, ExecutorId, Limits, QueueName, Resources, TaskId};
+use dagbok_events::{DagId, ExecutorId, ExecutorName, Limits, QueueName, Resources, TaskId};
 use dagbok_protocol::{WorkItem, limits::MAX_MAP_LENGTH};
 
 use crate::ExecutorStats;
@@ -69,6 +69,16 @@ fn fits(pattern: &str, name: &str) -> bool {
         .any(|left| fits(rest, left))
 }
 
+/// What becomes of tries that go on after the time limit of a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterDrain {
+    /// They are ended: lost by the system's fault, and tried elsewhere.
+    #[default]
+    End,
+    /// They go on to their ends, however long that takes.
+    Wait,
+}
+
 /// How an executor runs.
 #[derive(Clone)]
 pub struct ExecutorSettings {
@@ -76,6 +86,12 @@ pub struct ExecutorSettings {
     pub executor: ExecutorId,
     /// The machine's name, for people.
     pub hostname: String,
+    /// What it is called over its lives.
+    pub name: ExecutorName,
+    /// Whether it leaves when it is drained; else it stays and takes nothing new.
+    pub leaves: bool,
+    /// What becomes of tries after the time limit of a drain.
+    pub after_drain: AfterDrain,
     /// Tries at once.
     pub slots: u32,
     /// Queues to pull from.
@@ -138,7 +154,10 @@ impl ExecutorSettings {
     pub fn new(executor: ExecutorId, hostname: String, python: PathBuf, home: PathBuf) -> Self {
         Self {
             executor,
+            name: ExecutorName::or_of_machine(None, &hostname),
             hostname,
+            leaves: true,
+            after_drain: AfterDrain::End,
             slots: 4,
             queues: vec![QueueName::new("default").expect("a constant within the rules")],
             runner: Runner::Python,

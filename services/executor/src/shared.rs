@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::{
     ExecutorSettings, begun::Begun, bundle::Bundles, cgroup::Cgroups, fence::Fence, held::Holds,
-    log::Logs, oom::OomWatch, place::Place, reports::Reporter, room::Room, store::Store,
-    usage::Meters, work::Work,
+    log::Logs, oom::OomWatch, place::Place, reports::Reporter, room::Room, standing::Standing,
+    store::Store, usage::Meters, work::Work,
 };
 
 /// One executor's parts.
@@ -54,8 +54,12 @@ pub(crate) struct Shared {
     pub(crate) fence: Mutex<Fence>,
     /// Free slots.
     pub(crate) slots: Arc<Semaphore>,
-    /// Asked to end.
+    /// Whether it may take work.
+    pub(crate) standing: Standing,
+    /// It ends: it was asked to, or drained, or refused.
     pub(crate) shutdown: Shutdown,
+    /// It was asked to end by whoever runs its process.
+    pub(crate) asked: Shutdown,
 }
 
 impl Shared {

@@ -1,15 +1,17 @@
 //! What the fold keeps no more: runs that are over, and the values that tasks handed on. Both are read from
 //! the log.
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use dagbok_domain::{
     namespace::{ColdRun, Namespace},
     run::Run,
 };
-use dagbok_events::{Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, subject_of};
+use dagbok_events::{
+    Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, encode_any, subject_of,
+};
 use dagbok_projection::decode_or_nothing;
-use dagbok_protocol::names;
+use dagbok_protocol::{PROTOCOL, names};
 use dagbok_runlog::{Entry, Ports, ReadLimit, Seq};
 
 use crate::{
@@ -48,6 +50,24 @@ async fn records_of(
         Ok((entry.seq, record))
     });
     decoded.collect()
+}
+
+/// What this scheduler says of itself and where executors read that they take nothing new, as the log has it: what
+/// lies there otherwise is of a scheduler that died in between.
+pub(crate) async fn said_to_executors(
+    ports: &Ports,
+    namespace: &Namespace,
+) -> Result<Vec<(String, ValueChange)>, SchedulerError> {
+    let spoken = (names::PROTOCOL.to_owned(), ValueChange::Put(PROTOCOL.to_string().into()));
+    let standing: BTreeMap<String, Bytes> = namespace
+        .cordons()
+        .map(|(name, cordon)| (names::cordon_key(name), encode_any(cordon).into()))
+        .collect();
+    let there = ports.state.list(names::CORDON_PREFIX).await?;
+    let stale = there.into_iter().map(|(key, _)| key).filter(|key| !standing.contains_key(key));
+    let mut found: Vec<_> = stale.map(|key| (key, ValueChange::Remove)).chain([spoken]).collect();
+    found.extend(standing.into_iter().map(|(key, text)| (key, ValueChange::Put(text))));
+    Ok(found)
 }
 
 /// The values that a run's tasks handed on, with the places where tasks look for them; and of mapped tasks that are

@@ -336,6 +336,7 @@ impl Leader {
     async fn hand_out_values(&self, desk: &mut Desk) -> Result<(), SchedulerError> {
         let mut effects = Effects::default();
         effects.values.extend(cold::values_left(&self.ports, &desk.namespace).await?);
+        effects.values.extend(cold::said_to_executors(&self.ports, &desk.namespace).await?);
         for run in desk.namespace.active_runs() {
             effects.values.extend(cold::values(&self.ports, &desk.namespace, run.key()).await?);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dagbok_domain::namespace::{Decision, Namespace, Outcome};
 use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
-    TryNumber, encode, subject_of,
+    TryNumber, encode, encode_any, subject_of,
 };
 use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
 use dagbok_runlog::Draft;
@@ -65,6 +65,9 @@ impl Stage {
         }
         if let Outcome::Refused(refusal) = &outcome {
             metrics().refused(refusal_word(refusal.code));
+            if refusal.code == RefusalCode::ProtocolTooFar {
+                tracing::error!(by = ?received.command.by, why = refusal.message, "an executor is refused");
+            }
         }
         let seq = namespace.last_seq();
         let answer = match outcome {
@@ -114,6 +117,7 @@ impl Stage {
         if let Some(before) = watched {
             self.change_watchers(&before, namespace);
         }
+        self.cordon_effects(namespace, record);
         if let Scope::Run(key) = &record.scope {
             if waiting.is_empty() {
                 self.effects.triggers_over.extend(waits_named(key, record));
@@ -123,6 +127,23 @@ impl Stage {
             self.run_effects(namespace, key, record);
         }
         count(record);
+    }
+
+    /// Where executors read whether they may take work, and that they look there now.
+    fn cordon_effects(&mut self, namespace: &Namespace, record: &Record) {
+        for fact in &record.facts {
+            let name = match fact {
+                Fact::ExecutorCordoned(f) => &f.name,
+                Fact::ExecutorUncordoned(f) => &f.name,
+                _ => continue,
+            };
+            let change = namespace
+                .cordon_of(name)
+                .map_or(ValueChange::Remove, |cordon| ValueChange::Put(encode_any(cordon).into()));
+            self.effects.values.push((names::cordon_key(name), change));
+            let lives = namespace.lives_of(name).into_iter();
+            self.effects.orders.extend(lives.map(|id| (id, Order::LookAtCordon)));
+        }
     }
 
     /// Before the fold forgets them: values of a task tried again or cleared, and of a run that is over.
@@ -362,6 +383,8 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::AlreadyAnswered => "already_answered",
         RefusalCode::NotAssigned => "not_assigned",
         RefusalCode::StaleReport => "stale_report",
+        RefusalCode::ExecutorNotFound => "executor_not_found",
+        RefusalCode::ProtocolTooFar => "protocol_too_far",
         RefusalCode::Invalid => "invalid",
     }
 }

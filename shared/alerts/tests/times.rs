@@ -311,6 +311,38 @@ fn what_is_queued_while_an_executor_has_room_is_told_apart() {
 }
 
 #[test]
+fn a_label_that_nobody_has_is_told_at_once_and_a_cordon_after_a_while() {
+    let cause =
+        |world: &World| open(world, Rule::StuckQueued).map(|alert| alert.labels["cause"].clone());
+    let mut asking = tasks();
+    asking[0]["resources"] = serde_json::json!({"labels": {"region": "ap"}});
+    let mut elsewhere = world(&[], &asking);
+    joined(&mut elsewhere, "a", "one", "default");
+    begin(&mut elsewhere, 0);
+    queue(&mut elsewhere, 0, asking[0]["task_id"].as_str().unwrap());
+    elsewhere.settle();
+    assert_eq!(cause(&elsewhere).as_deref(), Some("too_large"));
+    let told = open(&elsewhere, Rule::StuckQueued).unwrap();
+    let lacks = "the label `region` to be `ap`, where there is nothing";
+    assert!(told.summary.contains(lacks), "{}", told.summary);
+    let mut cordoned = world(&[], &tasks());
+    joined(&mut cordoned, "a", "one", "default");
+    begin(&mut cordoned, 0);
+    let name = || "one".parse().unwrap();
+    let cordon = dagbok_events::ExecutorCordoned { name: name(), drain: false, limit: None };
+    cordoned.log(dagbok_events::Scope::Namespace, dagbok_events::Fact::ExecutorCordoned(cordon));
+    queue(&mut cordoned, 0, "train");
+    cordoned.settle();
+    assert_eq!(cause(&cordoned), None, "somebody knows");
+    wait(&mut cordoned, HOUR);
+    assert_eq!(cause(&cordoned).as_deref(), Some("cordoned"));
+    let fact = dagbok_events::ExecutorUncordoned { name: name() };
+    cordoned.log(dagbok_events::Scope::Namespace, dagbok_events::Fact::ExecutorUncordoned(fact));
+    cordoned.settle();
+    assert_eq!(cause(&cordoned).as_deref(), Some("free_slots"));
+}
+
+#[test]
 fn retries_that_rise_are_told_and_those_that_were_always_there_are_not() {
     let mut world = world(&[], &tasks());
     let retried = |world: &mut World, run: u8, times: u16| {

@@ -19,10 +19,26 @@ pub struct QueueLimits {
     pub processes: Option<u32>,
 }
 
+/// What becomes of tries that go on after the time limit of a drain that somebody ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterDrain {
+    /// They are ended, and tried elsewhere: that uses up none of the user's retries.
+    #[default]
+    End,
+    /// They go on to their ends.
+    Wait,
+}
+
 /// Who runs tries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Executor {
+    /// What it is called over its lives, so that a cordon holds over restarts: letters, digits, `_`, `.` and `-`; the
+    /// machine's name where not set.
+    pub name: Option<String>,
+    /// What it is or where, by name (`region = "eu"`): tasks that ask for a label run where it is just so.
+    pub labels: BTreeMap<String, String>,
     /// Tries at once; twice the cores, and at least four, where not set.
     #[schemars(range(min = 1, max = 10_000))]
     pub slots: Option<u32>,
@@ -35,6 +51,8 @@ pub struct Executor {
     pub lease: Period,
     /// How long tries may go on after the executor was asked to end; `0s` ends them at once.
     pub drain: Period,
+    /// What becomes of tries that go on when the time limit of an ordered drain is over: `end` or `wait`.
+    pub after_drain: AfterDrain,
     /// From SIGTERM to SIGKILL; `0s` kills at once.
     pub kill_grace: Period,
     /// How long the import of a DAG file may take before a try; from `1s` on.
@@ -76,6 +94,9 @@ pub struct Executor {
 impl Default for Executor {
     fn default() -> Self {
         Self {
+            name: None,
+            labels: BTreeMap::new(),
+            after_drain: AfterDrain::End,
             slots: None,
             queues: vec!["default".to_owned()],
             lease: Period::secs(30),

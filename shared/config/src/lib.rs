@@ -16,7 +16,7 @@ mod sections;
 mod size;
 
 pub use error::{ConfigError, Place};
-pub use executor::{Executor, QueueLimits};
+pub use executor::{AfterDrain, Executor, QueueLimits};
 pub use lineage::{Lineage, LineageCompression, LineageTransport};
 pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;

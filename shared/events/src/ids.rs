@@ -100,6 +100,8 @@ name_id! { /// A queue that executors pull from.
 QueueName, "queue name", 1..=256, key_char, "1 to 256 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// One life of one executor process: a restart is another id.
 ExecutorId, "executor id", 1..=128, key_char, "1 to 128 bytes of letters, digits, `_`, `.` and `-`" }
+name_id! { /// What an executor is called over its lives: the machine's name, where it is given none.
+ExecutorName, "executor name", 1..=128, key_char, "1 to 128 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// A command's id, chosen by whoever sends it; sending it twice does it once.
 CommandId, "command id", 1..=128, |c| c.is_ascii_alphanumeric() || "_.:-".contains(c),
 "1 to 128 of `A-Z a-z 0-9 _ . : -`" }

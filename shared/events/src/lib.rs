@@ -28,8 +28,8 @@ pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
 pub use hex::hex;
 pub use ids::{
-    BackfillId, BadId, CommandId, ConnId, DagId, Digest, ExecutorId, Leg, MapIndex, PoolName,
-    QueueName, RunId, TaskId, TryKey, TryNumber, VariableKey,
+    BackfillId, BadId, CommandId, ConnId, DagId, Digest, ExecutorId, ExecutorName, Leg, MapIndex,
+    PoolName, QueueName, RunId, TaskId, TryKey, TryNumber, VariableKey,
 };
 pub use json::{entry_json, entry_of_json};
 pub use partition::{

@@ -22,6 +22,9 @@ pub struct Resources {
     /// What else is counted, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub custom: BTreeMap<String, u64>,
+    /// What an executor is or where, by name (`region`: `eu`); a task asks that it is just so. Nothing is used up of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What a try and all that it starts may use together.

@@ -21,7 +21,7 @@ pub use note::{Note, Way};
 pub use reference::reference;
 pub use sample::{Kept, Series, parse};
 pub use spans::{Link, Span, Spans};
-pub use state::{Depth, PoolUse, State};
+pub use state::{Depth, PoolUse, State, Wanted, label_text};
 pub use table::{Group, INSTRUMENTS, Instrument, Kind, Source, find};
 pub use tallies::{Histogram, Recent, Tallies};
 pub use text::{Detail, escape};

@@ -2,8 +2,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    DagId, ExecutorId, Fact, MapIndex, PoolName, QueueName, Record, RunKey, Scope, TaskId,
-    Timestamp,
+    DagId, ExecutorId, Fact, MapIndex, PoolName, QueueName, Record, Resources, RunKey, Scope,
+    TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ mod dags;
 mod gauges;
 mod runs;
 
-pub use gauges::{Depth, PoolUse};
+pub use gauges::{Depth, PoolUse, Wanted, label_text};
 
 /// How a copy of a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,6 +84,8 @@ struct Dag {
     /// So many runs may be under way; 0 is no limit.
     most_runs: u32,
     operators: BTreeMap<TaskId, String>,
+    /// What tasks ask for besides a slot, of those that do.
+    asks: BTreeMap<TaskId, Resources>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -282,7 +282,9 @@ impl Ledger {
             "dagbok_pool_slots" | "dagbok_pool_size" => self.pool_lines(name),
             "dagbok_queue_depth"
             | "dagbok_queue_oldest_timestamp_seconds"
+            | "dagbok_queue_slots"
             | "dagbok_queue_executors" => self.queue_lines(name),
+            "dagbok_queue_wanted" => self.wanted_lines(),
             "dagbok_executors" => one(self.state.executors().0.to_string()),
             "dagbok_executor_slots" => {
                 let slots = self.state.executors().1;
@@ -321,12 +323,41 @@ impl Ledger {
         lines
     }
 
+    fn wanted_lines(&self) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        for (queue, depth) in self.state.queues() {
+            for (labels, wanted) in depth.wanted {
+                let queue = with("", "queue", &escape(queue));
+                let of = with(&queue, "labels", &escape(&labels));
+                let mut say = |resource: &str, value: String| {
+                    lines.push((with(&of, "resource", &escape(resource)), value));
+                };
+                say("slots", wanted.slots.to_string());
+                let (whole, part) = (wanted.cpu_milli / 1_000, wanted.cpu_milli % 1_000);
+                for (resource, value, text) in [
+                    ("memory", wanted.memory, wanted.memory.to_string()),
+                    ("cpus", wanted.cpu_milli, format!("{whole}.{part:03}")),
+                    ("gpus", wanted.gpus, wanted.gpus.to_string()),
+                ] {
+                    if value > 0 {
+                        say(resource, text);
+                    }
+                }
+                for (resource, count) in &wanted.custom {
+                    say(resource, count.to_string());
+                }
+            }
+        }
+        lines
+    }
+
     fn queue_lines(&self, name: &str) -> Vec<(String, String)> {
         let queues = self.state.queues();
         let lines = queues.into_iter().filter_map(|(queue, depth)| {
             let value = match name {
                 "dagbok_queue_depth" => depth.queued.to_string(),
                 "dagbok_queue_executors" => depth.executors.to_string(),
+                "dagbok_queue_slots" => depth.slots.to_string(),
                 _ => stamp(depth.oldest?),
             };
             Some((with("", "queue", &escape(queue)), value))

@@ -170,6 +170,10 @@ pub enum RefusalCode {
     NotAssigned,
     /// A report about a try that is not in flight, or held by another.
     StaleReport,
+    /// No executor is called so.
+    ExecutorNotFound,
+    /// The executor speaks a version of the protocol that is too far from the scheduler's.
+    ProtocolTooFar,
     /// The request breaks a rule: conf is no object, a date outside the DAG's, a limit.
     Invalid,
 }

@@ -192,11 +192,31 @@ pub enum CommandBody {
         /// The rest of what it says of itself.
         presence: Box<crate::Presence>,
     },
+    /// Let an executor take nothing new, in this life and in those to come.
+    CordonExecutor(CordonExecutor),
+    /// Let it take work again.
+    UncordonExecutor {
+        /// What it is called, or the id of one of its lives.
+        executor: String,
+    },
     /// An executor said goodbye; the tries it still held are handed back or lost.
     ExecutorLeft {
         /// Id of the executor that holds or held the try.
         executor: ExecutorId,
     },
+}
+
+/// Lets an executor take nothing new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CordonExecutor {
+    /// What it is called, or the id of one of its lives.
+    pub executor: String,
+    /// Whether those of that name that live now end what they run, and leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drain: bool,
+    /// How long their tries may go on; as each is set where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Micros>,
 }
 
 /// Says that an asset is up to date.

@@ -20,6 +20,7 @@ mod spec;
 pub mod text;
 pub mod trace;
 mod usage;
+mod version;
 mod why;
 mod work;
 
@@ -29,17 +30,19 @@ pub use answer::{
 };
 pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
-    AnswerHitl, AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks,
-    NoteTask, OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
+    AnswerHitl, AssetUpdate, ClearTasks, Command, CommandBody, CordonExecutor, DagFile,
+    ImportError, MarkTasks, NoteTask, OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy,
+    TriggerRun,
 };
 pub use copies::ReturnedBy;
 pub use partitions::{PartitionAsset, PartitionWaits};
-pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
+pub use presence::{Cordon, HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
 pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};
-pub use resources::{lacking, lacking_now, less, share, short_of};
+pub use resources::{in_vain, lacking, lacking_now, less, share, short_of};
 pub use secret::{SealedQuestion, SecretAsk, SecretChange, SecretIs};
 pub use spec::too_large;
 pub use usage::{Measured, TryUsageAnswer, TryUsageQuery, UsageSeries};
+pub use version::{FIRST_PROTOCOL, PROTOCOL, understands};
 pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};
 pub use work::{DagCallback, Resume, ResumedBy, RunContext, WorkItem};

@@ -52,6 +52,8 @@ pub const ASSETS_PER_TRY: usize = 100;
 pub const ASSET_EVENTS_PER_TRY: usize = 2_000;
 /// What these may take in their record, in bytes: past it those of partitions are left out.
 pub const ASSET_EVENTS_PER_TRY_BYTES: usize = RECORD_BYTES / 2 + RECORD_BYTES / 10;
+/// Names of executors that are cordoned at a time.
+pub const CORDONS: usize = 10_000;
 /// A note on a run, in bytes.
 pub const NOTE_BYTES: usize = 4 << 10;
 /// The description of a pool, in bytes.

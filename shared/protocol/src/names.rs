@@ -1,7 +1,8 @@
 //! The names that services meet under: queues, keys of the keyed state, signal subjects. One file, so
 //! that permissions can be written from it.
 use dagbok_events::{
-    CommandId, DagId, ExecutorId, MapIndex, QueueName, RunId, TaskId, TryKey, escape_token,
+    CommandId, DagId, ExecutorId, ExecutorName, MapIndex, QueueName, RunId, TaskId, TryKey,
+    escape_token,
 };
 
 /// The queue of commands and reports.
@@ -93,6 +94,17 @@ pub fn passed_key(key: &TryKey) -> String {
 pub fn presence_key(executor: &ExecutorId) -> String {
     format!("{PRESENCE_PREFIX}{executor}")
 }
+
+/// The prefix of [`cordon_key`].
+pub const CORDON_PREFIX: &str = "cordon/";
+
+/// Where it lies that an executor of this name is cordoned: a [`crate::Cordon`]; nothing where it is not.
+pub fn cordon_key(name: &ExecutorName) -> String {
+    format!("{CORDON_PREFIX}{name}")
+}
+
+/// Where the scheduler that leads says which version of the protocol it speaks, in digits.
+pub const PROTOCOL: &str = "protocol";
 
 /// Where orders to an executor go.
 pub fn orders_subject(executor: &ExecutorId) -> String {

@@ -1,5 +1,5 @@
 //! Executors' presence, orders to them, and how a running try's log is read from them.
-use dagbok_events::{ExecutorId, QueueName, Resources, Timestamp, TryKey};
+use dagbok_events::{Actor, ExecutorId, ExecutorName, QueueName, Resources, Timestamp, TryKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,18 @@ pub struct Presence {
     /// How it holds tries to their limits, in a sentence.
     #[serde(default)]
     pub isolation: String,
-    /// Whether it takes no more work.
+    /// What it is called over its lives; its machine's name where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ExecutorName>,
+    /// Which version of the protocol it speaks; the first where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u32>,
+    /// Whether it takes no more work and is about to leave.
     #[serde(default)]
     pub draining: bool,
+    /// Whether it knows that it is cordoned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
     /// Rises with each put: a reader knows by it that the executor lives, whatever the clocks say.
     pub beat: u64,
     /// For how long it may be silent before its tries are somebody else's, in milliseconds: it stops them
@@ -61,6 +70,30 @@ pub enum Order {
         /// Why, for its log.
         why: String,
     },
+    /// Read anew under [`crate::names::cordon_key`] whether work may be taken. Who does not know this order reads
+    /// there at each renewal of its presence.
+    LookAtCordon,
+}
+
+/// What lies under [`crate::names::cordon_key`] while an executor is cordoned: it takes nothing new. Written by the
+/// scheduler once the fact is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cordon {
+    /// The record that says so. An executor that found it at its start is not among those that are drained.
+    pub seq: u64,
+    /// Whether those that live as it is written end what they run, and leave.
+    #[serde(default)]
+    pub drain: bool,
+    /// How long their tries may go on, in milliseconds; as each is set where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
+    /// Who said so.
+    pub by: Actor,
+    /// Why, in that one's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When, by the scheduler's clock.
+    pub at: Timestamp,
 }
 
 /// Asks the executor that holds a try for its log so far, on [`crate::names::log_subject`].

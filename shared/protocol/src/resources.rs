@@ -1,4 +1,6 @@
 //! Whether an executor has what a task asks for.
+use std::collections::{BTreeMap, BTreeSet};
+
 use dagbok_events::Resources;
 
 /// What `has` has too little of for `asked`, for people.
@@ -26,6 +28,66 @@ pub fn short_of(has: &Resources, asked: &Resources) -> Resources {
             .filter(|(name, count)| **count > has.custom.get(*name).copied().unwrap_or(0))
             .map(|(name, count)| (name.clone(), *count))
             .collect(),
+        labels: asked
+            .labels
+            .iter()
+            .filter(|(name, value)| has.labels.get(*name) != Some(*value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    }
+}
+
+/// What nobody of `all` has for `asked`, in words: each label and each amount that is nowhere; or, where every one of
+/// them is somewhere and nobody has all, what the last one lacks. `None` where somebody could have it, or nobody is there.
+pub fn in_vain<'a>(
+    all: impl IntoIterator<Item = &'a Resources>,
+    asked: &Resources,
+) -> Option<String> {
+    let (mut count, mut last, mut nowhere) = (0_u32, None, asked.clone());
+    let (mut most, mut seen) = (Resources::default(), BTreeMap::<&str, BTreeSet<&str>>::new());
+    for has in all {
+        let short = short_of(has, asked);
+        if short == Resources::default() {
+            return None;
+        }
+        keep_common(&mut nowhere, &short);
+        take_most(&mut most, has);
+        for (name, value) in &has.labels {
+            seen.entry(name).or_default().insert(value);
+        }
+        (count, last) = (count + 1, first(&short, has, "it has"));
+    }
+    let last = last?;
+    let verb = if count == 1 { "it has" } else { "the most is" };
+    let mut words = amounts(&nowhere, &most, verb);
+    words.extend(nowhere.labels.iter().map(|(name, value)| {
+        let there: Vec<String> =
+            seen.get(name.as_str()).into_iter().flatten().map(|it| format!("`{it}`")).collect();
+        let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
+        format!("the label `{name}` to be `{value}`, where there is {there}")
+    }));
+    if words.is_empty() {
+        return Some(format!("all of it on one executor; one lacks {last}"));
+    }
+    Some(words.join("; and "))
+}
+
+/// Leaves of what is short for some what is short for one more.
+fn keep_common(nowhere: &mut Resources, short: &Resources) {
+    nowhere.memory = nowhere.memory.filter(|_| short.memory.is_some());
+    nowhere.cpu_milli = nowhere.cpu_milli.filter(|_| short.cpu_milli.is_some());
+    nowhere.gpus = nowhere.gpus.min(short.gpus);
+    nowhere.custom.retain(|name, _| short.custom.contains_key(name));
+    nowhere.labels.retain(|name, _| short.labels.contains_key(name));
+}
+
+fn take_most(most: &mut Resources, has: &Resources) {
+    most.memory = most.memory.max(has.memory);
+    most.cpu_milli = most.cpu_milli.max(has.cpu_milli);
+    most.gpus = most.gpus.max(has.gpus);
+    for (name, count) in &has.custom {
+        let known = most.custom.entry(name.clone()).or_default();
+        *known = (*known).max(*count);
     }
 }
 
@@ -59,33 +121,72 @@ pub fn less(mut has: Resources, taken: &Resources) -> Resources {
 
 /// The first of what is short, in words.
 fn first(short: &Resources, has: &Resources, verb: &str) -> Option<String> {
+    if let Some(first) = amounts(short, has, verb).into_iter().next() {
+        return Some(first);
+    }
+    let (name, value) = short.labels.first_key_value()?;
+    let there = has.labels.get(name).map_or_else(|| "nothing".to_owned(), |it| format!("`{it}`"));
+    Some(format!("the label `{name}` to be `{value}`, where {verb} {there}"))
+}
+
+/// What is short of what is counted, in words.
+fn amounts(short: &Resources, has: &Resources, verb: &str) -> Vec<String> {
+    let mut words = Vec::new();
     if let (Some(asked), Some(has)) = (short.memory, has.memory) {
-        return Some(format!("{} MiB of memory, where {verb} {} MiB", asked >> 20, has >> 20));
+        words.push(format!("{} MiB of memory, where {verb} {} MiB", asked >> 20, has >> 20));
     }
     if let (Some(asked), Some(has)) = (short.cpu_milli, has.cpu_milli) {
-        return Some(format!("{asked}m of CPU, where {verb} {has}m"));
+        words.push(format!("{asked}m of CPU, where {verb} {has}m"));
     }
     if short.gpus > 0 {
-        return Some(format!("{} GPUs, where {verb} {}", short.gpus, has.gpus));
+        words.push(format!("{} GPUs, where {verb} {}", short.gpus, has.gpus));
     }
-    let (name, count) = short.custom.first_key_value()?;
-    let has = has.custom.get(name).copied().unwrap_or(0);
-    Some(format!("{count} of `{name}`, where {verb} {has}"))
+    words.extend(short.custom.iter().map(|(name, count)| {
+        let has = has.custom.get(name).copied().unwrap_or(0);
+        format!("{count} of `{name}`, where {verb} {has}")
+    }));
+    words
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+
+    fn labelled(labels: &[(&str, &str)]) -> Resources {
+        let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Resources { labels: labels.collect(), ..Resources::default() }
+    }
+
+    #[test]
+    fn what_nobody_has_is_named_and_what_somebody_has_is_not() {
+        let gpu = |has: Resources| Resources { gpus: 1, ..has };
+        let (here, there) = (labelled(&[("region", "eu")]), gpu(labelled(&[("region", "us")])));
+        let asked = labelled(&[("region", "ap"), ("disk", "fast")]);
+        assert_eq!(
+            in_vain([&here, &there], &asked).unwrap(),
+            "the label `disk` to be `fast`, where there is nothing; and the label `region` to be `ap`, where there is \
+             `eu`, `us`"
+        );
+        let both = gpu(labelled(&[("region", "eu")]));
+        let said = in_vain([&there, &here], &both).unwrap();
+        assert_eq!(said, "all of it on one executor; one lacks 1 GPUs, where it has 0");
+        assert_eq!(in_vain([&here, &both], &both), None);
+        assert_eq!(in_vain([], &both), None, "nobody is there");
+        let many = Resources { gpus: 3, ..labelled(&[("region", "ap")]) };
+        let said = in_vain([&here, &there], &many).unwrap();
+        assert!(said.starts_with("3 GPUs, where the most is 1; and the label `region`"), "{said}");
+    }
 
     #[test]
     fn what_is_short_is_told_from_what_is_there() {
         let licences = |count| BTreeMap::from([("licence".to_owned(), count)]);
-        let has =
-            Resources { memory: Some(4 << 20), gpus: 2, custom: licences(1), cpu_milli: None };
-        let asked =
-            Resources { memory: Some(3 << 20), gpus: 1, custom: licences(1), cpu_milli: Some(9) };
+        let has = Resources {
+            memory: Some(4 << 20),
+            gpus: 2,
+            custom: licences(1),
+            ..Resources::default()
+        };
+        let asked = Resources { cpu_milli: Some(9), memory: Some(3 << 20), gpus: 1, ..has.clone() };
         assert_eq!(lacking(&has, &asked), None);
         let free = less(has, &asked);
         assert_eq!((free.memory, free.gpus, free.cpu_milli), (Some(1 << 20), 1, None));

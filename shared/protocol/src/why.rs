@@ -1,7 +1,7 @@
 //! Why something waits: all that is in its way, by name.
 use dagbok_events::{
-    AssetRef, BackfillId, DagId, ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunId,
-    TaskId, Timestamp, TriggerRule, TryNumber,
+    AssetRef, BackfillId, DagId, ExecutorId, ExecutorName, MapIndex, PoolName, QueueName, RuledOut,
+    RunId, TaskId, Timestamp, TriggerRule, TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -298,6 +298,21 @@ pub enum Reason {
         executors: u32,
         /// What the largest of them lacks, in words.
         lacks: String,
+    },
+    /// It is offered, and every executor that could take it is cordoned: somebody said that it takes nothing new.
+    Cordoned {
+        /// Name of the queue.
+        queue: QueueName,
+        /// How many executors pull from it.
+        executors: u32,
+        /// Those that are cordoned, up to ten.
+        names: Vec<ExecutorName>,
+        /// How many more.
+        more: u32,
+        /// Since when the first of them is.
+        since: Option<Timestamp>,
+        /// Why the first of these names is, in somebody's words.
+        reason: Option<String>,
     },
     /// It is offered, and what it asks for besides a slot is in use on every executor of its queue that has it.
     Resources {

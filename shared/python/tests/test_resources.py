@@ -84,3 +84,20 @@ def test_figures_that_are_none_are_said() -> None:
         spec({"gpus": 1.5})
     with pytest.raises(AirflowException, match="executor_config must be a dict"):
         spec(["memory"])
+
+
+def test_labels_are_names_with_values_or_names_alone() -> None:
+    asked = asked_for({"labels": {"region": "eu", "gpu": True, "tier": 2}}, None)
+    assert asked.resources == {"labels": {"region": "eu", "gpu": "true", "tier": "2"}}
+    assert asked_for({"labels": ["highmem", "local"]}, None).resources == {
+        "labels": {"highmem": "true", "local": "true"}
+    }
+    assert asked_for({"labels": "highmem"}, None).resources == {"labels": {"highmem": "true"}}
+    assert asked_for({"labels": {}}, None).spec() == {}
+    assert not asked.ignored
+
+
+@pytest.mark.parametrize("labels", [{"region": None}, {"": "eu"}, {"region": ["eu", "us"]}, 7])
+def test_a_label_that_can_not_be_understood_is_an_error(labels: object) -> None:
+    with pytest.raises(AirflowException, match="executor_config\\['labels'\\]"):
+        asked_for({"labels": labels}, None)

@@ -1,6 +1,7 @@
 //! Generates `schemas/` from the types, and holds the two promises about it: what is checked in is
 //! current, and the events only ever grow.
 mod documents;
+mod executor_protocol;
 mod growth;
 
 use std::{fs, path::PathBuf};

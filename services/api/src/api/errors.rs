@@ -178,6 +178,7 @@ impl From<Refusal> for ApiError {
             | RefusalCode::TaskNotFound
             | RefusalCode::BackfillNotFound
             | RefusalCode::SecretNotFound
+            | RefusalCode::ExecutorNotFound
             | RefusalCode::PoolNotFound => Self::NotFound(message),
             RefusalCode::RunAlreadyExists
             | RefusalCode::LogicalDateTaken
@@ -199,6 +200,7 @@ impl From<Refusal> for ApiError {
             | RefusalCode::BackfillOver
             | RefusalCode::BackfillActive
             | RefusalCode::DagInUse
+            | RefusalCode::ProtocolTooFar
             | RefusalCode::StaleReport => Self::Conflict(Value::String(message)),
             RefusalCode::Invalid => Self::invalid("value_error", &["body"], message),
         }

@@ -1,24 +1,36 @@
 //! Executors: what the log says of them, and what they say of themselves.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State};
-use dagbok_events::{ExecutorId, Resources, decode_any};
-use dagbok_protocol::{HeldTry, Presence, names::PRESENCE_PREFIX};
+use dagbok_events::{ExecutorId, Micros, Resources, decode_any};
+use dagbok_protocol::{
+    CommandBody, CordonExecutor, HeldTry, Presence, limits::NOTE_BYTES, names::PRESENCE_PREFIX,
+};
 use dagbok_runlog::PortError;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{InQuery, flag},
+    extract::{Caller, InBody, InPath, InQuery, flag},
     page::Page,
     state::ApiState,
-    view::word,
+    tell::tell,
+    view::{actor_name, word},
 };
 use crate::{
-    model::{StoreError, rows::ExecutorRow},
-    shapes::{Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, ResourceInfo},
+    model::{
+        StoreError,
+        rows::{CordonRow, ExecutorRow},
+    },
+    shapes::{
+        CordonAnswer, CordonBody, CordonInfo, Detail, ExecutorCollection, ExecutorInfo,
+        ExecutorTry, ResourceInfo,
+    },
 };
+
+/// The longest time limit of a drain: a month.
+const MOST_LIMIT_SECONDS: f64 = 31.0 * 86_400.0;
 
 /// Who keeps a fresh presence now; one that can't be read is left out.
 pub(crate) async fn present(state: &ApiState) -> Result<BTreeMap<ExecutorId, Presence>, PortError> {
@@ -47,18 +59,40 @@ fn resource_info(of: &Resources) -> ResourceInfo {
         cpu: cpu.map(|milli| f64::from(milli) / 1_000.0),
         gpus: of.gpus,
         custom: of.custom.clone(),
+        labels: of.labels.clone(),
     }
 }
 
-fn shown(row: ExecutorRow, running: u32, presence: Option<&Presence>) -> ExecutorInfo {
+fn cordon_info(row: CordonRow) -> CordonInfo {
+    let seconds = |limit: Micros| limit.to_std().as_secs_f64();
+    CordonInfo {
+        name: row.name.to_string(),
+        drain: row.drain,
+        limit_seconds: row.limit.map(seconds),
+        since: row.at.into(),
+        by: actor_name(&row.by),
+        reason: row.reason,
+    }
+}
+
+fn shown(
+    row: ExecutorRow,
+    running: u32,
+    presence: Option<&Presence>,
+    cordon: Option<CordonInfo>,
+) -> ExecutorInfo {
     let status = match (presence, &row.left_at) {
         (_, Some(_)) => "left",
         (Some(presence), None) if presence.draining => "draining",
+        (Some(_), None) if cordon.is_some() => "cordoned",
         (Some(_), None) => "alive",
         (None, None) => "silent",
     };
     ExecutorInfo {
         executor: row.executor.to_string(),
+        name: row.name.to_string(),
+        cordon,
+        protocol: row.protocol,
         status: status.to_owned(),
         hostname: row.hostname,
         slots: row.slots,
@@ -102,7 +136,105 @@ pub(crate) async fn list(
     let page = Page::new(query.limit, query.offset);
     let left = query.left.unwrap_or(false);
     let (executors, total_entries) = some(&state, left, page.offset, page.limit).await?;
-    Ok(Json(ExecutorCollection { executors, total_entries }))
+    let cordons =
+        state.read(|store| Ok(store.cordons()?)).await?.into_iter().map(cordon_info).collect();
+    Ok(Json(ExecutorCollection { executors, total_entries, cordons }))
+}
+
+/// Let executors of a name take nothing new, in this life and in those to come. What they run goes on.
+#[utoipa::path(post, path = "/api/v2/dagbok/executors/{executor}/cordon", tag = "Dagbok",
+    params(("executor" = String, Path, description = "What it is called, or the id of one of its lives.")),
+    request_body = CordonBody, responses(
+    (status = 200, body = CordonAnswer), (status = 404, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail)
+))]
+pub(crate) async fn cordon(
+    State(state): State<ApiState>,
+    caller: Caller,
+    InPath(executor): InPath<String>,
+    InBody(body): InBody<CordonBody>,
+) -> Result<Json<CordonAnswer>, ApiError> {
+    if body.limit_seconds.is_some() {
+        let what = "a cordon takes nothing away, and so has no time limit; `drain` has one";
+        return Err(ApiError::invalid("value_error", &["body", "limit_seconds"], what.to_owned()));
+    }
+    let ask = CordonExecutor { executor: executor.clone(), drain: false, limit: None };
+    told(&state, caller, &executor, body.reason, CommandBody::CordonExecutor(ask)).await
+}
+
+/// Let executors of a name take nothing new, end what they run, and leave; lives to come are cordoned. What still runs
+/// when the time is over is ended, or goes on, as each executor is set (`executor.after_drain`).
+#[utoipa::path(post, path = "/api/v2/dagbok/executors/{executor}/drain", tag = "Dagbok",
+    params(("executor" = String, Path, description = "What it is called, or the id of one of its lives.")),
+    request_body = CordonBody, responses(
+    (status = 200, body = CordonAnswer), (status = 404, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail)
+))]
+pub(crate) async fn drain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    InPath(executor): InPath<String>,
+    InBody(body): InBody<CordonBody>,
+) -> Result<Json<CordonAnswer>, ApiError> {
+    let limit = body.limit_seconds.map(|seconds| {
+        let fits = seconds >= 0.0 && seconds <= MOST_LIMIT_SECONDS;
+        let time = fits.then(|| std::time::Duration::from_secs_f64(seconds));
+        time.and_then(|time| i64::try_from(time.as_micros()).ok()).map(Micros).ok_or_else(|| {
+            let what = format!("must be from 0 to {MOST_LIMIT_SECONDS} seconds, not {seconds}");
+            ApiError::invalid("value_error", &["body", "limit_seconds"], what)
+        })
+    });
+    let ask = CordonExecutor { executor: executor.clone(), drain: true, limit: limit.transpose()? };
+    told(&state, caller, &executor, body.reason, CommandBody::CordonExecutor(ask)).await
+}
+
+/// Let executors of a name take work again.
+#[utoipa::path(post, path = "/api/v2/dagbok/executors/{executor}/uncordon", tag = "Dagbok",
+    params(("executor" = String, Path, description = "What it is called, or the id of one of its lives.")),
+    request_body = CordonBody, responses(
+    (status = 200, body = CordonAnswer), (status = 404, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail)
+))]
+pub(crate) async fn uncordon(
+    State(state): State<ApiState>,
+    caller: Caller,
+    InPath(executor): InPath<String>,
+    InBody(body): InBody<CordonBody>,
+) -> Result<Json<CordonAnswer>, ApiError> {
+    let ask = CommandBody::UncordonExecutor { executor: executor.clone() };
+    told(&state, caller, &executor, body.reason, ask).await
+}
+
+/// Has it decided, and says how those of that name stand then.
+async fn told(
+    state: &ApiState,
+    caller: Caller,
+    typed: &str,
+    reason: Option<String>,
+    body: CommandBody,
+) -> Result<Json<CordonAnswer>, ApiError> {
+    if reason.as_ref().is_some_and(|reason| reason.len() > NOTE_BYTES) {
+        let what = format!("may have at most {NOTE_BYTES} bytes");
+        return Err(ApiError::invalid("value_error", &["body", "reason"], what));
+    }
+    let seq = tell(state, caller, reason, body).await?.seq;
+    let (all, _) = some(state, false, 0, usize::MAX).await?;
+    let by_id = all.iter().find(|it| it.executor == typed).map(|it| it.name.clone());
+    let name = by_id.unwrap_or_else(|| typed.to_owned());
+    let cordons = state.read(|store| Ok(store.cordons()?)).await?;
+    let cordon = cordons.into_iter().find(|it| it.name.as_str() == name).map(cordon_info);
+    let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.name == name);
+    let served: BTreeSet<&String> =
+        others.iter().filter(|it| it.cordon.is_none()).flat_map(|it| &it.queues).collect();
+    let queues: BTreeSet<&String> = own.iter().flat_map(|it| &it.queues).collect();
+    let unserved = queues.difference(&served).filter(|_| cordon.is_some());
+    Ok(Json(CordonAnswer {
+        seq,
+        executors: own.iter().map(|it| it.executor.clone()).collect(),
+        running: own.iter().map(|it| it.running).sum(),
+        unserved_queues: unserved.map(ToString::to_string).collect(),
+        cordon,
+    }))
 }
 
 /// `take` executors after `skip`, with `left` those that have left too, and how many there are.
@@ -112,6 +244,9 @@ pub(crate) async fn some(
     skip: usize,
     take: usize,
 ) -> Result<(Vec<ExecutorInfo>, usize), ApiError> {
+    let cordons = state.read(|store| Ok(store.cordons()?)).await?.into_iter();
+    let cordons: BTreeMap<String, CordonInfo> =
+        cordons.map(|row| (row.name.to_string(), cordon_info(row))).collect();
     let read = state.read(move |store| {
         let (found, total) = store.executors(left, skip, take)?;
         let with_load = |row: ExecutorRow| Ok((store.running_on(&row.executor)?, row));
@@ -121,7 +256,8 @@ pub(crate) async fn some(
     let present = present(state).await?;
     let shown_with = |(running, row): (u32, ExecutorRow)| {
         let presence = present.get(&row.executor);
-        shown(row, running, presence)
+        let cordon = cordons.get(row.name.as_str()).cloned();
+        shown(row, running, presence, cordon)
     };
     Ok((found.into_iter().map(shown_with).collect(), total))
 }

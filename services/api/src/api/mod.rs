@@ -23,6 +23,7 @@ mod pools;
 mod promises;
 mod prune;
 mod pulse;
+mod queues;
 mod reschedule;
 mod root;
 mod runs;
@@ -49,6 +50,7 @@ use errors::ApiError;
 pub(crate) use extract::Asker;
 pub use guard::Names;
 pub(crate) use guard::guard;
+pub use queues::CountsQueues;
 pub use state::{ApiState, Parts, Patience};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use utoipa::OpenApi;
@@ -132,11 +134,22 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
         .merge(secret())
-        .routes(routes!(executors::list))
+        .merge(fleet())
         .merge(alerting())
         .merge(views())
         .routes(routes!(monitor::health))
         .routes(routes!(monitor::version))
+}
+
+/// Executors, and what waits for them.
+fn fleet() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::get))
+        .routes(routes!(executors::list))
+        .routes(routes!(executors::cordon))
+        .routes(routes!(executors::drain))
+        .routes(routes!(executors::uncordon))
 }
 
 /// What the web UI's views show.

@@ -11,7 +11,10 @@ use dagbok_runtime::{Clock, Shutdown};
 use dagbok_secrets::KeyFile;
 use tokio::sync::{Notify, RwLock};
 
-use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, sources::Sources, why::Past};
+use super::{
+    errors::ApiError, logs::KeptLogs, pulse::Pulse, queues::CountsQueues, sources::Sources,
+    why::Past,
+};
 use crate::{
     alerts::Alerts,
     model::{ReadModel, Store},
@@ -73,6 +76,8 @@ pub struct Parts {
     pub went: Arc<Notify>,
     /// Who answers about the past, where somebody does.
     pub past: OnceLock<Arc<dyn Past>>,
+    /// Who counts what waits on queues, where somebody does.
+    pub queues: OnceLock<Arc<dyn CountsQueues>>,
     /// Alerts, where there is a log of them.
     pub alerts: OnceLock<Alerts>,
     /// Where the master key of variables and connections lies.
@@ -113,6 +118,7 @@ impl ApiState {
             rules,
             went: Arc::default(),
             past: OnceLock::new(),
+            queues: OnceLock::new(),
             alerts: OnceLock::new(),
             secrets: OnceLock::new(),
             sealing: RwLock::default(),

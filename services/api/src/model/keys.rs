@@ -1,8 +1,8 @@
 //! Keys of rows: the table's byte, then the ids with a zero byte after each, which no id contains; then
 //! numbers, big-endian, so that the store's order is theirs.
 use dagbok_events::{
-    AssetKey, BackfillId, ConnId, DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey,
-    TaskId, TryNumber, VariableKey,
+    AssetKey, BackfillId, ConnId, DagId, DagVersion, ExecutorId, ExecutorName, MapIndex, PoolName,
+    RunKey, TaskId, TryNumber, VariableKey,
 };
 
 pub(crate) use dagbok_rows::{Key, key::table};
@@ -10,10 +10,11 @@ use dagbok_rows::{Row, key::Parts as _};
 
 use super::rows::{
     AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
-    BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, DagRow, ExecutorOrderRow, ExecutorRow,
-    HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
-    QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow,
-    RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow, VersionRow, XComRow,
+    BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, CordonRow, DagRow, ExecutorOrderRow,
+    ExecutorRow, HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
+    QueuedAssetRow, QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow,
+    RunInputRow, RunOrderRow, RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow,
+    VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -201,6 +202,10 @@ pub(crate) fn run_change(run: &RunKey, seq: u64) -> Key {
 
 pub(crate) fn executor(id: &ExecutorId) -> Key {
     table::<ExecutorRow>().rest(id.as_str().as_bytes())
+}
+
+pub(crate) fn cordon(name: &ExecutorName) -> Key {
+    table::<CordonRow>().rest(name.as_str().as_bytes())
 }
 
 /// Executors in the order of coming: those that are there, or those that have left.

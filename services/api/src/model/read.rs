@@ -10,7 +10,7 @@ use super::{
     Store, StoreError, keys, of_dag,
     rows::{
         AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
-        BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, HitlOpenRow, HitlRow,
+        BundleRow, ConnectionRow, CordonRow, DagRow, ExecutorRow, Handed, HitlOpenRow, HitlRow,
         ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
         RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow,
         TaskInstanceState, TaskRow, TryRow, VariableRow, VersionRow, XComRow,
@@ -386,6 +386,11 @@ impl Store {
             }
         }
         Ok((found, total))
+    }
+
+    /// Who takes nothing new, by name.
+    pub fn cordons(&self) -> Found<Vec<CordonRow>> {
+        self.scan::<CordonRow>(&table::<CordonRow>()).map(|found| Ok(found?.1)).collect()
     }
 
     /// How many tries an executor runs.

@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     alerts::Alerts,
-    api::{ApiState, Names, Past, Patience, guard, router},
+    api::{ApiState, CountsQueues, Names, Past, Patience, guard, router},
     model::{ModelError, ReadModel},
     questions,
     retention::{Retention, Rules},
@@ -43,6 +43,8 @@ pub struct Settings {
     pub retention: Option<Retention>,
     /// Who answers about the past; without, nobody does.
     pub past: Option<Arc<dyn Past>>,
+    /// Who counts what waits on queues; without, nobody does.
+    pub queues: Option<Arc<dyn CountsQueues>>,
     /// The log of alerts; without, there are none.
     pub alerts: Option<Arc<dyn RunLog>>,
     /// Where the master key of variables and connections lies; without, there are none.
@@ -61,6 +63,7 @@ impl Settings {
             accept_shorter_log: false,
             retention: None,
             past: None,
+            queues: None,
             alerts: None,
             secrets: None,
         }
@@ -123,6 +126,7 @@ pub async fn serve(
         accept_shorter_log,
         retention,
         past,
+        queues,
         alerts,
         secrets,
     } = settings;
@@ -140,6 +144,9 @@ pub async fn serve(
     let rules = retention.map(|retention| retention.rules).unwrap_or_default();
     let stop = shutdown.clone();
     let state = ApiState::new(ports, model.clone(), clock, stop, patience, rules).await?;
+    if let Some(queues) = queues {
+        state.queues.set(queues).expect("a new state has none");
+    }
     if let Some(past) = past {
         state.past.set(past).expect("a new state has none");
     }

@@ -71,10 +71,11 @@ pub use secret::{
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    ClockHealth, Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
-    ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, ListExtra, ProcessorHealth,
-    ProjectionHealth, RefusedReport, RefusedReportCollection, Rescheduled, RescheduledDag,
-    ResourceInfo, SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+    ClockHealth, CordonAnswer, CordonBody, CordonInfo, Detail, ExecutorCollection, ExecutorInfo,
+    ExecutorTry, Health, HealthExtra, ImportErrorCollection, ImportErrorExtra, ImportErrorResponse,
+    ListExtra, ProcessorHealth, ProjectionHealth, QueueCollection, QueueSignal, QueueWanted,
+    RefusedReport, RefusedReportCollection, Rescheduled, RescheduledDag, ResourceInfo,
+    SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use study::{
     AlertBacktest, AlertExplanation, AlertReach, AlertReachCollection, AlertRuleOf, AlertStep,

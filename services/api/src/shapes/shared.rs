@@ -181,8 +181,15 @@ pub struct VersionInfo {
 pub struct ExecutorInfo {
     /// Its id: one life of one process.
     pub executor: String,
-    /// `alive`, `draining`, `silent` (it has joined and its presence is not fresh) or `left`.
+    /// What it is called over its lives: a cordon holds for the name.
+    pub name: String,
+    /// `alive`, `cordoned` (it takes nothing new), `draining`, `silent` (it has joined and its presence is not fresh) or
+    /// `left`.
     pub status: String,
+    /// That it takes nothing new: who said so, and why.
+    pub cordon: Option<CordonInfo>,
+    /// Which version of the protocol it speaks.
+    pub protocol: u32,
     /// Name of the machine that it runs on.
     pub hostname: String,
     /// How many tries it can hold.
@@ -221,6 +228,99 @@ pub struct ResourceInfo {
     pub gpus: u32,
     /// What else is counted, by name.
     pub custom: std::collections::BTreeMap<String, u64>,
+    /// What an executor is or where, by name; of a task, what its executor must be.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// What waits on a queue, and who pulls from it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct QueueSignal {
+    /// Name of the queue.
+    pub queue: String,
+    /// Tries on offer that no executor has begun.
+    pub queued: u64,
+    /// Tries of it that run.
+    pub running: u64,
+    /// How long the oldest is on offer, in seconds; 0 where none is.
+    pub oldest_wait_seconds: f64,
+    /// Executors that pull from it.
+    pub executors: u64,
+    /// How many tries those can hold together.
+    pub slots: u64,
+    /// How many slots there should be so that nothing waits: for what runs and what is on offer. Where labels are named,
+    /// for what is on offer with those alone.
+    pub slots_wanted: u64,
+    /// What tries on offer ask for together, by the labels that they ask for.
+    pub wanted: Vec<QueueWanted>,
+}
+
+/// What tries on offer that ask for the same labels ask for together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct QueueWanted {
+    /// The labels, as `region=eu,tier=fast`; empty for none.
+    pub labels: String,
+    /// Tries, each of which wants a slot.
+    pub slots: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// CPUs.
+    pub cpus: f64,
+    /// GPUs, as whole devices.
+    pub gpus: u64,
+    /// What else is counted, by name.
+    pub custom: std::collections::BTreeMap<String, u64>,
+}
+
+/// Every queue that was ever seen.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct QueueCollection {
+    /// The queues, by name.
+    pub queues: Vec<QueueSignal>,
+    /// How many there are.
+    pub total_entries: usize,
+}
+
+/// That executors of a name take nothing new, in this life and in those to come.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CordonInfo {
+    /// What they are called.
+    pub name: String,
+    /// Whether those that lived then were to end what they ran, and leave.
+    pub drain: bool,
+    /// How long their tries could go on, in seconds; null where each went by its own setting.
+    pub limit_seconds: Option<f64>,
+    /// Since when.
+    pub since: DateTime,
+    /// Who said so.
+    pub by: String,
+    /// Why, in that one's words.
+    pub reason: Option<String>,
+}
+
+/// How an executor is cordoned or drained.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CordonBody {
+    /// Why, for whoever wonders later.
+    pub reason: Option<String>,
+    /// Of a drain: how long its tries may go on, in seconds; as each executor is set where not said.
+    pub limit_seconds: Option<f64>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CordonAnswer {
+    /// The record that says so; null where it was so already.
+    pub seq: Option<u64>,
+    /// How those of that name stand now; null where they take work.
+    pub cordon: Option<CordonInfo>,
+    /// Ids of those of that name that are there.
+    pub executors: Vec<String>,
+    /// How many tries they run.
+    pub running: u32,
+    /// Queues from which nobody else takes anything now.
+    pub unserved_queues: Vec<String>,
 }
 
 /// A try in an executor's hands.
@@ -247,6 +347,9 @@ pub struct ExecutorCollection {
     pub executors: Vec<ExecutorInfo>,
     /// How many there are over all pages.
     pub total_entries: usize,
+    /// Every cordon that holds, whether or not one of that name is there.
+    #[serde(default)]
+    pub cordons: Vec<CordonInfo>,
 }
 
 /// A report that was refused: it changed nothing and is kept as evidence.

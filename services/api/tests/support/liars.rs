@@ -255,6 +255,8 @@ fn about_executor(dice: &mut Dice) -> Fact {
         python: String::new(),
         resources: dagbok_events::Resources::default(),
         isolation: String::new(),
+        name: None,
+        protocol: None,
     }))
 }
 

@@ -233,6 +233,8 @@ impl Story {
             python: "3.11.7".to_owned(),
             resources: dagbok_events::Resources::default(),
             isolation: String::new(),
+            name: None,
+            protocol: None,
         };
         self.tell(Scope::Executor(executor(id)), vec![Fact::ExecutorJoined(Box::new(fact))]).await
     }

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::change::Reason;
+
 /// `dagbok init`.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
@@ -49,6 +51,30 @@ pub(crate) enum ExecutorsCommand {
         /// Which: its id, or how that begins
         executor: String,
     },
+    /// Let it take nothing new, in this life and in those to come; what it runs goes on
+    #[command(after_help = "With --json: the API's CordonAnswer")]
+    Cordon(CordonExecutor),
+    /// Let it end what it runs, and leave; lives to come take nothing new either, until it is uncordoned
+    #[command(after_help = "With --json: the API's CordonAnswer")]
+    Drain {
+        #[command(flatten)]
+        which: CordonExecutor,
+        /// How long its tries may go on, as 10m [default: as each executor is set, `executor.drain`]
+        #[arg(long, value_name = "TIME")]
+        limit: Option<dagbok_config::Period>,
+    },
+    /// Let it take work again
+    #[command(after_help = "With --json: the API's CordonAnswer")]
+    Uncordon(CordonExecutor),
+}
+
+/// Which executor, and why.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CordonExecutor {
+    /// What it is called, or its id
+    pub(crate) executor: String,
+    #[command(flatten)]
+    pub(crate) why: Reason,
 }
 
 /// `dagbok explain`.

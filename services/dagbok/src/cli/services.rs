@@ -72,9 +72,42 @@ pub(crate) struct SchedulerArgs {
     pub(crate) accept_shorter_log: bool,
 }
 
+/// What else is done about an executor.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ExecutorCommand {
+    /// Try whether an executor, whoever wrote it, does what the protocol asks for
+    #[command(
+        after_help = "With --json: `cases` (`case`, `passed`, `why`, `about`) and `passed`. Ends with 0 where all pass, \
+                      with 1 where one does not."
+    )]
+    Conformance(ConformanceArgs),
+}
+
+/// `dagbok executor conformance`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConformanceArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// The queue that the executor pulls from
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) queue: String,
+    /// How long anything may take [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) patience: Option<dagbok_config::Period>,
+    /// Only these cases, separated by commas
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// What starts the executor, where it does not run already: `{nats}`, `{namespace}` and `{queue}` in it are filled in
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
 /// An executor.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ExecutorArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ExecutorCommand>,
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
     /// Tries at once [default: twice the cores, at least 4]
@@ -98,6 +131,12 @@ pub(crate) struct ExecutorArgs {
     /// What else tries may ask for together, as licence=2; may be given several times
     #[arg(long, value_name = "NAME=N", value_parser = resource)]
     pub(crate) resource: Vec<(String, u64)>,
+    /// What it is called over its lives [default: the machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// What it is or where, as region=eu, which tasks may ask for; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
     /// Run no user code, and report success at once: for measuring what the rest can carry
     #[arg(long, hide = true)]
     pub(crate) null: bool,
@@ -108,6 +147,16 @@ fn resource(text: &str) -> Result<(String, u64), String> {
     let (name, count) = text.split_once('=').ok_or("write NAME=N, as licence=2")?;
     let count = count.parse().map_err(|_| format!("{count:?} is no whole number from 0 on"))?;
     if name.is_empty() { Err("it has no name".to_owned()) } else { Ok((name.to_owned(), count)) }
+}
+
+/// `region=eu`; a name alone is true.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, "true"));
+    if name.is_empty() {
+        Err("it has no name: write NAME=VALUE, as region=eu".to_owned())
+    } else {
+        Ok((name.to_owned(), value.to_owned()))
+    }
 }
 
 /// A triggerer.

@@ -1,9 +1,14 @@
-//! `dagbok executors list` and `show`; with `--json` the API's `ExecutorCollection`, or of one its `ExecutorInfo`.
-use dagbok_api::shapes::{ExecutorCollection, ExecutorInfo, ResourceInfo};
+//! `dagbok executors …`: who is there, and who takes nothing new; with `--json` the API's `ExecutorCollection`, or of one its `ExecutorInfo`.
+use dagbok_api::shapes::{
+    CordonAnswer, CordonBody, CordonInfo, ExecutorCollection, ExecutorInfo, ResourceInfo,
+};
+use dagbok_config::Period;
+use reqwest::Method;
+use serde_json::json;
 
 use crate::{
-    api::Api,
-    cli::ExecutorsCommand,
+    api::{Api, Sent},
+    cli::{CordonExecutor, ExecutorsCommand},
     codes::Code,
     context::Context,
     exit::Exit,
@@ -15,7 +20,53 @@ pub(crate) async fn run(context: &Context, command: &ExecutorsCommand) -> Outcom
     match command {
         ExecutorsCommand::List { left } => list(context, *left).await,
         ExecutorsCommand::Show { executor } => show(context, executor).await,
+        ExecutorsCommand::Cordon(which) => stand(context, "cordon", which, None).await,
+        ExecutorsCommand::Drain { which, limit } => stand(context, "drain", which, *limit).await,
+        ExecutorsCommand::Uncordon(which) => stand(context, "uncordon", which, None).await,
     }
+}
+
+/// Has it cordoned, drained or uncordoned, and says what follows.
+async fn stand(
+    context: &Context,
+    what: &str,
+    which: &CordonExecutor,
+    limit: Option<Period>,
+) -> Outcome {
+    let limit_seconds = limit.map(|limit| limit.0.as_secs_f64());
+    let body = CordonBody { reason: which.why.reason.clone(), limit_seconds };
+    let path = ["dagbok", "executors", &which.executor, what];
+    let out = context.out;
+    let sent = Api::of(context).await?.send(Method::POST, &path, &json!(body)).await?;
+    let answer: CordonAnswer = match sent {
+        Sent::Done(answer) => answer,
+        Sent::Accepted(told) => {
+            out.document(&told);
+            return Ok(Exit::Ok);
+        }
+    };
+    if out.is_json() {
+        out.document(&answer);
+        return Ok(Exit::Ok);
+    }
+    let name = answer.cordon.as_ref().map_or(which.executor.as_str(), |it| it.name.as_str());
+    let there = answer.executors.len();
+    let again = if answer.seq.is_none() { " already" } else { "" };
+    let does = match what {
+        "drain" => "is drained: it ends what it runs, leaves, and takes nothing when it comes back",
+        "cordon" => "takes nothing new",
+        _ => "takes work",
+    };
+    out.line(&format!("{name} {does}{again}"));
+    out.line(&format!("  {there} of that name are there, with {} tries", answer.running));
+    if !answer.unserved_queues.is_empty() {
+        let queues = answer.unserved_queues.join(", ");
+        out.line(&format!("  nobody else takes work now from: {queues}"));
+    }
+    if what != "uncordon" {
+        out.line(&format!("  `dagbok executors uncordon {name}` lets it take work again"));
+    }
+    Ok(Exit::Ok)
 }
 
 async fn all(api: &Api, left: bool) -> Result<Vec<ExecutorInfo>, Failure> {
@@ -27,19 +78,24 @@ async fn all(api: &Api, left: bool) -> Result<Vec<ExecutorInfo>, Failure> {
 }
 
 async fn list(context: &Context, left: bool) -> Outcome {
-    let executors = all(&Api::of(context).await?, left).await?;
+    let api = Api::of(context).await?;
+    let executors = all(&api, left).await?;
+    let first: ExecutorCollection =
+        api.get(&["dagbok", "executors"], &[("limit", "0".to_owned())]).await?;
+    let cordons = first.cordons;
     if context.out.is_json() {
         let total_entries = executors.len();
-        context.out.document(&ExecutorCollection { executors, total_entries });
+        context.out.document(&ExecutorCollection { executors, total_entries, cordons });
         return Ok(Exit::Ok);
     }
     let mut table = Table::new(&[
-        "executor", "status", "machine", "running", "slots", "queues", "since", "+version",
-        "+python",
+        "executor", "name", "status", "machine", "running", "slots", "queues", "since", "+version",
+        "+python", "+labels",
     ]);
     for it in &executors {
         table.row(vec![
             it.executor.clone(),
+            it.name.clone(),
             it.status.clone(),
             it.hostname.clone(),
             it.running.to_string(),
@@ -48,10 +104,27 @@ async fn list(context: &Context, left: bool) -> Outcome {
             context.out.time(it.joined_at.0),
             it.version.clone(),
             it.python.clone(),
+            labels(&it.resources),
         ]);
     }
     context.out.table(&table, "No executor is there; --left lists those that were.");
+    for cordon in cordons {
+        context.out.line(&cordon_text(context, &cordon));
+    }
     Ok(Exit::Ok)
+}
+
+fn labels(of: &ResourceInfo) -> String {
+    let labels: Vec<String> =
+        of.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    labels.join(", ")
+}
+
+/// Who is cordoned, since when, by whom and why, in a line.
+fn cordon_text(context: &Context, it: &CordonInfo) -> String {
+    let how = if it.drain { "drained" } else { "cordoned" };
+    let why = it.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} is {how} since {} by {}{why}", it.name, context.out.time(it.since.0), it.by)
 }
 
 /// What it has for all its tries together, as far as it is counted.
@@ -90,6 +163,9 @@ async fn show(context: &Context, typed: &str) -> Outcome {
     out.line(&format!("{} is {}", it.executor, it.status));
     let left = it.left_at.map(|at| out.time(at.0));
     for (name, text) in [
+        ("name", Some(it.name.clone())),
+        ("cordon", it.cordon.as_ref().map(|it| cordon_text(context, it))),
+        ("labels", Some(labels(&it.resources)).filter(|labels| !labels.is_empty())),
         ("machine", Some(it.hostname.clone())),
         ("slots", Some(format!("{} of {} taken", it.running, it.slots))),
         ("queues", Some(it.queues.join(", "))),

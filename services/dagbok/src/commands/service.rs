@@ -252,6 +252,9 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
         .map(|(name, count)| (name.clone(), i64::try_from(*count).unwrap_or(i64::MAX)))
         .collect();
     push(&mut flags, "--resource", "executor.resources", (!custom.is_empty()).then_some(custom));
+    push(&mut flags, "--name", "executor.name", args.name.clone());
+    let labels: BTreeMap<String, String> = args.label.iter().cloned().collect();
+    push(&mut flags, "--label", "executor.labels", (!labels.is_empty()).then_some(labels));
     let null = args.null;
     run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
         let folder = base.config().processor.dags.clone();
@@ -269,7 +272,7 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
             settings.slots,
             &base.crew.shutdown(Stage::Answers),
         );
-        base.crew.add(
+        base.crew.add_leaving(
             Stage::Takes,
             "executor",
             dagbok_executor::run(base.ports, settings, base.clock, shutdown),

@@ -53,6 +53,8 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let mut executor = services::executor(config, &python, home.join(wire::EXECUTOR))?;
     // The queue is in this process: nobody else could be given the work.
     executor.fencing = false;
+    // Drained, it takes nothing new: it can't leave without the others.
+    executor.leaves = false;
     let mut triggerer = services::triggerer(config, &python, home.join("triggerer"))?;
     triggerer.fencing = false;
     let mut processor = services::processor(config, &python, &home.join("cache"))?;
@@ -184,6 +186,7 @@ pub(crate) async fn start_api(
     if let Some(alerts) = &alerts {
         numbers.follow_alerts(Arc::clone(alerts), &shutdown);
     }
+    settings.queues = Some(Arc::new(numbers.clone()));
     let more = services::with_metrics(Router::new(), Some(numbers));
     let more = services::with_refolds(more, Arc::clone(&ports.log), clock.clone());
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;

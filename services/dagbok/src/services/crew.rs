@@ -1,8 +1,8 @@
 //! Services of one process, and the order in which they end: who takes work first, who answers last.
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use dagbok_runtime::{Shutdown, StopSignals};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 use crate::{
     codes::Code,
@@ -34,6 +34,8 @@ type Ended = (&'static str, Result<(), Failure>);
 pub(crate) struct Crew {
     stages: [(Shutdown, JoinSet<Ended>); 4],
     patience: Duration,
+    /// A service that may end by itself did.
+    left: Arc<Notify>,
     /// Heard from before the first service runs: whoever saw one answer may ask them all to end.
     signals: Option<std::io::Result<StopSignals>>,
 }
@@ -42,7 +44,7 @@ impl Crew {
     /// Nobody yet. Each stage is given `patience` to end.
     pub(crate) fn new(patience: Duration) -> Self {
         let stages = Stage::ALL.map(|_| (Shutdown::new(), JoinSet::new()));
-        Self { stages, patience, signals: Some(StopSignals::listen()) }
+        Self { stages, patience, left: Arc::default(), signals: Some(StopSignals::listen()) }
     }
 
     /// What asks a stage's services to end.
@@ -67,15 +69,40 @@ impl Crew {
         });
     }
 
+    /// The same of a service that may end by itself, well: then the process ends as by a signal.
+    pub(crate) fn add_leaving<E>(
+        &mut self,
+        stage: Stage,
+        name: &'static str,
+        service: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) where
+        E: std::error::Error + Send + 'static,
+    {
+        let (left, others) = (Arc::clone(&self.left), self.shutdown(stage));
+        self.add(stage, name, async move {
+            let ended = service.await;
+            if ended.is_ok() {
+                left.notify_one();
+                others.started().await;
+            }
+            ended
+        });
+    }
+
     /// Runs until SIGTERM, SIGINT or a service's end, then ends all in order. A second signal ends
     /// them at once.
     pub(crate) async fn run(mut self) -> Outcome {
         let signals = self.signals.take().unwrap_or_else(StopSignals::listen);
         let mut signals =
             signals.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
+        let left = Arc::clone(&self.left);
         let failed = tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal, "ending in order; a second signal ends at once");
+                None
+            }
+            () = left.notified() => {
+                tracing::info!("a service left by itself, as it was asked to; ending in order");
                 None
             }
             failed = self.first_end() => Some(failed),

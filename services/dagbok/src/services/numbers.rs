@@ -3,6 +3,7 @@
 //! What was folded is kept in a file, so that a start folds only what came since; a file of another log, of another
 //! version or with other series is left alone and made anew.
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
@@ -12,9 +13,10 @@ use std::{
 
 use axum::{Router, routing::get};
 use dagbok_alerts::AlertRecord;
+use dagbok_api::shapes::{QueueSignal, QueueWanted};
 use dagbok_config::Config;
-use dagbok_events::decode_packed;
-use dagbok_metrics::{AlertLedger, Detail, Ledger, VERSION, find};
+use dagbok_events::{Timestamp, decode_packed};
+use dagbok_metrics::{AlertLedger, Depth, Detail, Ledger, VERSION, find};
 use dagbok_projection::{
     Checkpoint, Decoded, FollowError, Pace, Progress, Projection, ProjectionError, check_log,
     follow,
@@ -103,6 +105,46 @@ impl Numbers {
             page.push_str(&alerts.text());
         }
         page
+    }
+}
+
+impl dagbok_api::CountsQueues for Numbers {
+    fn queues(&self) -> Option<BTreeMap<String, QueueSignal>> {
+        let standing = self.progress.now();
+        if !standing.caught_up || standing.failed.is_some() {
+            return None;
+        }
+        let now = dagbok_runtime::Clock::system().now();
+        let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
+        let signals = ledger
+            .state()
+            .queues()
+            .into_iter()
+            .map(|(name, depth)| (name.to_owned(), signal(name, depth, now)));
+        Some(signals.collect())
+    }
+}
+
+fn signal(queue: &str, depth: Depth, now: Timestamp) -> QueueSignal {
+    let thousandths = |milli: u64| Duration::from_millis(milli).as_secs_f64();
+    let wanted = depth.wanted.into_iter().map(|(labels, it)| QueueWanted {
+        labels,
+        slots: it.slots,
+        memory: it.memory,
+        cpus: thousandths(it.cpu_milli),
+        gpus: it.gpus,
+        custom: it.custom,
+    });
+    let oldest = depth.oldest.filter(|oldest| *oldest < now);
+    QueueSignal {
+        queue: queue.to_owned(),
+        queued: depth.queued,
+        running: depth.running,
+        oldest_wait_seconds: oldest.map_or(0.0, |oldest| now.since(oldest).to_std().as_secs_f64()),
+        executors: depth.executors,
+        slots: depth.slots,
+        slots_wanted: depth.queued + depth.running,
+        wanted: wanted.collect(),
     }
 }
 

@@ -8,7 +8,9 @@ use std::{
 use dagbok_api::retention::{Retention, Rules};
 use dagbok_archive::Archive;
 use dagbok_config::{Config, IgnoreSyntax};
-use dagbok_events::{ExecutorId, Limits, Micros, PoolName, PoolSet, QueueName, Resources};
+use dagbok_events::{
+    ExecutorId, ExecutorName, Limits, Micros, PoolName, PoolSet, QueueName, Resources,
+};
 use dagbok_executor::ExecutorSettings;
 use dagbok_processor::ProcessorSettings;
 use dagbok_protocol::PoolChange;
@@ -140,6 +142,15 @@ pub(crate) fn executor(
     let id =
         ExecutorId::new(format!("executor-{}", fresh_id())).expect("a UUID is within the rules");
     let mut settings = ExecutorSettings::new(id, hostname(), python.executable.clone(), home);
+    if let Some(name) = &config.executor.name {
+        settings.name = ExecutorName::new(name.as_str()).map_err(|error| {
+            Failure::from_error(Code::Config, &error).next("mend `executor.name`")
+        })?;
+    }
+    settings.after_drain = match config.executor.after_drain {
+        dagbok_config::AfterDrain::End => dagbok_executor::AfterDrain::End,
+        dagbok_config::AfterDrain::Wait => dagbok_executor::AfterDrain::Wait,
+    };
     settings.python_path.clone_from(&python.package_path);
     settings.start.clone_from(&python.start);
     settings.airflow.clone_from(&python.beside);
@@ -176,6 +187,7 @@ fn resources(of: &dagbok_config::Executor) -> Result<Resources, Failure> {
         cpu_milli: of.cpus.map(|cpus| milli("executor.cpus", cpus)).transpose()?,
         gpus: u32::try_from(of.gpus.len()).unwrap_or(u32::MAX),
         custom: of.resources.clone(),
+        labels: of.labels.clone(),
     })
 }
 

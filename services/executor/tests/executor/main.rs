@@ -9,3 +9,4 @@ mod left;
 mod life;
 mod rig;
 mod speed;
+mod standing;

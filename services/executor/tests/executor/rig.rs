@@ -298,6 +298,7 @@ pub(crate) struct Scheduler {
 struct Inner {
     ports: Ports,
     said: Mutex<Said>,
+    in_order: Mutex<Vec<Report>>,
     others: Mutex<Vec<CommandBody>>,
     refused: Mutex<BTreeSet<TryKey>>,
     silent: Mutex<bool>,
@@ -311,6 +312,7 @@ impl Scheduler {
         let inner = Arc::new(Inner {
             ports: ports.clone(),
             said: Mutex::default(),
+            in_order: Mutex::default(),
             others: Mutex::default(),
             refused: Mutex::default(),
             silent: Mutex::default(),
@@ -347,6 +349,11 @@ impl Scheduler {
     /// All that was said of a try.
     pub(crate) fn said(&self, key: &TryKey) -> Vec<Report> {
         self.inner.said.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    /// All that was said, in the order in which a scheduler would have it in the log.
+    pub(crate) fn in_order(&self) -> Vec<Report> {
+        self.inner.in_order.lock().clone()
     }
 
     /// Commands that are no reports.
@@ -403,6 +410,7 @@ impl Inner {
                     self.keep_xcoms(&report).await;
                 }
                 if fresh {
+                    self.in_order.lock().push(Report::clone(&report));
                     self.said.lock().entry(report.key.clone()).or_default().push(*report);
                 }
             }

@@ -1,6 +1,6 @@
 //! Something that is wrong, and what only time makes wrong.
 use dagbok_events::{DagId, Fault, QueueName, Resources, RunKey, TaskId, Timestamp};
-use dagbok_protocol::lacking;
+use dagbok_protocol::{in_vain, lacking};
 use serde::{Deserialize, Serialize};
 
 use super::{Copy, Queued, Watch, dag_labels};
@@ -151,11 +151,17 @@ impl Watch {
     /// What executors lack for a task, where none of them could ever have what it asks for.
     fn too_large(&self, dag_id: &DagId, task: &TaskId, queue: &QueueName) -> Option<String> {
         let asked = self.asks(dag_id, task)?;
-        let mut lacks = None;
-        for executor in self.executors.values().filter(|it| it.queues.contains(queue)) {
-            lacks = Some(lacking(&executor.resources, asked)?);
-        }
-        lacks
+        let pulling = self.executors.values().filter(|it| it.queues.contains(queue));
+        in_vain(pulling.map(|it| &it.resources), asked)
+    }
+
+    /// Whether everybody who could take a task is cordoned, and somebody is.
+    fn all_cordoned(&self, dag_id: &DagId, task: &TaskId, queue: &QueueName) -> bool {
+        let nothing = Resources::default();
+        let asked = self.asks(dag_id, task).unwrap_or(&nothing);
+        let pulling = self.executors.values().filter(|it| it.queues.contains(queue));
+        let mut able = pulling.filter(|it| lacking(&it.resources, asked).is_none()).peekable();
+        able.peek().is_some() && able.all(|it| self.cordoned.contains(&it.name))
     }
 
     /// What a task asks for besides a slot, where it asks for anything.
@@ -186,6 +192,9 @@ impl Watch {
         } else if let Some(lacks) = self.too_large(dag_id, &oldest.1, &first.queue) {
             let why = format!("it asks for more than any executor of its queue has: {lacks}");
             (Severity::Critical, "too_large", why)
+        } else if self.all_cordoned(dag_id, &oldest.1, &first.queue) {
+            let why = "every executor that could take it is cordoned: `dagbok executors uncordon` ends that";
+            (Severity::Warning, "cordoned", why.to_owned())
         } else if has_room {
             let why = "executors that pull from it have free slots and have not begun them";
             (Severity::Warning, "free_slots", why.to_owned())

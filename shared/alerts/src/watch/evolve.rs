@@ -71,7 +71,10 @@ const fn about(fact: &Fact) -> About {
         | Fact::TaskMarked(_) => About::Run,
         Fact::PoolSet(_) | Fact::PoolDeleted(_) => About::Pool,
         Fact::AssetUpdated(_) => About::Asset,
-        Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
+        Fact::ExecutorJoined(_)
+        | Fact::ExecutorLeft(_)
+        | Fact::ExecutorCordoned(_)
+        | Fact::ExecutorUncordoned(_) => About::Executor,
         Fact::ClockWentBack(_) => About::Clock,
         Fact::ReportRefused(_) => About::Report,
         Fact::BundlePublished(_)
@@ -135,7 +138,12 @@ impl Watch {
     }
 
     fn of_executor(&mut self, seq: u64, at: Timestamp, scope: &Scope, fact: &Fact) {
-        let Scope::Executor(id) = scope else { return };
+        let id = match (scope, fact) {
+            (Scope::Executor(id), _) => id,
+            (_, Fact::ExecutorCordoned(f)) => return self.cordon(&f.name, true),
+            (_, Fact::ExecutorUncordoned(f)) => return self.cordon(&f.name, false),
+            _ => return,
+        };
         match fact {
             Fact::ExecutorJoined(joined) => self.joined(seq, id, joined),
             Fact::ExecutorLeft(left) => self.left(seq, at, id, *left),

@@ -51,6 +51,8 @@ pub struct Watch {
     /// How many of each DAG count as stuck, by when.
     waiting: BTreeMap<Timestamp, BTreeMap<DagId, u32>>,
     executors: BTreeMap<ExecutorId, Executor>,
+    /// Executors that take nothing new, by what they are called over their lives.
+    cordoned: BTreeSet<dagbok_events::ExecutorName>,
     /// Executors that went without a word, and that nobody stands in for.
     lost: BTreeMap<ExecutorId, Lost>,
     /// Pools that are there, besides the default one.
@@ -89,6 +91,8 @@ struct Executor {
     /// What its tries can use together.
     #[serde(default)]
     resources: dagbok_events::Resources,
+    /// What it is called over its lives.
+    name: dagbok_events::ExecutorName,
 }
 
 /// An executor that is not.

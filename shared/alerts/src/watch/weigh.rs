@@ -1,6 +1,7 @@
 //! What numbers say: memory that nears its limit, retries that rise, pools that are not there, executors that are gone.
 use dagbok_events::{
-    DagId, ExecutorId, ExecutorJoined, ExecutorLeft, Fault, LeftWhy, RunKey, TaskId, Timestamp,
+    DagId, ExecutorId, ExecutorJoined, ExecutorLeft, ExecutorName, Fault, LeftWhy, RunKey, TaskId,
+    Timestamp,
 };
 
 use super::{Condition, Executor, Lost, Watch, dag_labels};
@@ -191,7 +192,8 @@ impl Watch {
         let queues = it.queues.iter().cloned().collect();
         let (hostname, slots, running) = (it.hostname.clone(), it.slots, 0);
         let resources = it.resources.clone();
-        let joined = Executor { queues, hostname, slots, running, resources };
+        let name = it.called();
+        let joined = Executor { queues, hostname, slots, running, resources, name };
         self.let_lost_go();
         // What it takes up nobody misses any more.
         self.lost.retain(|_, lost| {
@@ -200,6 +202,19 @@ impl Watch {
         self.executors.insert(id.clone(), joined);
         self.look_at_asking();
         self.weigh_executors(seq);
+    }
+
+    /// Whoever is called so takes nothing new, or takes work again.
+    pub(super) fn cordon(&mut self, name: &ExecutorName, is_cordoned: bool) {
+        if is_cordoned {
+            self.cordoned.insert(name.clone());
+        } else {
+            self.cordoned.remove(name);
+        }
+        let dags: Vec<DagId> = self.queued.keys().cloned().collect();
+        for dag_id in dags {
+            self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(dag_id.clone())));
+        }
     }
 
     pub(super) fn left(&mut self, seq: u64, at: Timestamp, id: &ExecutorId, it: ExecutorLeft) {

@@ -144,6 +144,8 @@ pub(crate) fn joined(world: &mut World, id: &str, host: &str, queue: &str) {
         python: String::new(),
         resources: dagbok_events::Resources::default(),
         isolation: String::new(),
+        name: None,
+        protocol: None,
     };
     let scope = Scope::Executor(ExecutorId::new(id).unwrap());
     world.log(scope, Fact::ExecutorJoined(Box::new(joined)));

@@ -42,7 +42,10 @@ impl Namespace {
                     }
                 }
             }
-            Scope::Namespace => record.facts.iter().for_each(|fact| self.evolve_shared(fact)),
+            Scope::Namespace => {
+                self.evolve_cordons(seq, record);
+                record.facts.iter().for_each(|fact| self.evolve_shared(fact));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod backfill;
 mod callbacks;
 mod cold;
 mod consecutive;
+mod cordons;
 mod dag;
 mod dates;
 mod decide;
@@ -48,11 +49,12 @@ use callbacks::Callbacks;
 pub use cold::{ColdRun, NotRevived};
 pub use dag::Dag;
 use dagbok_events::{
-    Actor, BackfillId, Cause, CommandId, ConnId, DagId, ExecutorId, Fact, LimitsSet, Micros,
-    PoolName, QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext, VariableKey,
+    Actor, BackfillId, Cause, CommandId, ConnId, DagId, ExecutorId, ExecutorName, Fact, LimitsSet,
+    Micros, PoolName, QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext,
+    VariableKey,
 };
 use dagbok_protocol::{
-    BackfillPlan, ClearedTask, ComingRuns, Command, LastScheduled, Refusal, RefusalCode,
+    BackfillPlan, ClearedTask, ComingRuns, Command, Cordon, LastScheduled, Refusal, RefusalCode,
     VersionChange, Why, limits,
 };
 pub use decide::spec_fault;
@@ -160,6 +162,10 @@ struct Executor {
     queues: Vec<QueueName>,
     /// What its tries can use together.
     resources: dagbok_events::Resources,
+    /// What it is called over its lives; none of one that did not join.
+    name: Option<ExecutorName>,
+    /// Whether it is to take nothing new.
+    cordoned: bool,
     /// When a try of it was over last, or it came.
     freed_at: Timestamp,
 }
@@ -196,6 +202,8 @@ pub struct Namespace {
     /// The one that was made last.
     last_backfill: BackfillId,
     executors: BTreeMap<ExecutorId, Executor>,
+    /// Who takes nothing new, by what they are called over their lives.
+    cordons: BTreeMap<ExecutorName, Cordon>,
     /// Runs that are over and were taken up again, newest last, for a command about them.
     revived: VecDeque<Arc<Run>>,
     /// Callbacks of DAGs that are called for.
@@ -245,6 +253,7 @@ impl Namespace {
             backfills: BTreeMap::new(),
             last_backfill: BackfillId(0),
             executors: BTreeMap::new(),
+            cordons: BTreeMap::new(),
             revived: VecDeque::new(),
             callbacks: Callbacks::default(),
             index: Index::default(),

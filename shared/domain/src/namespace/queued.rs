@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, LostWhy, Micros, QueueName, Record, Resources, Scope,
-    Timestamp,
+    Actor, ExecutorId, ExecutorJoined, ExecutorName, LostWhy, Micros, QueueName, Record, Resources,
+    Scope, Timestamp,
 };
 
-use dagbok_protocol::{lacking, less};
+use dagbok_protocol::{Cordon, lacking, less};
 
 use super::{Executor, Namespace, Proposal, RunNo, decide::Loss, own};
 use crate::run::{Change, InstanceNo, Run, TaskState};
@@ -175,9 +175,29 @@ impl Queued {
     }
 }
 
+/// Which executor, its slots, queues and resources, when it had some of them free again, and what it is called.
+pub(super) type SavedExecutor =
+    (ExecutorId, u32, Vec<QueueName>, Resources, Timestamp, Option<ExecutorName>);
+
 impl Executor {
+    /// For a snapshot; what it holds is with the runs.
+    pub(super) fn saved(&self, id: &ExecutorId) -> SavedExecutor {
+        let (queues, resources) = (self.queues.clone(), self.resources.clone());
+        (id.clone(), self.slots, queues, resources, self.freed_at, self.name.clone())
+    }
+
+    /// From one.
+    pub(super) fn restored(
+        (id, slots, queues, resources, freed_at, name): SavedExecutor,
+        cordons: &BTreeMap<ExecutorName, Cordon>,
+    ) -> (ExecutorId, Self) {
+        let cordoned = name.as_ref().is_some_and(|name| cordons.contains_key(name));
+        let holds = BTreeSet::new();
+        (id, Self { holds, slots, queues, resources, name, cordoned, freed_at })
+    }
+
     fn has_room(&self) -> bool {
-        self.holds.len() < self.slots as usize
+        !self.cordoned && self.holds.len() < self.slots as usize
     }
 }
 
@@ -202,7 +222,10 @@ impl Namespace {
     /// An executor came, or says anew what it is.
     pub(super) fn join(&mut self, id: &ExecutorId, f: &ExecutorJoined) {
         self.change_executor(id, |executor| executor.slots = 0);
+        let name = f.called();
+        let cordoned = self.cordons.contains_key(&name);
         self.change_executor(id, |executor| {
+            (executor.name, executor.cordoned) = (Some(name), cordoned);
             executor.slots = f.slots;
             executor.resources = f.resources.clone();
             executor.queues.clone_from(&f.queues);
@@ -261,8 +284,9 @@ impl Namespace {
             return false;
         }
         let before = Timestamp(now.0.saturating_sub(self.limits.task_queued_timeout.0));
-        let had =
-            |it: &Executor| it.freed_at <= before && lacking(&self.free_of(it), asked).is_none();
+        let had = |it: &Executor| {
+            !it.cordoned && it.freed_at <= before && lacking(&self.free_of(it), asked).is_none()
+        };
         !self.pulling(&hold.queue).any(had)
     }
 

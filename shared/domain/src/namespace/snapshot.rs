@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    BackfillId, CommandId, ConnId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval,
-    LimitsSet, PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, VariableKey, decode_any,
-    encode_any, escape_token,
+    BackfillId, CommandId, ConnId, DagId, DagSpec, DagVersion, Digest, ExecutorId, ExecutorName,
+    Interval, LimitsSet, PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, VariableKey,
+    decode_any, encode_any, escape_token,
 };
-use dagbok_protocol::Ahead;
+use dagbok_protocol::{Ahead, Cordon};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
     partitions::Partitions,
     past::{Deleted, Forgotten, Past},
     previous::Ended,
+    queued::SavedExecutor,
     retired::Retired,
     turns::Turns,
     with_head,
@@ -75,9 +76,6 @@ enum Content<'a> {
     Run(RunNo, &'a Run),
 }
 
-/// Which executor, its slots, queues and resources, and when it had some of them free again.
-type SavedExecutor = (ExecutorId, u32, Vec<QueueName>, dagbok_events::Resources, Timestamp);
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SavedShared {
     version: u32,
@@ -99,6 +97,7 @@ struct SavedShared {
     backfills: BTreeMap<BackfillId, DagId>,
     last_backfill: BackfillId,
     executors: Vec<SavedExecutor>,
+    cordons: BTreeMap<ExecutorName, Cordon>,
     /// Since when what is queued could have been begun, by queue.
     queued_since: BTreeMap<QueueName, Timestamp>,
     forgotten: BTreeMap<DagId, Forgotten>,
@@ -230,10 +229,7 @@ impl Namespace {
     pub fn freeze(&self) -> Frozen {
         let seen =
             self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen(id)?.clone())));
-        let executors = self.executors.iter();
-        let executors = executors.map(|(id, it)| {
-            (id.clone(), it.slots, it.queues.clone(), it.resources.clone(), it.freed_at)
-        });
+        let executors = self.executors.iter().map(|(id, it)| it.saved(id));
         let shared = SavedShared {
             version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
@@ -253,6 +249,7 @@ impl Namespace {
             backfills: self.backfills.clone(),
             last_backfill: self.last_backfill,
             executors: executors.collect(),
+            cordons: self.cordons.clone(),
             queued_since: self.queued.saved(),
             forgotten: self.forgotten.clone(),
             seen: seen.collect(),
@@ -358,10 +355,8 @@ impl Namespace {
         it.forgotten = saved.forgotten;
         it.callbacks = Callbacks::restore(saved.callbacks);
         let executors = saved.executors.into_iter();
-        let executor = |(id, slots, queues, resources, freed_at)| {
-            (id, Executor { slots, queues, resources, freed_at, ..Executor::default() })
-        };
-        it.executors = executors.map(executor).collect();
+        it.executors = executors.map(|one| Executor::restored(one, &saved.cordons)).collect();
+        it.cordons = saved.cordons;
         for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());
             it.seen.insert(with_head(&id), seen);

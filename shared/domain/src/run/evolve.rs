@@ -93,6 +93,8 @@ impl Run {
             | Fact::SecretsRewrapped(_)
             | Fact::LimitsSet(_)
             | Fact::ExecutorJoined(_)
+            | Fact::ExecutorCordoned(_)
+            | Fact::ExecutorUncordoned(_)
             | Fact::ExecutorLeft(_)
             | Fact::ClockWentBack(_)
             | Fact::ForeignEntrySkipped(_)

@@ -6,17 +6,18 @@ use dagbok_events::{
     Actor, BackfillCancelled, BackfillCompleted, BackfillCreated, BackfillId, BackfillPaused,
     BackfillSkipped, BackfillUnpaused, BundlePublished, Cause, ClockWentBack, CommandId,
     DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered,
-    DagSpec, DagUnpaused, DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Expand,
-    ExpectedRuns, Extent, Fact, Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef,
-    LostWhy, MapIndex, Micros, MissedWhy, Payload, PoolDeleted, PoolName, PoolSet, QueueName,
-    Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled,
-    RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed,
-    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
-    Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted,
-    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerCall,
-    TriggerFailed, TriggerFailedWhy, TriggerFired, TriggerRule, TryCancelled, TryDeferred,
-    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, Usage, VariableDeleted, VariableKey, VariableSet, XComPushed,
+    DagSpec, DagUnpaused, DagVersionsForgotten, ExecutorCordoned, ExecutorId, ExecutorJoined,
+    ExecutorLeft, ExecutorName, ExecutorUncordoned, Expand, ExpectedRuns, Extent, Fact, Fault,
+    ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
+    Payload, PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused,
+    ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled, RunCleared, RunCreated, RunDeleted,
+    RunExpected, RunFailed, RunMark, RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded,
+    RunTimedOut, RunType, RunVersionChanged, RunWas, Scope, Sealed, SkippedWhy, TaskCleared,
+    TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut, TaskSpec,
+    Timestamp, Timetable, TraceContext, TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired,
+    TriggerRule, TryCancelled, TryDeferred, TryFailed, TryLost, TryNamed, TryNumber,
+    TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, VariableDeleted,
+    VariableKey, VariableSet, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -628,8 +629,15 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             python,
             resources: dagbok_events::Resources::default(),
             isolation: String::new(),
+            name: None,
+            protocol: None,
         }))
     });
+    let name = || ExecutorName::new("host").expect("a name");
+    let cordoned = any::<bool>().prop_map(move |drain| {
+        Fact::ExecutorCordoned(ExecutorCordoned { name: name(), drain, limit: None })
+    });
+    let uncordoned = Just(Fact::ExecutorUncordoned(ExecutorUncordoned { name: name() }));
     let left = select(vec![LeftWhy::Drained, LeftWhy::Gone]);
     Union::new([
         (pool(), number(), any::<bool>())
@@ -658,6 +666,8 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             })
             .boxed(),
         joined.boxed(),
+        cordoned.boxed(),
+        uncordoned.boxed(),
         left.prop_map(|why| Fact::ExecutorLeft(ExecutorLeft { why })).boxed(),
         (instant(), instant())
             .prop_map(|(from, to)| Fact::ClockWentBack(ClockWentBack { from, to }))

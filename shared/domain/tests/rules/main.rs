@@ -10,6 +10,7 @@ mod cancel;
 mod clear;
 mod clock;
 mod consecutive;
+mod cordons;
 mod deferring;
 mod executors;
 mod fairness;

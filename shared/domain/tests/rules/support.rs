@@ -427,6 +427,20 @@ impl World {
 
     /// An executor that has these.
     pub(crate) fn join_with(&mut self, name: &str, resources: dagbok_events::Resources) -> Sent {
+        self.join_as(name, resources, None)
+    }
+
+    /// An executor that speaks this version of the protocol.
+    pub(crate) fn join_speaking(&mut self, name: &str, protocol: Option<u32>) -> Sent {
+        self.join_as(name, dagbok_events::Resources::default(), protocol)
+    }
+
+    fn join_as(
+        &mut self,
+        name: &str,
+        resources: dagbok_events::Resources,
+        protocol: Option<u32>,
+    ) -> Sent {
         let presence = Presence {
             executor: executor(name),
             hostname: "localhost".to_owned(),
@@ -436,6 +450,9 @@ impl World {
             python: "3.11".to_owned(),
             resources,
             isolation: String::new(),
+            name: None,
+            protocol,
+            cordoned: false,
             draining: false,
             beat: 1,
             lease_ms: None,
@@ -720,6 +737,8 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::LimitsSet(f) => format!("LimitsSet {} {}", f.parallelism, f.max_losses),
         Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
+        Fact::ExecutorCordoned(f) => format!("ExecutorCordoned {} {}", f.name, f.drain),
+        Fact::ExecutorUncordoned(f) => format!("ExecutorUncordoned {}", f.name),
         Fact::ClockWentBack(f) => format!("ClockWentBack from {} to {}", f.from, f.to),
         Fact::ForeignEntrySkipped(f) => format!("ForeignEntrySkipped {}", f.seq),
         Fact::DagForgotten(_) => "DagForgotten".to_owned(),

@@ -36,7 +36,7 @@ pub struct TryStarted {
 /// Where a try's log lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogRef {
-    /// BLAKE3 digest of the lines, which is their address among the blobs.
+    /// SHA-256 digest of the lines, which is their address among the blobs.
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,

@@ -44,8 +44,8 @@ pub use secret::{
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, HistoryForgotten, LeftWhy,
-    LimitsSet, PoolDeleted, PoolSet,
+    ClockWentBack, ExecutorCordoned, ExecutorJoined, ExecutorLeft, ExecutorUncordoned,
+    ForeignEntrySkipped, HistoryForgotten, LeftWhy, LimitsSet, PoolDeleted, PoolSet,
 };
 pub use task::{
     RuledOut, TaskCleared, TaskExpanded, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut,
@@ -130,6 +130,10 @@ pub enum Fact {
     ExecutorJoined(Box<ExecutorJoined>),
     /// An executor went.
     ExecutorLeft(ExecutorLeft),
+    /// Who is called so takes nothing new from now on, over restarts; with `drain` it leaves, too.
+    ExecutorCordoned(ExecutorCordoned),
+    /// Who is called so takes work again.
+    ExecutorUncordoned(ExecutorUncordoned),
     /// The scheduler's clock shows much less than it did: what it had put off until then is due earlier.
     ClockWentBack(ClockWentBack),
     /// An entry of the log that is no record of ours is passed over by every fold; it stays where it is.

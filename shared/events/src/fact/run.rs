@@ -30,7 +30,7 @@ pub enum Payload {
     Inline(String),
     /// Where the text is.
     Blob {
-        /// BLAKE3 digest of the text, which is its address among the blobs.
+        /// SHA-256 digest of the text, which is its address among the blobs.
         digest: Digest,
         /// Its length in bytes.
         size: u64,

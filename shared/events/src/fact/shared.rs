@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Micros, PoolName, QueueName, Resources, Timestamp};
+use crate::{Digest, ExecutorName, Micros, PoolName, QueueName, Resources, Timestamp};
 
 /// See [`crate::Fact::PoolSet`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -121,6 +121,53 @@ pub struct ExecutorJoined {
     /// How it holds tries to their limits, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub isolation: String,
+    /// What it is called over its lives; its machine's name where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ExecutorName>,
+    /// Which version of the protocol it speaks; the first where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u32>,
+}
+
+impl ExecutorJoined {
+    /// What it is called over its lives.
+    pub fn called(&self) -> ExecutorName {
+        ExecutorName::or_of_machine(self.name.as_ref(), &self.hostname)
+    }
+}
+
+impl ExecutorName {
+    /// The name that an executor gives itself, or else one made of its machine's: what a name can't have is `-` there.
+    pub fn or_of_machine(name: Option<&Self>, hostname: &str) -> Self {
+        if let Some(name) = name {
+            return name.clone();
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let made: String =
+            hostname.chars().map(|c| if fits(c) { c } else { '-' }).take(128).collect();
+        Self::new(made)
+            .unwrap_or_else(|_| Self::new("unnamed").expect("a constant within the rules"))
+    }
+}
+
+/// See [`crate::Fact::ExecutorCordoned`]. Scope: the namespace, since it holds for each life of who is called so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutorCordoned {
+    /// Which executor, in this life and in those to come.
+    pub name: ExecutorName,
+    /// Whether those that live now end what they run, and leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drain: bool,
+    /// How long their tries may go on; as each is set where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Micros>,
+}
+
+/// See [`crate::Fact::ExecutorUncordoned`]. Scope: the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutorUncordoned {
+    /// Which executor.
+    pub name: ExecutorName,
 }
 
 /// How an executor went.

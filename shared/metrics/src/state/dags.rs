@@ -1,6 +1,6 @@
 //! DAGs and what their schedules promise.
 use dagbok_events::{
-    DagId, DagRegistered, ExpectedRuns, Fact, Micros, MissedWhy, RunExpected, Timestamp,
+    DagId, DagRegistered, ExpectedRuns, Fact, Micros, MissedWhy, Resources, RunExpected, Timestamp,
 };
 
 use super::{Dag, State};
@@ -48,6 +48,8 @@ impl State {
         }
         dag.most_runs = registered.spec.max_active_runs;
         let tasks = registered.spec.tasks.iter();
+        let asking = tasks.clone().filter(|it| it.resources != Resources::default());
+        dag.asks = asking.map(|it| (it.task_id.clone(), it.resources.clone())).collect();
         dag.operators = tasks.map(|it| (it.task_id.clone(), it.operator.clone())).collect();
     }
 

@@ -1,7 +1,7 @@
 //! What goes up and down, read off what is under way.
 use std::collections::BTreeMap;
 
-use dagbok_events::{DagId, PoolName, QueueName, TaskId, Timestamp};
+use dagbok_events::{DagId, PoolName, QueueName, Resources, TaskId, Timestamp};
 
 use super::{Copy, Stands, State};
 
@@ -25,8 +25,43 @@ pub struct PoolUse {
     pub open: Option<i64>,
 }
 
+/// What tries on offer ask for together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Tries, each of which wants a slot.
+    pub slots: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// CPUs, in thousandths.
+    pub cpu_milli: u64,
+    /// GPUs.
+    pub gpus: u64,
+    /// What else is counted, by name.
+    pub custom: BTreeMap<String, u64>,
+}
+
+impl Wanted {
+    fn add(&mut self, asked: Option<&Resources>) {
+        self.slots += 1;
+        let Some(asked) = asked else { return };
+        self.memory = self.memory.saturating_add(asked.memory.unwrap_or(0));
+        self.cpu_milli = self.cpu_milli.saturating_add(asked.cpu_milli.unwrap_or(0));
+        self.gpus += u64::from(asked.gpus);
+        for (name, count) in &asked.custom {
+            let sum = self.custom.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+}
+
+/// Labels in one line, in order: `region=eu,tier=fast`; nothing where none is asked for.
+pub fn label_text(labels: &BTreeMap<String, String>) -> String {
+    let each: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    each.join(",")
+}
+
 /// What waits on a queue, and who pulls from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Tries on offer.
     pub queued: u64,
@@ -36,6 +71,10 @@ pub struct Depth {
     pub oldest: Option<Timestamp>,
     /// Executors that pull from it.
     pub executors: u64,
+    /// How many tries those can hold together.
+    pub slots: u64,
+    /// What is asked for by tries on offer, by the labels that they ask for, in one line.
+    pub wanted: BTreeMap<String, Wanted>,
 }
 
 impl State {
@@ -116,10 +155,17 @@ impl State {
     pub fn queues(&self) -> BTreeMap<&str, Depth> {
         let mut queues: BTreeMap<&str, Depth> =
             self.queues.iter().map(|queue| (queue.as_str(), Depth::default())).collect();
-        for copy in self.copies() {
+        let copies = self.runs.iter().flat_map(|(key, run)| {
+            let tasks = run.copies.iter();
+            tasks.flat_map(move |(task, copies)| copies.values().map(move |it| (key, task, it)))
+        });
+        for (key, task, copy) in copies {
             let depth = queues.entry(QueueName::as_str(&copy.queue)).or_default();
             match copy.stands {
                 Stands::Queued => {
+                    let asked = self.dags.get(&key.dag_id).and_then(|dag| dag.asks.get(task));
+                    let labels = asked.map(|it| label_text(&it.labels)).unwrap_or_default();
+                    depth.wanted.entry(labels).or_default().add(asked);
                     depth.queued += 1;
                     let oldest = depth.oldest.get_or_insert(copy.queued_at);
                     *oldest = (*oldest).min(copy.queued_at);
@@ -128,8 +174,12 @@ impl State {
                 _ => {}
             }
         }
-        for queue in self.executors.values().flat_map(|executor| &executor.queues) {
-            queues.entry(queue.as_str()).or_default().executors += 1;
+        for executor in self.executors.values() {
+            for queue in &executor.queues {
+                let depth = queues.entry(queue.as_str()).or_default();
+                depth.executors += 1;
+                depth.slots += u64::from(executor.slots);
+            }
         }
         queues
     }

@@ -68,6 +68,8 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::SecretsRewrapped(_) => "SecretsRewrapped",
         Fact::LimitsSet(_) => "LimitsSet",
         Fact::ExecutorJoined(_) => "ExecutorJoined",
+        Fact::ExecutorCordoned(_) => "ExecutorCordoned",
+        Fact::ExecutorUncordoned(_) => "ExecutorUncordoned",
         Fact::ExecutorLeft(_) => "ExecutorLeft",
         Fact::ClockWentBack(_) => "ClockWentBack",
         Fact::ForeignEntrySkipped(_) => "ForeignEntrySkipped",

@@ -165,6 +165,7 @@ impl Audit {
             }
             Reason::NoExecutor { .. }
             | Reason::TooLarge { .. }
+            | Reason::Cordoned { .. }
             | Reason::Resources { .. }
             | Reason::ExecutorsFull { .. }
             | Reason::Offered { .. } => {

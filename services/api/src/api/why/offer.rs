@@ -1,7 +1,7 @@
 //! What keeps a try that is offered to executors, in words.
 use dagbok_protocol::Reason;
 
-use super::text::{full, new};
+use super::text::{full, joined, new};
 use crate::shapes::WhyReason;
 
 /// What keeps a try that is offered.
@@ -25,6 +25,22 @@ pub(super) fn of_offer(it: &Reason) -> WhyReason {
                 "it asks for more than {who} from the queue {queue} could ever give: {lacks}"
             );
             WhyReason { name: Some(queue.to_string()), ..new("too_large", message) }
+        }
+        Reason::Cordoned { queue, executors, names, more, since, reason } => {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let since = since.map(|at| format!(" since {at}")).unwrap_or_default();
+            let why = reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            let who = match executors {
+                1 => "the executor that pulls".to_owned(),
+                executors => {
+                    format!("of the {executors} executors that pull, every one that could take it")
+                }
+            };
+            let message = format!(
+                "{who} from the queue {queue} is cordoned{since}{why}: {}; `dagbok executors uncordon` lets it take work again",
+                joined(&names, *more)
+            );
+            WhyReason { name: Some(queue.to_string()), ..new("cordoned", message) }
         }
         Reason::Resources { queue, executors, lacks, holders } => {
             let what = format!(

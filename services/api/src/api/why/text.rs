@@ -299,6 +299,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         | Reason::MaxActiveTisPerDagRun { .. } => of_room(it),
         Reason::NoExecutor { .. }
         | Reason::TooLarge { .. }
+        | Reason::Cordoned { .. }
         | Reason::Resources { .. }
         | Reason::ExecutorsFull { .. }
         | Reason::Offered { .. } => super::offer::of_offer(it),

@@ -19,7 +19,7 @@ pub(crate) use callback::of_dag;
 use super::{
     Overlay, StoreError, keys,
     lists::{Standing, moved},
-    rows::{HitlOpenRow, RunRow},
+    rows::{CordonRow, HitlOpenRow, RunRow},
 };
 use dagbok_events::{Actor, DagId, Fact, Record, RunKey, Scope, Timestamp};
 
@@ -172,6 +172,8 @@ fn fold_fact(
         Fact::LimitsSet(fact) => shared::limits_set(rows, *fact),
         Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact)?,
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,
+        Fact::ExecutorCordoned(fact) => shared::cordoned(rows, context, fact),
+        Fact::ExecutorUncordoned(fact) => rows.put::<CordonRow>(keys::cordon(&fact.name), None),
         Fact::DagForgotten(_) => dag::forgotten(rows, context)?,
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,

@@ -1,7 +1,7 @@
 //! What facts about pools, limits, bundles and executors change.
 use dagbok_events::{
-    BundlePublished, ExecutorId, ExecutorJoined, ExecutorLeft, HistoryForgotten, LimitsSet,
-    PoolDeleted, PoolSet, Scope, Timestamp,
+    BundlePublished, ExecutorCordoned, ExecutorId, ExecutorJoined, ExecutorLeft, HistoryForgotten,
+    LimitsSet, PoolDeleted, PoolSet, Scope, Timestamp,
 };
 use dagbok_rows::key::table;
 
@@ -9,8 +9,8 @@ use super::Context;
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow, RefusedRow,
-        TotalsRow,
+        BundleRow, CordonRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow,
+        RefusedRow, TotalsRow,
     },
 };
 
@@ -87,7 +87,17 @@ pub(super) fn executor_joined(
     fact: &ExecutorJoined,
 ) -> Result<(), StoreError> {
     let Some(id) = executor_of(context) else { return Ok(()) };
-    let ExecutorJoined { hostname, slots, queues, version, python, resources, isolation } = fact;
+    let ExecutorJoined {
+        hostname,
+        slots,
+        queues,
+        version,
+        python,
+        resources,
+        isolation,
+        name: _,
+        protocol,
+    } = fact;
     let row = ExecutorRow {
         executor: id.clone(),
         hostname: hostname.clone(),
@@ -97,12 +107,26 @@ pub(super) fn executor_joined(
         python: python.clone(),
         resources: resources.clone(),
         isolation: isolation.clone(),
+        name: fact.called(),
+        protocol: protocol.unwrap_or(dagbok_protocol::FIRST_PROTOCOL),
         joined_at: context.at,
         left_at: None,
         left: None,
     };
     let before = rows.edit::<ExecutorRow>(keys::executor(id))?.replace(row.clone());
     place(rows, before.as_ref(), &row)
+}
+
+pub(super) fn cordoned(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &ExecutorCordoned) {
+    let row = CordonRow {
+        name: fact.name.clone(),
+        drain: fact.drain,
+        limit: fact.limit,
+        by: context.by.clone(),
+        reason: context.reason.map(ToOwned::to_owned),
+        at: context.at,
+    };
+    rows.put(keys::cordon(&fact.name), Some(row));
 }
 
 pub(super) fn executor_left(

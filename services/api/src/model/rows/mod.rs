@@ -25,7 +25,9 @@ pub use run::{
     RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
 };
 pub use secret::{ConnectionRow, VariableRow};
-pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
+pub use shared::{
+    BundleRow, CordonRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow,
+};
 pub use task::{
     FailedCallback, Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd,
     TryRow, XComRow,
@@ -52,6 +54,6 @@ dagbok_rows::tables! {
         queued_for: QueuedForRow = b'W',
         variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
-        hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
+        cordons: CordonRow = b'm', hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
     }
 }

@@ -1,5 +1,7 @@
 //! Rows about what runs share.
-use dagbok_events::{Digest, ExecutorId, LeftWhy, QueueName, Resources, Timestamp};
+use dagbok_events::{
+    Actor, Digest, ExecutorId, ExecutorName, LeftWhy, Micros, QueueName, Resources, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// An executor, as the log knows it.
@@ -23,6 +25,10 @@ pub struct ExecutorRow {
     /// How it holds tries to their limits.
     #[serde(default)]
     pub isolation: String,
+    /// What it is called over its lives.
+    pub name: ExecutorName,
+    /// Which version of the protocol it speaks.
+    pub protocol: u32,
     /// When it came.
     pub joined_at: Timestamp,
     /// When it went.
@@ -31,6 +37,25 @@ pub struct ExecutorRow {
     /// How it went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftWhy>,
+}
+
+/// That an executor takes nothing new, in this life and in those to come; its name is in the key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CordonRow {
+    /// What it is called over its lives.
+    pub name: ExecutorName,
+    /// Whether those that lived then were to leave.
+    pub drain: bool,
+    /// How long their tries could go on; as each was set where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Micros>,
+    /// Who said so.
+    pub by: Actor,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// An executor in the order of coming, those that are there apart from those that have left; all is in the

@@ -119,19 +119,25 @@ export function ExecutorsView() {
         {(all) => (
           <Show when={all().executors.length} fallback={<Nothing>No executor is there: nothing runs until one comes. <code>dagbok executor</code> starts one.</Nothing>}>
             <table class="list">
-              <thead><tr><th scope="col">Executor</th><th scope="col">State</th><th scope="col">On</th><th scope="col">Slots</th><th scope="col">Queues</th><th scope="col">Here since</th><th scope="col">Version</th><th scope="col">Runs</th></tr></thead>
+              <thead><tr><th scope="col">Executor</th><th scope="col">State</th><th scope="col">On</th><th scope="col">Slots</th><th scope="col">Queues</th><th scope="col">Here since</th><th scope="col">Version</th><th scope="col">Runs</th><th scope="col"><span class="unseen">What can be done</span></th></tr></thead>
               <tbody>
                 <For each={all().executors}>
                   {(one) => (
                     <tr data-row>
-                      <td><code title={one.executor}>{one.executor.slice(0, 17)}</code></td>
-                      <td><span class={`lamp ${one.status === "alive" ? "" : "off"}`}>{STATUS[one.status] ?? one.status}</span></td>
+                      <td>{one.name} <code class="dim" title={one.executor}>{one.executor.slice(0, 17)}</code><Show when={labels(one)}><br /><span class="dim">{labels(one)}</span></Show></td>
+                      <td><span class={`lamp ${one.status === "alive" ? "" : "off"}`}>{STATUS[one.status] ?? one.status}</span><Show when={one.cordon}>{(it) => <><br /><span class="dim">since <Time at={it().since} /> by {it().by}{it().reason ? `: ${it().reason}` : ""}</span></>}</Show></td>
                       <td>{one.hostname}</td>
                       <td><span class="progress"><span class="stack" aria-hidden="true"><i class="running" style={{ width: `${Math.min(100, (100 * one.running) / Math.max(1, one.slots))}%` }} /></span>{one.running} of {one.slots}</span></td>
                       <td>{one.queues.join(", ")}</td>
                       <td><Time at={one.joined_at} full /></td>
                       <td class="dim">{one.version} · Python {one.python}</td>
                       <td class="clip"><For each={one.holds} fallback={<span>nothing</span>}>{(task) => <A class="pair" href={taskPath(task.dag_id, task.dag_run_id, task.task_id, task.map_index)}>{task.task_id}{task.map_index >= 0 ? `[${task.map_index}]` : ""}</A>}</For></td>
+                      <td class="acts">
+                        <Show when={one.cordon} fallback={<button type="button" class="small" onClick={() => open(() => <Stand what="cordon" one={one} all={all().executors} />)}>Cordon</button>}>
+                          <button type="button" class="small" onClick={() => open(() => <Stand what="uncordon" one={one} all={all().executors} />)}>Uncordon</button>
+                        </Show>
+                        <Show when={one.status !== "draining"}><button type="button" class="small" onClick={() => open(() => <Stand what="drain" one={one} all={all().executors} />)}>Drain</button></Show>
+                      </td>
                     </tr>
                   )}
                 </For>
@@ -144,7 +150,45 @@ export function ExecutorsView() {
     </>
   );
 }
-const STATUS: Record<string, string> = { alive: "there", draining: "draining: takes no more", silent: "silent: no sign of life" };
+type Executor = Shapes["ExecutorInfo"];
+const labels = (one: Executor) => Object.entries(one.resources.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ");
+
+/** What follows for tries and queues, before it is done. */
+function consequences(what: string, one: Executor, all: Executor[]): string[] {
+  const own = all.filter((it) => it.name === one.name);
+  const running = own.reduce((sum, it) => sum + it.running, 0);
+  const says = [own.length > 1 ? `${own.length} executors are called ${one.name}: it holds for all of them, and for those to come.` : `It holds for ${one.name} over restarts, until somebody says otherwise.`];
+  if (what === "uncordon") return [`${own.length > 1 ? `${own.length} executors called ${one.name}` : one.name} take work again.`];
+  const tries = running === 1 ? "1 try that it runs" : `${running} tries that it runs`;
+  if (what === "cordon") says.push(running ? `The ${tries} go on; nothing new is taken.` : "It runs nothing now; nothing new is taken.");
+  else says.push(running ? `The ${tries} may go on until the time is over; what is ended then is tried elsewhere and uses up no retry. Then it leaves.` : "It runs nothing now, and leaves at once.");
+  const served = new Set(all.filter((it) => it.name !== one.name && it.status === "alive").flatMap((it) => it.queues));
+  const lonely = one.queues.filter((queue) => !served.has(queue));
+  says.push(lonely.length ? `Nobody else takes work from ${lonely.join(", ")}: what is queued there waits.` : "Others take work from each of its queues.");
+  return says;
+}
+
+function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; all: Executor[] }) {
+  const [why, setWhy] = createSignal("");
+  const [minutes, setMinutes] = createSignal("");
+  const title = () => `${props.what[0]!.toUpperCase()}${props.what.slice(1)} ${props.one.name}`;
+  const go = () => {
+    close();
+    const limit = props.what === "drain" && minutes() !== "" ? { limit_seconds: Number(minutes()) * 60 } : {};
+    void act(title(), () => send("POST", `dagbok/executors/${part(props.one.name)}/${props.what}`, { ...(why() ? { reason: why() } : {}), ...limit }));
+  };
+  return (
+    <Dialog title={title()} close={close}>
+      <ul class="consequences"><For each={consequences(props.what, props.one, props.all)}>{(one) => <li>{one}</li>}</For></ul>
+      <form class="fields" onSubmit={(event) => (event.preventDefault(), go())}>
+        <label class="field">Why, for whoever wonders later<input maxlength="1000" value={why()} onInput={(event) => setWhy(event.currentTarget.value)} /></label>
+        <Show when={props.what === "drain"}><label class="field">Minutes that its tries may go on; as it is set where empty<input type="number" min="0" value={minutes()} onInput={(event) => setMinutes(event.currentTarget.value)} /></label></Show>
+        <Buttons yes={title()} danger={props.what === "drain"} go={go} />
+      </form>
+    </Dialog>
+  );
+}
+const STATUS: Record<string, string> = { alive: "there", cordoned: "cordoned: takes nothing new", draining: "draining: takes no more", silent: "silent: no sign of life" };
 
 export function HealthView() {
   const held = live(() => ["executors"] as ["executors"]);

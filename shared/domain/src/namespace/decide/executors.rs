@@ -6,11 +6,12 @@ use dagbok_events::{
     RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
 };
 use dagbok_protocol::{
-    Command, Presence, Report, limits::QUEUED_TOO_LONG_RETRIES, names::DAG_CALLBACK,
+    Command, PROTOCOL, Presence, RefusalCode, Report, limits::QUEUED_TOO_LONG_RETRIES,
+    names::DAG_CALLBACK, understands,
 };
 
 use crate::{
-    namespace::{Decision, Namespace, RunNo, accepted, answering, own, unchanged},
+    namespace::{Decision, Namespace, RunNo, accepted, answering, own, refuse, unchanged},
     retry,
     run::{Done, InstanceNo, Run, Token},
 };
@@ -49,6 +50,9 @@ impl Namespace {
         executor: &ExecutorId,
         presence: &Presence,
     ) -> Decision {
+        if let Err(why) = understands(presence.protocol, Some(PROTOCOL)) {
+            return refuse(RefusalCode::ProtocolTooFar, why);
+        }
         if self.executors.contains_key(executor) {
             return unchanged();
         }
@@ -60,6 +64,8 @@ impl Namespace {
             python: presence.python.clone(),
             resources: presence.resources.clone(),
             isolation: presence.isolation.clone(),
+            name: presence.name.clone(),
+            protocol: presence.protocol,
         }))];
         accepted(vec![answering(command, at, Scope::Executor(executor.clone()), facts)])
     }

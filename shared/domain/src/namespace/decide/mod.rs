@@ -25,7 +25,7 @@ pub use files::spec_fault;
 pub(in crate::namespace) use own::of_run;
 pub(super) use runs::no_dag;
 
-use dagbok_events::{LimitsSet, Timestamp};
+use dagbok_events::{LimitsSet, Micros, Timestamp};
 use dagbok_protocol::{Command, CommandBody, RefusalCode};
 
 use super::{Decision, Namespace, Outcome, Seen, refuse};
@@ -93,13 +93,12 @@ impl Namespace {
                 max_consecutive_failed_dag_runs: failed,
                 task_queued_timeout: queued,
             } => {
-                let now = &self.limits;
+                let (failed, queued) = self.limits_or(*failed, *queued);
                 let limits = LimitsSet {
                     parallelism: *parallelism,
                     max_losses: *max_losses,
-                    max_consecutive_failed_dag_runs: failed
-                        .unwrap_or(now.max_consecutive_failed_dag_runs),
-                    task_queued_timeout: queued.unwrap_or(now.task_queued_timeout),
+                    max_consecutive_failed_dag_runs: failed,
+                    task_queued_timeout: queued,
                 };
                 self.set_limits(at, command, limits)
             }
@@ -108,8 +107,18 @@ impl Namespace {
             CommandBody::ExecutorJoined { executor, presence } => {
                 self.executor_joined(at, command, executor, presence)
             }
+            CommandBody::CordonExecutor(_) | CommandBody::UncordonExecutor { .. } => {
+                self.change_cordon(at, command)
+            }
             CommandBody::ExecutorLeft { executor } => self.executor_left(at, command, executor),
         }
+    }
+
+    /// What is asked for, and what stands where nothing is.
+    fn limits_or(&self, failed: Option<u32>, queued: Option<Micros>) -> (u32, Micros) {
+        let now = &self.limits;
+        let failed = failed.unwrap_or(now.max_consecutive_failed_dag_runs);
+        (failed, queued.unwrap_or(now.task_queued_timeout))
     }
 
     /// What takes several records may have landed in part: then the rest of it is decided now. What is read
@@ -148,6 +157,8 @@ impl Namespace {
             | CommandBody::SetLimits { .. }
             | CommandBody::AnswerHitl(_)
             | CommandBody::Report(_)
+            | CommandBody::CordonExecutor(_)
+            | CommandBody::UncordonExecutor { .. }
             | CommandBody::ExecutorJoined { .. } => false,
         }
     }

@@ -1,6 +1,8 @@
 //! What has no room for a task, and who takes it up.
+use std::collections::BTreeSet;
+
 use dagbok_events::{DagId, QueueName, Resources, Timestamp};
-use dagbok_protocol::{Holder, Holders, Reason, lacking, lacking_now, share, short_of};
+use dagbok_protocol::{Holder, Holders, Reason, in_vain, lacking, lacking_now, share, short_of};
 
 use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
 use crate::{
@@ -84,6 +86,9 @@ impl Namespace {
         if let Some(lacks) = self.too_large(&queue, place) {
             return Reason::TooLarge { queue, executors, lacks };
         }
+        if let Some(reason) = self.cordoned(&queue, executors, place) {
+            return reason;
+        }
         if let Some(reason) = self.taken(&queue, executors, place) {
             return reason;
         }
@@ -111,11 +116,33 @@ impl Namespace {
         if *asked == Resources::default() {
             return None;
         }
-        let mut lacks = None;
+        in_vain(self.pulling(queue).map(|executor| &executor.resources), asked)
+    }
+
+    /// That everybody who could take a try is cordoned.
+    fn cordoned(
+        &self,
+        queue: &QueueName,
+        executors: u32,
+        (_, number, no): (Timestamp, RunNo, InstanceNo),
+    ) -> Option<Reason> {
+        let asked = &self.runs.get(&number)?.spec(no).resources;
+        let mut names = BTreeSet::new();
         for executor in self.pulling(queue) {
-            lacks = Some(lacking(&executor.resources, asked)?);
+            if lacking(&executor.resources, asked).is_some() {
+                continue;
+            }
+            if !executor.cordoned {
+                return None;
+            }
+            names.extend(executor.name.clone());
         }
-        lacks
+        let since = names.iter().filter_map(|name| self.cordons.get(name).map(|it| it.at)).min();
+        let more = u32::try_from(names.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
+        let names: Vec<_> = names.into_iter().take(NAMED).collect();
+        let first = names.first()?;
+        let reason = self.cordons.get(first).and_then(|it| it.reason.clone());
+        Some(Reason::Cordoned { queue: queue.clone(), executors, names, more, since, reason })
     }
 
     /// That what a try asks for is in use on each executor of its queue that has it.
@@ -130,7 +157,7 @@ impl Namespace {
             return None;
         }
         let (mut lacks, mut short) = (None, Resources::default());
-        for executor in self.pulling(queue) {
+        for executor in self.pulling(queue).filter(|it| !it.cordoned) {
             if lacking(&executor.resources, asked).is_none() {
                 let free = self.free_of(executor);
                 lacks = Some(lacking_now(&free, asked)?);

@@ -27,7 +27,18 @@ _UNITS = {
 # Thousandths of a CPU.
 _CPUS = {"m": 1.0, "u": 0.001, "n": 0.000_001}
 _GPU_NAMES = ("nvidia.com/gpu", "amd.com/gpu")
-_PLAIN = {"memory", "cpu", "cpus", "gpu", "gpus", "processes", "resources", "memory_limit", "cpu_limit"}
+_PLAIN = {
+    "memory",
+    "cpu",
+    "cpus",
+    "gpu",
+    "gpus",
+    "processes",
+    "resources",
+    "labels",
+    "memory_limit",
+    "cpu_limit",
+}
 _OLD = ("KubernetesExecutor", "CeleryKubernetesExecutor")
 _BASE = "base"
 _MOST = 2**63 - 1
@@ -108,11 +119,29 @@ def _read_config(config: Mapping[str, Any], asked: Asked) -> None:
         elif name == "processes":
             if most := _count(name, value):
                 asked.limits["processes"] = most
+        elif name == "labels":
+            _read_labels(value, asked)
         elif name == "resources":
             for one, count in _mapping("executor_config['resources']", value).items():
                 asked.ask(str(one), _count(str(one), count))
         else:
             asked.ignored.append(f"executor_config: `{name}` is ignored")
+
+
+def _read_labels(value: object, asked: Asked) -> None:
+    """Read what the executor is to be or where: names with values, or names alone, which are to be true."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list | tuple | set | frozenset):
+        value = dict.fromkeys(value, True)
+    for one, said in _mapping("executor_config['labels']", value).items():
+        if not one or not isinstance(said, str | int | float):
+            kind = type(said).__name__
+            raise AirflowException(
+                f"executor_config['labels']: {one!r} must have a name and a text, not {kind}"
+            )
+        text = str(said).lower() if isinstance(said, bool) else str(said)
+        asked.resources.setdefault("labels", {})[str(one)] = text
 
 
 def _memory(name: str, value: object, asked: Asked, both: bool) -> None:

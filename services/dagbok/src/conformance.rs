@@ -1,0 +1,131 @@
+//! `dagbok executor conformance`: whether an executor, whoever wrote it, does what the protocol asks for. With `--json`
+//! an object of `cases` (`case`, `passed`, `why`, `about`) and `passed`.
+//!
+//! It plays the scheduler in a namespace of its own, on a real broker, and looks at what reaches it: no word of the
+//! executor's is believed where what it does can be seen.
+mod cases;
+mod process;
+mod stage;
+
+use std::time::Duration;
+
+use dagbok_events::QueueName;
+use dagbok_runtime::fresh_id;
+use serde_json::json;
+
+use cases::Case;
+use process::Started;
+use stage::Stage;
+
+use crate::{
+    cli::{ConformanceArgs, Global},
+    codes::Code,
+    context::{Context, nats_flags},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    wire,
+};
+
+/// Runs the suite.
+pub(crate) async fn run(global: &Global, args: &ConformanceArgs) -> Outcome {
+    let mut nats = args.nats.clone();
+    let own = nats.namespace.is_none();
+    let fresh = || format!("conformance-{}", fresh_id());
+    let namespace = nats.namespace.get_or_insert_with(fresh).clone();
+    let context = Context::new(global, nats_flags(&nats)?)?;
+    let chosen = chosen(&args.only)?;
+    let queue = QueueName::new(args.queue.as_str()).map_err(|error| {
+        Failure::from_error(Code::Usage, &error).next("choose another with --queue")
+    })?;
+    let (ports, connection) = wire::connect(&context.config, "scheduler").await?;
+    let folder =
+        tempfile::tempdir().map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
+    let patience = args.patience.map_or(Duration::from_secs(30), |patience| patience.0);
+    let stage = Stage::open(ports, queue, patience, folder.path().join("witness")).await;
+    let stage = stage.map_err(|error| Failure::from_error(Code::BrokerUnreachable, &error))?;
+    let urls = context.config.nats.urls.join(",");
+    let meant = [("nats", urls.as_str()), ("namespace", &namespace), ("queue", &args.queue)];
+    let mut started = if args.command.is_empty() {
+        let note = format!(
+            "start the executor now: namespace {namespace}, queue {}, NATS {urls}",
+            args.queue
+        );
+        context.out.note(&note);
+        None
+    } else {
+        Some(Started::start(&args.command, meant, folder.path().join("said"))?)
+    };
+    let passed = all(&context, &stage, started.as_mut(), &chosen).await;
+    if let Some(started) = &mut started {
+        started.end().await;
+    }
+    drop(stage);
+    if own {
+        let all = connection.namespaces().await.unwrap_or_default();
+        for it in all.iter().filter(|it| it.name == namespace) {
+            if let Err(error) = connection.delete_namespace(it).await {
+                context.out.note(&format!("the namespace {namespace} is left: {error}"));
+            }
+        }
+    }
+    Ok(if passed { Exit::Ok } else { Exit::RunFailed })
+}
+
+/// The cases that are named; all where none is.
+fn chosen(names: &[String]) -> Result<Vec<Case>, Failure> {
+    if names.is_empty() {
+        return Ok(Case::ALL.to_vec());
+    }
+    let named = names.iter().map(|name| {
+        Case::ALL.into_iter().find(|case| case.name() == name).ok_or_else(|| {
+            let all: Vec<&str> = Case::ALL.iter().map(|case| case.name()).collect();
+            Failure::new(Code::Usage, format!("there is no case `{name}`"))
+                .next(format!("the cases are {}", all.join(", ")))
+        })
+    });
+    let mut named: Vec<Case> = named.collect::<Result<_, _>>()?;
+    // The last one ends the executor, in whichever order they are named.
+    named.sort_by_key(|case| Case::ALL.iter().position(|it| it == case));
+    Ok(named)
+}
+
+/// Tries one after the other, and tells what came of each; whether all passed.
+async fn all(
+    context: &Context,
+    stage: &Stage,
+    mut started: Option<&mut Started>,
+    chosen: &[Case],
+) -> bool {
+    let out = context.out;
+    let (mut told, mut passed) = (Vec::new(), true);
+    for case in chosen {
+        let over = started.as_mut().and_then(|it| it.over());
+        let verdict = match over {
+            Some(why) => Err(why),
+            None => Box::pin(case.run(stage, started.as_deref_mut())).await,
+        };
+        passed &= verdict.is_ok();
+        let why = verdict.err();
+        if out.is_json() {
+            told.push(json!({ "case": case.name(), "passed": why.is_none(), "why": why, "about": case.about() }));
+        } else {
+            let word = if why.is_none() { "pass" } else { "FAIL" };
+            out.line(&format!(
+                "{word}  {:<13}  {}",
+                case.name(),
+                why.as_deref().unwrap_or(case.about())
+            ));
+        }
+        if why.is_some()
+            && let Err(error) = stage.clear().await
+        {
+            out.note(&format!("what the case left can't be taken away: {error}"));
+        }
+    }
+    if out.is_json() {
+        out.document(&json!({ "cases": told, "passed": passed }));
+    } else if !passed && let Some(started) = &started {
+        out.note(&format!("the executor said last:\n{}", started.last_words()));
+    }
+    passed
+}
