@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Note, State, Tallies};
 
 /// Raise it with any change of the fold: what was kept of it is then made anew.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// All figures that the log tells of, up to one of its records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ impl Ledger {
         (self.seq, self.at) = (seq, self.at.max(record.at));
         self.tallies.count("dagbok_log_records_total", &[], 1);
         self.tallies.count("dagbok_log_facts_total", &[], record.facts.len() as u64);
-        let (tallies, by_task) = (&mut self.tallies, self.by_task);
+        let (tallies, by_task, at) = (&mut self.tallies, self.by_task, record.at);
         self.state.take(record, &mut |note| {
-            tallies.take(note, by_task);
+            tallies.take(note, by_task, at);
             tell(note);
         });
     }
