@@ -149,3 +149,19 @@ def test_a_file_of_shifts_is_taken_when_it_changes(start: Start, tmp_path: Path)
         assert on_call(it) == "ana"
         file.write_text(always("bo"))
         wait_until("bo", lambda: on_call(it) == "bo")
+        # A name that nobody knows leaves out that one's shifts alone, and is told of.
+        other = always("zoe").split("BEGIN:VEVENT", 1)[1]
+        file.write_text(
+            always("bo").replace("END:VCALENDAR", "BEGIN:VEVENT" + other.split("END:VCALENDAR")[0] + "END:VCALENDAR")
+        )
+        (stranger,) = wait_until("the alert", lambda: of_rule(it, "calendar_refused"))
+        assert "`zoe`" in str(stranger["details"])
+        assert on_call(it) == "bo"
+        there = Cli(["--api", it.api.url])
+        shown = there.json("alerts", "oncall")["schedules"]
+        assert [(one["person"], one["receivers"]) for one in shown] == [("bo", ["pager"])]
+        later = there.json("alerts", "oncall", "--at", "2100-01-01T00:00:00Z")["schedules"]
+        assert [one["person"] for one in later] == [None], "a calendar is known for 400 days ahead"
+        file.write_text(always("ana"))
+        wait_until("the end", lambda: of_rule(it, "calendar_refused")[0]["state"] == "resolved")
+        wait_until("ana again", lambda: on_call(it) == "ana")

@@ -43,12 +43,12 @@ impl AlertLedger {
                 if let Some(open) = self.open.get_mut(&f.id) {
                     let was = std::mem::replace(&mut open.is_acknowledged, true);
                     let took = (!was).then(|| at.since(open.at));
-                    self.tallies.time("dagbok_alert_acknowledge_seconds", &[], took);
+                    self.tallies.time("dagbok_alert_acknowledge_seconds", &[], took, None);
                 }
             }
             AlertFact::AlertResolved(f) => {
                 let took = self.open.remove(&f.id).map(|open| at.since(open.at));
-                self.tallies.time("dagbok_alert_open_seconds", &[], took);
+                self.tallies.time("dagbok_alert_open_seconds", &[], took, None);
             }
             AlertFact::AlertEscalated(_) => {
                 self.tallies.count("dagbok_alert_escalations_total", &[], 1);
@@ -61,7 +61,7 @@ impl AlertLedger {
                 if let Some(open) = self.open.get_mut(&f.id) {
                     let was = std::mem::replace(&mut open.is_told, true);
                     let took = (!was).then(|| at.since(open.at));
-                    self.tallies.time("dagbok_page_latency_seconds", &[], took);
+                    self.tallies.time("dagbok_page_latency_seconds", &[], took, None);
                 }
             }
             AlertFact::NotificationFailed(_) => {

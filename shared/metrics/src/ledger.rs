@@ -33,9 +33,9 @@ impl Ledger {
         (self.seq, self.at) = (seq, self.at.max(record.at));
         self.tallies.count("dagbok_log_records_total", &[], 1);
         self.tallies.count("dagbok_log_facts_total", &[], record.facts.len() as u64);
-        let (tallies, by_task) = (&mut self.tallies, self.by_task);
+        let (tallies, by_task, at) = (&mut self.tallies, self.by_task, record.at);
         self.state.take(record, &mut |note| {
-            tallies.take(note, by_task);
+            tallies.take(note, by_task, at);
             tell(note);
         });
     }

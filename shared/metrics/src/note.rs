@@ -3,6 +3,9 @@ use dagbok_events::{
     DagId, Failure, FailureKind, Fault, Micros, QueueName, RunKey, RunType, TaskId, Usage,
 };
 
+/// The trace of a run that is recorded.
+pub type Trace = [u8; 16];
+
 /// The task that a note is about.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Way<'a> {
@@ -14,6 +17,8 @@ pub struct Way<'a> {
     pub operator: Option<&'a str>,
     /// The queue that its try was offered on, where one is open.
     pub queue: Option<&'a QueueName>,
+    /// The trace of its run, where that is recorded.
+    pub trace: Option<Trace>,
 }
 
 /// Something that is counted or measured.
@@ -27,6 +32,8 @@ pub enum Note<'a> {
         run_type: RunType,
         /// From when it was due.
         delay: Option<Micros>,
+        /// Its trace, where that is recorded.
+        trace: Option<Trace>,
     },
     /// A run started, so long after it was due, where a schedule made it.
     RunStarted {
@@ -34,6 +41,8 @@ pub enum Note<'a> {
         run: &'a RunKey,
         /// From when it was due.
         delay: Option<Micros>,
+        /// Its trace, where that is recorded.
+        trace: Option<Trace>,
     },
     /// The first try of a run started.
     FirstTry {
@@ -43,6 +52,8 @@ pub enum Note<'a> {
         delay: Option<Micros>,
         /// From the run's making.
         queued: Micros,
+        /// Its trace, where that is recorded.
+        trace: Option<Trace>,
     },
     /// A run ended.
     RunEnded {
@@ -52,6 +63,8 @@ pub enum Note<'a> {
         state: &'static str,
         /// From its start, where it had one.
         took: Option<Micros>,
+        /// Its trace, where that is recorded.
+        trace: Option<Trace>,
     },
     /// Promised runs did not happen.
     Missed {
@@ -153,6 +166,35 @@ pub enum Note<'a> {
     ClockWentBack,
     /// An entry that is no record was passed over.
     Foreign,
+}
+
+impl Note<'_> {
+    /// The trace of the run that it is about, where that is recorded.
+    pub const fn trace(&self) -> Option<Trace> {
+        match self {
+            Self::RunCreated { trace, .. }
+            | Self::RunStarted { trace, .. }
+            | Self::FirstTry { trace, .. }
+            | Self::RunEnded { trace, .. } => *trace,
+            Self::Queued { of, .. }
+            | Self::Started { of, .. }
+            | Self::Ended { of, .. }
+            | Self::RuledOut { of, .. } => of.trace,
+            Self::Missed { .. }
+            | Self::Cleared { .. }
+            | Self::Trigger { .. }
+            | Self::Callback { .. }
+            | Self::Refused { .. }
+            | Self::AssetUpdated
+            | Self::Registered
+            | Self::Forgotten { .. }
+            | Self::ImportFailed { .. }
+            | Self::ExecutorJoined
+            | Self::ExecutorLeft { .. }
+            | Self::ClockWentBack
+            | Self::Foreign => None,
+        }
+    }
 }
 
 /// The label's word of a fault.

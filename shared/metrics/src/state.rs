@@ -7,7 +7,7 @@ use dagbok_events::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Note;
+use crate::{Note, Trace};
 
 mod copies;
 mod dags;
@@ -69,6 +69,8 @@ struct Run {
     ending: Option<bool>,
     /// When its last try ended.
     ended_at: Option<Timestamp>,
+    /// Its trace, where that is recorded.
+    trace: Option<Trace>,
     copies: BTreeMap<TaskId, BTreeMap<MapIndex, Copy>>,
 }
 
@@ -118,7 +120,13 @@ impl State {
     pub fn take(&mut self, record: &Record, say: &mut dyn FnMut(&Note<'_>)) {
         for fact in &record.facts {
             match &record.scope {
-                Scope::Run(run) => self.of_run(record.decided_at(), run, fact, say),
+                Scope::Run(run) => {
+                    if let Fact::RunCreated(created) = fact {
+                        self.created(record, run, created, say);
+                    } else {
+                        self.of_run(record.decided_at(), run, fact, say);
+                    }
+                }
                 Scope::Dag(dag) => self.of_dag(dag, fact, say),
                 Scope::Executor(id) => self.of_executor(id, fact, say),
                 Scope::File(file) => self.of_file(file, fact, say),

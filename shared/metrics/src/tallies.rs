@@ -1,10 +1,10 @@
 //! Numbers by instrument and labels: what notes add to.
 use std::collections::{BTreeMap, VecDeque};
 
-use dagbok_events::Micros;
+use dagbok_events::{Micros, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Note, Way, note};
+use crate::{Note, Trace, Way, note};
 
 /// Between the values of a series' labels.
 pub(crate) const BETWEEN: char = '\u{1f}';
@@ -39,13 +39,30 @@ pub struct Histogram {
     pub steps: [u64; STEPS.len() + 1],
     /// All of them together, in microseconds.
     pub sum: u64,
+    /// Of each step the newest that belongs to a trace, where one does.
+    #[serde(default)]
+    pub exemplars: BTreeMap<u8, Exemplar>,
+}
+
+/// One of those that were measured, with where to look it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exemplar {
+    /// The trace.
+    pub trace: Trace,
+    /// How long it took, in microseconds.
+    pub took: u64,
+    /// When that was recorded.
+    pub at: Timestamp,
 }
 
 impl Histogram {
-    fn add(&mut self, took: u64) {
+    fn add(&mut self, took: u64, trace: Option<(Trace, Timestamp)>) {
         let step = STEPS.partition_point(|end| *end < took);
         if let Some(count) = self.steps.get_mut(step) {
             *count += 1;
+        }
+        if let (Some((trace, at)), Ok(step)) = (trace, u8::try_from(step)) {
+            self.exemplars.insert(step, Exemplar { trace, took, at });
         }
         self.sum = self.sum.saturating_add(took);
     }
@@ -123,9 +140,15 @@ impl Tallies {
         *count = count.saturating_add(by);
     }
 
-    pub(crate) fn time(&mut self, name: &str, labels: &[&str], took: Option<Micros>) {
+    pub(crate) fn time(
+        &mut self,
+        name: &str,
+        labels: &[&str],
+        took: Option<Micros>,
+        trace: Option<(Trace, Timestamp)>,
+    ) {
         if let Some(took) = took {
-            at(&mut self.histograms, name, labels).add(micros(took));
+            at(&mut self.histograms, name, labels).add(micros(took), trace);
         }
     }
 
@@ -136,40 +159,41 @@ impl Tallies {
     }
 
     /// Adds what a note says; series of single tasks only where they are asked for.
-    pub(crate) fn take(&mut self, note: &Note<'_>, by_task: bool) {
+    pub(crate) fn take(&mut self, note: &Note<'_>, by_task: bool, now: Timestamp) {
+        let trace = note.trace().map(|trace| (trace, now));
         match note {
             Note::RunCreated { run_type, delay, .. } => {
                 self.count("dagbok_runs_created_total", &[note::run_type(*run_type)], 1);
                 if delay.is_some() {
                     self.count("dagbok_expected_runs_total", &["made"], 1);
                 }
-                self.time("dagbok_schedule_delay_seconds", &["made"], *delay);
+                self.time("dagbok_schedule_delay_seconds", &["made"], *delay, trace);
             }
             Note::RunStarted { delay, .. } => {
-                self.time("dagbok_schedule_delay_seconds", &["started"], *delay);
+                self.time("dagbok_schedule_delay_seconds", &["started"], *delay, trace);
             }
             Note::FirstTry { delay, .. } => {
-                self.time("dagbok_schedule_delay_seconds", &["first_try"], *delay);
+                self.time("dagbok_schedule_delay_seconds", &["first_try"], *delay, trace);
             }
-            Note::RunEnded { run, state, took } => {
+            Note::RunEnded { run, state, took, .. } => {
                 let dag = run.dag_id.as_str();
                 self.count("dagbok_runs_ended_total", &[state], 1);
                 self.count("dagbok_dag_runs_ended_total", &[dag, state], 1);
-                self.time("dagbok_run_duration_seconds", &[state], *took);
+                self.time("dagbok_run_duration_seconds", &[state], *took, trace);
                 self.recent("dagbok_dag_run_duration_seconds", &[dag], *took);
             }
             Note::Missed { why, count } => self.count("dagbok_expected_runs_total", &[why], *count),
             Note::Queued { decided, .. } => {
-                self.time("dagbok_hand_off_hop_seconds", &["decide"], *decided);
+                self.time("dagbok_hand_off_hop_seconds", &["decide"], *decided, trace);
             }
             Note::Started { queued, handed, .. } => {
                 self.count("dagbok_tries_started_total", &[], 1);
-                self.time("dagbok_queue_wait_seconds", &[], *queued);
-                self.time("dagbok_hand_off_seconds", &[], *handed);
+                self.time("dagbok_queue_wait_seconds", &[], *queued, trace);
+                self.time("dagbok_hand_off_seconds", &[], *handed, trace);
                 let start = queued.filter(|_| handed.is_some());
-                self.time("dagbok_hand_off_hop_seconds", &["start"], start);
+                self.time("dagbok_hand_off_hop_seconds", &["start"], start, trace);
             }
-            Note::Ended { .. } => self.ended(note, by_task),
+            Note::Ended { .. } => self.ended(note, by_task, trace),
             Note::RuledOut { why, count, .. } => {
                 self.count("dagbok_tasks_ruled_out_total", &[why], *count);
             }
@@ -188,7 +212,7 @@ impl Tallies {
         }
     }
 
-    fn ended(&mut self, note: &Note<'_>, by_task: bool) {
+    fn ended(&mut self, note: &Note<'_>, by_task: bool, trace: Option<(Trace, Timestamp)>) {
         let Note::Ended { of: Way { run, task, .. }, state, took, usage, failure, .. } = note
         else {
             return;
@@ -196,7 +220,7 @@ impl Tallies {
         let (dag, task) = (run.dag_id.as_str(), task.as_str());
         self.count("dagbok_tasks_ended_total", &[state], 1);
         self.count("dagbok_dag_tries_ended_total", &[dag, state], 1);
-        self.time("dagbok_try_duration_seconds", &[state], *took);
+        self.time("dagbok_try_duration_seconds", &[state], *took, trace);
         if let Some(failure) = failure {
             let (kind, fault) = note::failure(failure);
             self.count("dagbok_task_failures_total", &[kind, fault], 1);

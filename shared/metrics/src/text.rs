@@ -4,11 +4,11 @@ use std::{
     fmt::Write as _,
 };
 
-use dagbok_events::{FailureKind, Timestamp};
+use dagbok_events::{FailureKind, Timestamp, hex};
 
 use crate::{
     INSTRUMENTS, Instrument, Kind, Ledger, Source, Tallies,
-    tallies::{BETWEEN, STEPS},
+    tallies::{BETWEEN, Exemplar, STEPS},
 };
 
 /// How much is shown.
@@ -42,19 +42,23 @@ fn stamp(at: Timestamp) -> String {
 
 /// What is written so far.
 #[derive(Default)]
-pub(crate) struct Page(String);
+pub(crate) struct Page {
+    text: String,
+    /// Whether each step of a histogram is to have its exemplar.
+    exemplars: bool,
+}
 
 impl Page {
     /// All of it.
     pub(crate) fn text(self) -> String {
-        self.0
+        self.text
     }
 
     fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
         let written = if labels.is_empty() {
-            writeln!(self.0, "{name} {value}")
+            writeln!(self.text, "{name} {value}")
         } else {
-            writeln!(self.0, "{name}{{{labels}}} {value}")
+            writeln!(self.text, "{name}{{{labels}}} {value}")
         };
         written.expect("a string takes all");
     }
@@ -71,6 +75,11 @@ fn labels(instrument: &Instrument, key: &str) -> String {
         write!(text, "{comma}{name}=\"{}\"", escape(value)).expect("a string takes all");
     }
     text
+}
+
+/// An exemplar as OpenMetrics has it behind a value.
+fn said(it: &Exemplar) -> String {
+    format!(" # {{trace_id=\"{}\"}} {} {}", hex(&it.trace), seconds(it.took), stamp(it.at))
 }
 
 fn with(labels: &str, name: &str, value: &str) -> String {
@@ -150,7 +159,7 @@ impl Tallies {
     ) {
         let name = instrument.name;
         let help = instrument.meaning.replace('\\', "\\\\");
-        writeln!(page.0, "# HELP {name} {help}\n# TYPE {name} {}", instrument.kind.word())
+        writeln!(page.text, "# HELP {name} {help}\n# TYPE {name} {}", instrument.kind.word())
             .expect("a string takes all");
         match instrument.kind {
             Kind::Counter | Kind::SecondsCounter => self.counter(page, instrument),
@@ -208,11 +217,18 @@ impl Tallies {
             let labels = labels(instrument, key);
             let bucket = format!("{name}_bucket");
             let mut below = 0;
-            for (end, count) in STEPS.iter().zip(&histogram.steps) {
+            let ends = STEPS.iter().map(|end| seconds(*end)).chain(["+Inf".to_owned()]);
+            for ((end, count), step) in ends.zip(&histogram.steps).zip(0_u8..) {
                 below += count;
-                page.line(&bucket, &with(&labels, "le", &seconds(*end)), below);
+                let exemplar = histogram.exemplars.get(&step).filter(|_| page.exemplars);
+                let labels = with(&labels, "le", &end);
+                match exemplar {
+                    Some(exemplar) => {
+                        page.line(&bucket, &labels, format_args!("{below}{}", said(exemplar)));
+                    }
+                    None => page.line(&bucket, &labels, below),
+                }
             }
-            page.line(&bucket, &with(&labels, "le", "+Inf"), histogram.count());
             page.line(&format!("{name}_sum"), &labels, seconds(histogram.sum));
             page.line(&format!("{name}_count"), &labels, histogram.count());
         }
@@ -236,7 +252,17 @@ impl Tallies {
 impl Ledger {
     /// Everything that is folded, in Prometheus' text format.
     pub fn text(&self, detail: Detail) -> String {
-        let mut page = Page(String::new());
+        self.page(detail, false)
+    }
+
+    /// The same with an exemplar at each step of a histogram that has one, which only OpenMetrics has a form for: see
+    /// [`open_metrics`](crate::open_metrics).
+    pub fn text_with_exemplars(&self, detail: Detail) -> String {
+        self.page(detail, true)
+    }
+
+    fn page(&self, detail: Detail, exemplars: bool) -> String {
+        let mut page = Page { exemplars, ..Page::default() };
         for instrument in INSTRUMENTS {
             let shown = match instrument.source {
                 Source::Fold => true,
@@ -248,14 +274,14 @@ impl Ledger {
                 self.write(&mut page, instrument);
             }
         }
-        page.0
+        page.text
     }
 
     /// One instrument of those that are folded, in Prometheus' text format.
     pub fn lines(&self, instrument: &Instrument) -> String {
-        let mut page = Page(String::new());
+        let mut page = Page::default();
         self.write(&mut page, instrument);
-        page.0
+        page.text
     }
 
     fn write(&self, page: &mut Page, instrument: &Instrument) {

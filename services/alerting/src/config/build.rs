@@ -7,7 +7,7 @@ use dagbok_events::{Micros, Timestamp};
 use url::Url;
 
 use super::{
-    ConfigError, Loaded, Mail, MailTls, Receiver, crew,
+    Calendar, ConfigError, Loaded, Mail, MailTls, Receiver, crew,
     file::{
         EmailSection, File, LimitSection, LinksSection, ReceiverSection, SecretRef, SlackSection,
         TemplateSection, WebhookSection,
@@ -120,7 +120,7 @@ pub(super) fn loaded(
     let thresholds = thresholds.map(|(n, it)| routes::thresholds(&source, n, it));
     let calendars = crew::calendars(&source, file)?;
     let unread = calendars.keys().filter(|_| !reads_secrets);
-    let policy = Policy {
+    let mut policy = Policy {
         unread: unread.cloned().collect(),
         notes: routes::unused(file),
         receivers: rules,
@@ -140,6 +140,13 @@ pub(super) fn loaded(
         _ => source.wrong(&["receivers"], &error),
     })?;
     let guard = guard(&source, file)?;
+    for (name, schedule) in &policy.crew.schedules {
+        policy.notes.extend(schedule.trouble.iter().map(|why| crew::named_strangers(name, why)));
+    }
+    for (what, url) in guarded(&receivers, &calendars) {
+        let refused = guard.check_url(url.reveal()).err();
+        policy.notes.extend(refused.map(|why| format!("{what} can't be reached: {why}")));
+    }
     let files = crew::calendar_files(&source, file);
     Ok(Loaded { policy, receivers, switch, links, guard, calendars, files })
 }
@@ -181,6 +188,22 @@ fn all_receivers(
 }
 
 /// Which internal addresses may be gone to.
+/// What goes by addresses that the guard looks at, and the addresses.
+pub(super) fn guarded<'a>(
+    receivers: &'a BTreeMap<String, Receiver>,
+    calendars: &'a BTreeMap<String, Calendar>,
+) -> impl Iterator<Item = (String, &'a Secret)> {
+    let hooks = receivers.iter().filter_map(|(name, it)| match it {
+        Receiver::Webhook { url, .. }
+        | Receiver::Slack { url }
+        | Receiver::SlackBot { api: url, .. }
+        | Receiver::Teams { url } => Some((format!("the receiver `{name}`"), url)),
+        Receiver::PagerDuty { .. } | Receiver::Alertmanager { .. } | Receiver::Email(_) => None,
+    });
+    let calendars = calendars.iter();
+    hooks.chain(calendars.map(|(name, it)| (format!("the calendar of `{name}`"), &it.url)))
+}
+
 fn guard(source: &Source<'_>, file: &File) -> Checked<Guard> {
     let mut guard = Guard::default();
     for (index, text) in file.guard.allow.iter().enumerate() {

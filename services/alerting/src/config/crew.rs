@@ -1,5 +1,8 @@
 //! People and who of them is on call, from what the file says.
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use dagbok_alerts::{Contact, Crew, MuteTime, Person, Rotation, Schedule, Shift};
 use dagbok_config::Period;
@@ -272,17 +275,46 @@ fn schedule(
         let shift = shift(it, &zone).map_err(|what| source.wrong(&at, what))?;
         overrides.push(shift);
     }
-    let mut calendar = Vec::new();
+    let (mut calendar, mut trouble) = (Vec::new(), None);
     if let Some(path) = &section.ical {
         let path = source.beside(path);
         let wrong = |what: &dyn std::fmt::Display| {
             source.wrong(&at("ical"), format!("`{}` can't be read: {what}", path.display()))
         };
         let text = ical::read(&path).map_err(|error| wrong(&error))?;
-        calendar = ical::shifts(&text, &zone, source.now).map_err(|what| wrong(&what))?;
-        calendar.iter().try_for_each(|shift| someone(&at("ical"), &shift.person))?;
+        let shifts = ical::shifts(&text, &zone, source.now).map_err(|what| wrong(&what))?;
+        let first = shifts.first().map(|shift| shift.person.clone());
+        (calendar, trouble) = of_people(shifts, &file.people);
+        // A calendar of strangers alone is another's, or a mistake in every name.
+        if let (true, Some(person)) = (calendar.is_empty(), first) {
+            someone(&at("ical"), &person)?;
+        }
     }
-    Ok(Schedule { zone, rotations, calendar, overrides, trouble: None })
+    Ok(Schedule { zone, rotations, calendar, overrides, trouble })
+}
+
+/// The shifts of people who are known; and whom the others name, where there are some: one name that is written wrong is
+/// no reason that nobody else is on call.
+pub(crate) fn of_people<P>(
+    shifts: Vec<Shift>,
+    people: &BTreeMap<String, P>,
+) -> (Vec<Shift>, Option<String>) {
+    let (known, others): (Vec<Shift>, Vec<Shift>) =
+        shifts.into_iter().partition(|it| people.contains_key(&it.person));
+    let names: BTreeSet<&str> = others.iter().map(|it| it.person.as_str()).collect();
+    let mut named: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+    if names.len() > named.len() {
+        named.push(format!("{} more", names.len() - named.len()));
+    }
+    let strangers = (!named.is_empty()).then(|| {
+        format!("it names {}, whom nobody knows: their shifts are left out", named.join(", "))
+    });
+    (known, strangers)
+}
+
+/// The same for whoever edits the configuration.
+pub(crate) fn named_strangers(schedule: &str, why: &str) -> String {
+    format!("of the calendar of the schedule `{schedule}` a part does not hold: {why}")
 }
 
 fn rotation(it: &RotationSection) -> Result<Rotation, String> {

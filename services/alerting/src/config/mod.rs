@@ -21,10 +21,11 @@ use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+pub(crate) use crew::{named_strangers, of_people};
 pub(crate) use file::MailTls;
 pub(crate) use reload::{Looked, Reloader};
 
-use crate::receivers::Guard;
+use crate::receivers::{Gate, Guard};
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -78,6 +79,19 @@ pub(crate) struct Calendar {
 }
 
 impl Loaded {
+    /// What can't be reached since the guard does not let it, names looked up as they would be: for whoever edits the
+    /// configuration. A name that nobody knows just now is none of them.
+    pub async fn guarded(&self) -> Vec<String> {
+        let gate = Gate::beside(|name| std::env::var(name).ok());
+        gate.put(self.guard.clone());
+        let mut refused = Vec::new();
+        for (what, url) in build::guarded(&self.receivers, &self.calendars) {
+            let found = gate.refuses(url.reveal()).await;
+            refused.extend(found.map(|why| format!("{what} can't be reached: {why}")));
+        }
+        refused
+    }
+
     /// Whether somebody outside is told that alerting lives.
     pub fn is_watched(&self) -> bool {
         self.switch.is_some()

@@ -18,6 +18,7 @@ const COARSE: Duration = Duration::from_millis(20);
 const AHEAD: Duration = Duration::from_mins(1);
 
 /// What a look brought.
+#[derive(Debug)]
 pub(crate) enum Looked {
     /// Nothing new.
     Same,
@@ -36,14 +37,16 @@ pub(crate) enum Looked {
         digest: String,
         /// File, line, and what is allowed.
         why: String,
+        /// What was in force before this process began, where nothing is yet.
+        instead: Option<Box<(Policy, Ways)>>,
     },
 }
 
 /// What a file was like when it was read.
 type Stamp = Option<(SystemTime, u64)>;
 
-/// Looks at one file.
-#[derive(Debug)]
+/// Looks at one file, and at those of calendars that it names. Blocks on the disk, and for as long as those take to unroll.
+#[derive(Clone, Debug)]
 pub(crate) struct Reloader {
     path: Option<PathBuf>,
     stamp: Option<Stamp>,
@@ -87,10 +90,11 @@ impl Reloader {
             return Looked::Same;
         }
         self.stamp = Some(stamp);
-        let looked = self.read(&path, now);
-        if matches!(looked, Looked::Bad { .. }) {
+        let mut looked = self.read(&path, now);
+        if let Looked::Bad { instead, .. } = &mut looked {
             // What was missing may come without a change of this file: a secret that is mounted later.
             self.stamp = None;
+            *instead = self.last_good(now).map(Box::new);
         }
         looked
     }
@@ -104,7 +108,7 @@ impl Reloader {
                     "`{}` is empty: remove its receivers one by one, or stop alerting",
                     path.display()
                 );
-                Looked::Bad { digest: digest(&text), why }
+                Looked::Bad { digest: digest(&text), why, instead: None }
             }
             Ok(text) => match load(path, &text, now) {
                 Ok(loaded) => {
@@ -121,18 +125,20 @@ impl Reloader {
                         ways: loaded.into(),
                     }
                 }
-                Err(error) => Looked::Bad { digest: digest(&text), why: error.to_string() },
+                Err(error) => {
+                    Looked::Bad { digest: digest(&text), why: error.to_string(), instead: None }
+                }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.good.is_none() => none(),
             Err(error) => {
                 let why = format!("`{}` can't be read: {error}", path.display());
-                Looked::Bad { digest: digest(""), why }
+                Looked::Bad { digest: digest(""), why, instead: None }
             }
         }
     }
 
     /// What was in force before this process began, where the file can't be read now.
-    pub(crate) fn last_good(&mut self, now: Timestamp) -> Option<(Policy, Ways)> {
+    fn last_good(&mut self, now: Timestamp) -> Option<(Policy, Ways)> {
         if self.is_in_force {
             return None;
         }

@@ -7,12 +7,17 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
+use tokio::time::timeout;
 use url::{Host, Url};
+
+/// How long a name may take to be looked up where that only helps.
+const LOOKED_UP: Duration = Duration::from_secs(5);
 
 /// An address that is not gone to.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -169,6 +174,20 @@ impl Gate {
     /// See [`Guard::check_url`].
     pub(crate) fn check_url(&self, url: &str) -> Result<(), Guarded> {
         self.guard.read().unwrap_or_else(std::sync::PoisonError::into_inner).check_url(url)
+    }
+
+    /// Why a URL is not gone to, as far as that is known before it is: its name is looked up now.
+    pub(crate) async fn refuses(&self, url: &str) -> Option<Guarded> {
+        if let Err(guarded) = self.check_url(url) {
+            return Some(guarded);
+        }
+        // A proxy looks names up itself.
+        if !self.proxies.is_empty() {
+            return None;
+        }
+        let host = Url::parse(url).ok()?.host_str()?.to_owned();
+        let found = timeout(LOOKED_UP, tokio::net::lookup_host((host.as_str(), 0))).await;
+        self.pass(&host, found.ok()?.ok()?.collect()).err()
     }
 
     fn pass(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Guarded> {

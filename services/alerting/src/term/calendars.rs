@@ -84,6 +84,8 @@ impl Fetched {
 pub(crate) struct Read {
     pub(crate) digest: String,
     pub(crate) shifts: usize,
+    /// Whom it names and nobody knows, where it does: their shifts are left out.
+    pub(crate) strangers: Option<String>,
 }
 
 /// A text that was read, as it is kept.
@@ -102,6 +104,9 @@ struct Kept {
     /// By the clock of which zone, where a time names none.
     #[serde(default)]
     zone: Option<String>,
+    /// Whom it names and nobody knows, where it does.
+    #[serde(default)]
+    strangers: Option<String>,
 }
 
 const fn never() -> Timestamp {
@@ -118,7 +123,9 @@ impl Kept {
         self.shifts.iter().map(shift).collect()
     }
 
-    fn take(&mut self, shifts: Vec<Shift>, now: Timestamp, zone: &TimeZone) {
+    fn take(&mut self, shifts: Vec<Shift>, now: Timestamp, zone: &TimeZone, policy: &Policy) {
+        let (shifts, strangers) = config::of_people(shifts, &policy.crew.people);
+        self.strangers = strangers;
         self.shifts = shifts.into_iter().map(|it| (it.person, it.from, it.until)).collect();
         self.unrolled = now;
         self.zone = zone.iana_name().map(str::to_owned);
@@ -183,9 +190,10 @@ impl Calendars {
         for (name, it) in named {
             let of = digest(it.url.reveal());
             let mut text = self.kept.remove(name).filter(|text| text.of == of);
-            if let Some(text) =
-                text.as_mut().filter(|text| text.zone.as_deref() != it.zone.iana_name())
-            {
+            if let Some(text) = text.as_mut().filter(|text| {
+                // Somebody whom it names may be known by now.
+                text.zone.as_deref() != it.zone.iana_name() || text.strangers.is_some()
+            }) {
                 // What was read of it holds until it was read by the other clock.
                 text.unrolled = never();
             }
@@ -249,7 +257,7 @@ impl Calendars {
             other => {
                 // It could be read when it came; the same is unrolled further.
                 if let (Some(text), Some(Ok(shifts))) = (&mut it.text, shifts) {
-                    text.take(shifts, now, &it.zone);
+                    text.take(shifts, now, &it.zone, policy);
                     self.is_new = true;
                 }
                 match other {
@@ -264,11 +272,12 @@ impl Calendars {
         self.is_new |= read == Ok(true);
         let wait = if read.is_ok() { every } else { Micros(every.0.min(SOON.0)) };
         it.next = now.plus(wait);
-        it.trouble = read.as_ref().err().cloned();
         let text = it.text.as_ref();
+        let strangers = text.and_then(|it| it.strangers.clone());
+        it.trouble = read.as_ref().err().cloned().or_else(|| strangers.clone());
         let shifts = text.map_or(0, |it| it.shifts.len());
         let digest = text.map(|it| digest(&lasting(&it.text))).unwrap_or_default();
-        Some(read.map(|_| Read { digest, shifts }))
+        Some(read.map(|_| Read { digest, shifts, strangers }))
     }
 }
 
@@ -284,17 +293,21 @@ pub async fn with_calendars(mut loaded: Loaded, clock: Clock) -> Loaded {
         let schedule = asking.schedule.clone();
         let came = senders.fetch(&asking).await;
         let fetched = Fetched::of(asking, came, now).await;
-        if let Some(Err(why)) = calendars.came(now, fetched, &loaded.policy) {
-            let note = format!("the calendar of the schedule `{schedule}` can't be read: {why}");
-            loaded.policy.notes.push(note);
-        }
+        let note = match calendars.came(now, fetched, &loaded.policy) {
+            Some(Err(why)) => {
+                format!("the calendar of the schedule `{schedule}` can't be read: {why}")
+            }
+            Some(Ok(Read { strangers: Some(why), .. })) => config::named_strangers(&schedule, &why),
+            Some(Ok(_)) | None => continue,
+        };
+        loaded.policy.notes.push(note);
     }
     calendars.fill(&mut loaded.policy);
     loaded
 }
 
 impl Known {
-    /// Takes a text in; where it names somebody whom nobody knows, what was there stays. Whether it says something new.
+    /// Takes a text in; where it names nobody whom anybody knows, what was there stays. Whether it says something new.
     fn read(
         &mut self,
         now: Timestamp,
@@ -303,7 +316,9 @@ impl Known {
         policy: &Policy,
     ) -> Result<bool, String> {
         let people = &policy.crew.people;
-        if let Some(shift) = shifts.iter().find(|it| !people.contains_key(&it.person)) {
+        if let Some(shift) = shifts.first()
+            && !shifts.iter().any(|it| people.contains_key(&it.person))
+        {
             return Err(format!("there is nobody called `{}`", shift.person));
         }
         let known = self.text.as_ref().map(|it| lasting(&it.text));
@@ -311,8 +326,10 @@ impl Known {
         let Got { text, etag, modified } = got;
         let of = digest(self.url.reveal());
         let (unrolled, zone) = (never(), None);
-        let mut text = Kept { of, text, etag, modified, shifts: Vec::new(), unrolled, zone };
-        text.take(shifts, now, &self.zone);
+        let (shifts_known, strangers) = (Vec::new(), None);
+        let mut text =
+            Kept { of, text, etag, modified, shifts: shifts_known, unrolled, zone, strangers };
+        text.take(shifts, now, &self.zone, policy);
         self.text = Some(text);
         Ok(is_new)
     }

@@ -18,7 +18,7 @@ use crate::{
     term::{
         answer,
         calendars::{Calendars, Fetched},
-        post::Post,
+        post::{self, Post},
     },
 };
 
@@ -49,7 +49,10 @@ pub(crate) struct Desk {
     pub(crate) snapshot_at: u64,
     pub(crate) checkpoint_at: u64,
     namespace: String,
-    reloader: Reloader,
+    /// Who looks at the configuration; `None` while a look is under way.
+    reloader: Option<Reloader>,
+    /// The next look reads it whether it changed or not.
+    looks_again: bool,
     post: Post,
     staged: Vec<AlertRecord>,
     out: Vec<Sending>,
@@ -86,7 +89,8 @@ impl Desk {
             snapshot_at,
             checkpoint_at,
             namespace: settings.namespace.clone(),
-            reloader,
+            reloader: Some(reloader),
+            looks_again: false,
             post,
             staged: Vec::new(),
             out: Vec::new(),
@@ -108,18 +112,49 @@ impl Desk {
             let namespace = self.namespace.clone();
             self.note(now, AlertFact::AlertingBegan(AlertingBegan { namespace }));
         }
-        self.look_at_configuration(now);
-        // Where none is in force, what was said before the start holds no more.
+    }
+
+    /// Where no configuration is in force, what was said before the start holds no more.
+    pub(crate) fn heed(&mut self) {
         self.watch.heed(&self.policy.thresholds);
     }
 
-    /// Takes a configuration that changed; one that can't be read leaves the last good one in force.
+    /// Looks at the configuration, and takes it before anything else is done: at the begin of a term.
+    pub(crate) async fn look_first(&mut self, now: Timestamp) {
+        if let Some(reloader) = self.reloader.take() {
+            let (reloader, looked) = post::look(reloader, now).await;
+            self.looked(now, reloader, looked);
+        }
+    }
+
+    /// Has the configuration looked at, unless that is under way.
     pub(crate) fn look_at_configuration(&mut self, now: Timestamp) {
-        match self.reloader.look(now) {
+        let Some(mut reloader) = self.reloader.take() else { return };
+        if std::mem::take(&mut self.looks_again) {
+            reloader.forget();
+        }
+        self.post.look(reloader, now);
+    }
+
+    /// Looks again where that was asked for while a look was under way.
+    pub(crate) fn look_if_asked(&mut self, now: Timestamp) {
+        if self.looks_again {
+            self.look_at_configuration(now);
+        }
+    }
+
+    /// Takes a configuration that changed; one that can't be read leaves the last good one in force.
+    pub(crate) fn looked(&mut self, now: Timestamp, reloader: Reloader, looked: Looked) {
+        self.reloader = Some(reloader);
+        match looked {
             Looked::Same => {}
             Looked::Good { digest, policy, ways } => {
                 let names = ways.receivers.keys().cloned().collect();
-                let calendars = ways.calendars.keys().cloned().collect();
+                let schedules = policy.crew.schedules.iter();
+                let troubled = schedules.filter(|(_, it)| it.trouble.is_some()).map(|it| it.0);
+                let named: BTreeSet<&String> = ways.calendars.keys().chain(troubled).collect();
+                let calendars = named.into_iter().cloned().collect();
+                let files = self.of_files(&policy, &ways);
                 self.put_in_force(*policy, ways);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
@@ -127,9 +162,12 @@ impl Desk {
                     self.note(now, AlertFact::ConfigurationTaken(taken));
                     tracing::info!("the alerting configuration is in force");
                 }
+                for fact in files {
+                    self.note(now, fact);
+                }
             }
-            Looked::Bad { digest, why } => {
-                if let Some((policy, ways)) = self.reloader.last_good(now) {
+            Looked::Bad { digest, why, instead } => {
+                if let Some((policy, ways)) = instead.map(|it| *it) {
                     self.put_in_force(policy, ways);
                 }
                 if self.book.refused() != Some((&digest, &why)) {
@@ -139,6 +177,27 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// What is to be said of calendars that are files: whom they name and nobody knows, and that this is over.
+    fn of_files(&self, policy: &Policy, ways: &Ways) -> Vec<AlertFact> {
+        let schedules = policy.crew.schedules.iter();
+        let files = schedules.filter(|(name, _)| !ways.calendars.contains_key(*name));
+        let said = files.filter_map(|(name, it)| {
+            let known = self.book.calendar(name).and_then(|it| it.refused.as_ref());
+            let (schedule, shifts) = (name.clone(), u32::try_from(it.calendar.len()));
+            match (&it.trouble, known) {
+                (Some(why), known) if known.is_none_or(|(_, said)| said != why) => {
+                    Some(AlertFact::CalendarRefused(CalendarRefused { schedule, why: why.clone() }))
+                }
+                (None, Some(_)) => {
+                    let (digest, shifts) = (String::new(), shifts.unwrap_or(u32::MAX));
+                    Some(AlertFact::CalendarTaken(CalendarTaken { schedule, digest, shifts }))
+                }
+                _ => None,
+            }
+        });
+        said.collect()
     }
 
     /// Asks for calendars whose time it is.
@@ -158,12 +217,19 @@ impl Desk {
             Ok(read) => {
                 self.agenda.look_again();
                 let is_known = known.is_some_and(|it| {
-                    it.digest.as_ref() == Some(&read.digest) && it.refused.is_none()
+                    let said = it.refused.as_ref().map(|(_, why)| why);
+                    it.digest.as_ref() == Some(&read.digest) && said == read.strangers.as_ref()
                 });
                 if !is_known {
                     let shifts = u32::try_from(read.shifts).unwrap_or(u32::MAX);
+                    let (schedule, of) = (schedule.clone(), schedule);
                     let taken = CalendarTaken { schedule, digest: read.digest, shifts };
                     self.note(now, AlertFact::CalendarTaken(taken));
+                    if let Some(why) = read.strangers {
+                        tracing::warn!(schedule = %of, %why, "a calendar names somebody whom nobody knows");
+                        let refused = CalendarRefused { schedule: of, why };
+                        self.note(now, AlertFact::CalendarRefused(refused));
+                    }
                 }
             }
             Err(why) => {
@@ -195,14 +261,14 @@ impl Desk {
     /// Reads the configuration anew whether it changed or not: a secret that it names may have.
     pub(crate) fn look_again_at_configuration(&mut self, now: Timestamp) {
         tracing::info!("SIGHUP: the alerting configuration is read again");
-        self.reloader.forget();
+        self.looks_again = true;
         self.look_at_configuration(now);
     }
 
     /// The configuration in force, once after each change.
     pub(crate) fn new_configuration(&mut self) -> Option<String> {
         let is_new = std::mem::take(&mut self.is_new_configuration);
-        self.reloader.good().filter(|_| is_new).map(str::to_owned)
+        self.reloader.as_ref().and_then(Reloader::good).filter(|_| is_new).map(str::to_owned)
     }
 
     pub(crate) fn note(&mut self, at: Timestamp, fact: AlertFact) {

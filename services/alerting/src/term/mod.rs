@@ -100,6 +100,8 @@ impl Term {
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
         desk.begin(now);
+        desk.look_first(now).await;
+        desk.heed();
         if let Some(end) = self.commit(&mut desk).await? {
             return Ok(end);
         }
@@ -310,6 +312,12 @@ fn record(desk: &mut Desk, now: Timestamp, came: Came) {
     match came {
         Came::Message(came) => record_message(desk, now, &came),
         Came::Calendar(fetched) => desk.fetched(now, fetched),
+        Came::Configuration(looked) => {
+            let (reloader, looked) = *looked;
+            desk.looked(now, reloader, looked);
+            // One that was asked for meanwhile.
+            desk.look_if_asked(now);
+        }
         Came::Sign { number, answered } => {
             let fact = sign_answered(&desk.book, number, &answered);
             if let Some(fact) = fact {

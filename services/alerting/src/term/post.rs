@@ -12,7 +12,10 @@ use super::{
     calendars::{Asking, Fetched},
     desk::Sending,
 };
-use crate::{config::Ways, receivers::Senders};
+use crate::{
+    config::{Looked, Reloader, Ways},
+    receivers::Senders,
+};
 
 /// Messages under way to one receiver at once: one that hangs keeps only its own waiting.
 const AT_ONCE: usize = 8;
@@ -43,6 +46,21 @@ pub(crate) enum Came {
     },
     /// Of asking for a calendar.
     Calendar(Fetched),
+    /// Of a look at the configuration.
+    Configuration(Box<(Reloader, Looked)>),
+}
+
+/// Looks at the configuration on a thread for such work, and hands back who looked.
+pub(crate) async fn look(mut reloader: Reloader, now: Timestamp) -> (Reloader, Looked) {
+    let spare = reloader.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let looked = reloader.look(now);
+        (reloader, looked)
+    });
+    looked.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the alerting configuration can't be looked at");
+        (spare, Looked::Same)
+    })
 }
 
 #[derive(Debug)]
@@ -79,6 +97,15 @@ impl Post {
             let Some(url) = &ways.switch else { return };
             let answered = senders.sign(url, trouble.as_deref()).await;
             let _ = outcomes.send(Came::Sign { number, answered }).await;
+        });
+    }
+
+    /// Looks at the configuration: whoever pages does not wait for what somebody wrote into a calendar's file.
+    pub(crate) fn look(&self, reloader: Reloader, now: Timestamp) {
+        let outcomes = self.outcomes.clone();
+        tokio::spawn(async move {
+            let looked = look(reloader, now).await;
+            let _ = outcomes.send(Came::Configuration(Box::new(looked))).await;
         });
     }
 

@@ -37,7 +37,7 @@ pub(crate) enum AlertsCommand {
     Test(Test),
     /// Check the configuration, and who would be told of each DAG
     #[command(
-        after_help = "Ends with 4 where a failure of a DAG reaches nobody, with 2 where the configuration does not hold, with 7 where a file of --dags can't be read.\n\nWith --json: `file`, `receivers`, `warnings`, `dags`, a list of `dag_id`, `owner`, `route`, `receivers`, or null where no API answers"
+        after_help = "Ends with 4 where a failure of a DAG reaches nobody or the guard refuses an address, with 2 where the configuration does not hold, with 7 where a file of --dags can't be read.\n\nWith --json: `file`, `receivers`, `warnings`, `guarded` (what the guard does not let be reached), `dags`, a list of `dag_id`, `owner`, `route`, `receivers`, or null where no API answers"
     )]
     Check(Check),
     /// Say who is on call, by the configuration's schedules
@@ -132,7 +132,7 @@ pub(crate) struct Check {
 /// `dagbok alerts oncall`.
 #[derive(Debug, Args)]
 pub(crate) struct OnCall {
-    /// The file [default: the one that is configured, or alerting.toml in the installation's folder]
+    /// The file [default: the one that is configured, or alerting.toml in the installation's folder; with --api what is in force there]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// At what time, as `2026-12-24T18:00:00Z`; now where not said

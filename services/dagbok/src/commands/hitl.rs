@@ -51,7 +51,7 @@ async fn list(context: &Context, args: &ListHitl) -> Outcome {
             copy_name(&task.task_id, task.map_index),
             detail.subject.clone(),
             whom(detail),
-            until.map_or_else(|| "-".to_owned(), |at| at.0.to_string()),
+            until.map_or_else(|| "-".to_owned(), |at| out.time(at.0)),
             detail.chosen_options.as_ref().map_or_else(|| "-".to_owned(), |it| it.join(", ")),
         ]);
     }
@@ -104,11 +104,11 @@ async fn show(context: &Context, args: &HitlOf) -> Outcome {
     }
     out.line(&format!("  asked of {}", whom(&found)));
     if let Some(at) = &found.dagbok.timeout_at {
-        out.line(&format!("  until {}", at.0));
+        out.line(&format!("  until {}", out.time(at.0)));
     }
     if let (Some(chosen), Some(at)) = (&found.chosen_options, &found.responded_at) {
         let by = found.responded_by_user.as_ref().map_or("nobody, the time was up", |by| &by.name);
-        out.line(&format!("  answered {} at {} by {by}", chosen.join(", "), at.0));
+        out.line(&format!("  answered {} at {} by {by}", chosen.join(", "), out.time(at.0)));
     } else if found.dagbok.is_open {
         let option = found.options.first().map_or_else(String::new, |it| quoted(it));
         let (dag, run, task) = (quoted(&dag), quoted(&run), quoted(&task));

@@ -107,7 +107,7 @@ fn show(context: &Context, preview: &Pruned) {
     let mut table = Table::new(&["dag_id", "runs", "frees", "ended from", "to"]);
     for dag in &preview.dags {
         let date = |date: &Option<_>| {
-            date.as_ref().map_or_else(String::new, |at: &DateTime| at.0.to_string())
+            date.as_ref().map_or_else(String::new, |at: &DateTime| out.time(at.0))
         };
         table.row(vec![
             dag.dag_id.clone(),

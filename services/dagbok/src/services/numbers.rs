@@ -11,12 +11,19 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    http::{HeaderMap, header::ACCEPT},
+    routing::get,
+};
 use dagbok_alerts::AlertRecord;
 use dagbok_api::shapes::{QueueSignal, QueueWanted};
 use dagbok_config::Config;
 use dagbok_events::{Timestamp, decode_packed};
-use dagbok_metrics::{AlertLedger, Depth, Detail, Ledger, VERSION, find};
+use dagbok_metrics::{
+    AlertLedger, Depth, Detail, Ledger, OPEN_METRICS, TEXT, VERSION, find, open_metrics,
+    wants_open_metrics,
+};
 use dagbok_projection::{
     Checkpoint, Decoded, FollowError, Pace, Progress, Projection, ProjectionError, check_log,
     follow,
@@ -89,7 +96,7 @@ impl Numbers {
 
     /// All figures of the process, and those of the log as soon as all of it is folded: while it is not, each would
     /// rise at a pace that nothing ever had; and none once the fold has stopped, for what was is not what is.
-    fn text(&self) -> String {
+    fn text(&self, exemplars: bool) -> String {
         let standing = self.progress.now();
         let mut page = own_text();
         let lag = standing.lag();
@@ -99,7 +106,11 @@ impl Numbers {
             .expect("a string takes all");
         if standing.caught_up && standing.failed.is_none() {
             let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
-            page.push_str(&ledger.text(Detail::All));
+            page.push_str(&if exemplars {
+                ledger.text_with_exemplars(Detail::All)
+            } else {
+                ledger.text(Detail::All)
+            });
         }
         if let Some(alerts) = &*self.alerts.read().unwrap_or_else(PoisonError::into_inner) {
             page.push_str(&alerts.text());
@@ -194,13 +205,21 @@ fn own_text() -> String {
 
 /// Adds `/metrics`; with what the log tells of, where that is folded here.
 pub(crate) fn with_metrics(router: Router, numbers: Option<Numbers>) -> Router {
-    let text = move || {
+    let text = move |headers: HeaderMap| {
         let numbers = numbers.clone();
         async move {
-            let write = move || numbers.as_ref().map_or_else(own_text, Numbers::text);
+            let accept = headers.get(ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+            let is_open = wants_open_metrics(accept);
+            let write = move || {
+                let page = numbers.as_ref().map_or_else(own_text, |it| it.text(is_open));
+                if is_open { open_metrics(&page) } else { page }
+            };
             // Ten thousand DAGs are megabytes of text.
             let text = tokio::task::spawn_blocking(write).await.unwrap_or_default();
-            ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text)
+            (
+                [("content-type", if is_open { OPEN_METRICS } else { TEXT }), ("vary", "accept")],
+                text,
+            )
         }
     };
     router.route("/metrics", get(text))
@@ -328,13 +347,13 @@ mod tests {
     fn a_fold_that_stopped_shows_nothing_as_what_is() {
         let (ledger, progress) = (Arc::default(), Progress::default());
         let numbers = Numbers { ledger, progress: progress.clone(), alerts: Arc::default() };
-        let shows = || numbers.text().contains("\ndagbok_log_folded_seq ");
+        let shows = || numbers.text(false).contains("\ndagbok_log_folded_seq ");
         assert!(!shows());
         progress.update(|standing| standing.caught_up = true);
         assert!(shows());
         progress
             .update(|standing| standing.failed = Some("a record of a newer version".to_owned()));
         assert!(!shows());
-        assert!(numbers.text().contains("dagbok_metrics_lag_records"));
+        assert!(numbers.text(true).contains("dagbok_metrics_lag_records"));
     }
 }

@@ -62,16 +62,16 @@ pub fn of_note(note: &Note<'_>) -> Vec<Sample> {
         Note::RunCreated { run, run_type: RunType::AssetTriggered, .. } => {
             vec![one("asset.triggered_dagruns", of_run(run))]
         }
-        Note::RunStarted { run, delay } => {
+        Note::RunStarted { run, delay, .. } => {
             time("dagrun.schedule_delay", *delay, &of_run(run)).into_iter().collect()
         }
-        Note::FirstTry { run, delay, queued } => {
+        Note::FirstTry { run, delay, queued, .. } => {
             let tags = of_run(run);
             let scheduled = time("dagrun.first_task_scheduling_delay", *delay, &tags);
             let started = time("dagrun.first_task_start_delay", Some(*queued), &tags);
             scheduled.into_iter().chain(started).collect()
         }
-        Note::RunEnded { run, state, took } => {
+        Note::RunEnded { run, state, took, .. } => {
             let tags = of_run(run);
             let is_success = *state == "success";
             let name =

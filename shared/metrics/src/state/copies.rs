@@ -150,7 +150,8 @@ impl State {
     fn way<'a>(&'a self, run: &'a RunKey, task: &'a TaskId) -> Way<'a> {
         let operators = self.dags.get(&run.dag_id).map(|dag| &dag.operators);
         let operator = operators.and_then(|it| it.get(task)).map(String::as_str);
-        Way { run, task, operator, queue: None }
+        let trace = self.runs.get(run).and_then(|run| run.trace);
+        Way { run, task, operator, queue: None, trace }
     }
 
     fn queued(&mut self, at: Timestamp, key: &RunKey, queued: &TaskQueued, say: Say<'_>) {
@@ -179,7 +180,8 @@ impl State {
         if !run.begun {
             run.begun = true;
             let delay = run.due.map(|due| at.since(due));
-            say(&Note::FirstTry { run: key, delay, queued: at.since(run.created_at) });
+            let (queued, trace) = (at.since(run.created_at), run.trace);
+            say(&Note::FirstTry { run: key, delay, queued, trace });
         }
         let copy =
             run.copies.get_mut(&started.task_id).and_then(|it| it.get_mut(&started.map_index));

@@ -1,5 +1,6 @@
 //! Runs: their making, their start, their end.
-use dagbok_events::{Fact, RunCreated, RunKey, RunMark, RunType, Timestamp};
+use dagbok_events::{Fact, Record, RunCreated, RunKey, RunMark, RunType, Timestamp};
+use dagbok_protocol::trace::RunTrace;
 
 use super::{Run, State};
 use crate::Note;
@@ -16,6 +17,7 @@ impl Run {
             begun: false,
             ending: None,
             ended_at: None,
+            trace: None,
             copies: std::collections::BTreeMap::new(),
         }
     }
@@ -24,7 +26,6 @@ impl Run {
 impl State {
     pub(super) fn of_run(&mut self, at: Timestamp, run: &RunKey, fact: &Fact, say: Say<'_>) {
         match fact {
-            Fact::RunCreated(created) => self.created(at, run, created, say),
             Fact::RunCleared(_) => {
                 // One that was about to end goes on as if nothing had been.
                 self.runs.entry(run.clone()).or_insert_with(|| Run::new(at)).ending = None;
@@ -63,17 +64,28 @@ impl State {
         }
     }
 
-    fn created(&mut self, at: Timestamp, key: &RunKey, created: &RunCreated, say: Say<'_>) {
+    pub(super) fn created(
+        &mut self,
+        record: &Record,
+        key: &RunKey,
+        created: &RunCreated,
+        say: Say<'_>,
+    ) {
+        let at = record.decided_at();
         let is_scheduled = created.run_type == RunType::Scheduled;
         let mut run = Run::new(at);
         run.due = is_scheduled.then_some(created.run_after);
         run.is_apart = created.backfill_id.is_some();
         let delay = run.due.map(|due| at.since(due));
+        let named = record.trace.as_ref().map(|trace| trace.traceparent.as_str());
+        let of = RunTrace::of(key, created.run_after, named);
+        let trace = (of.flags & 1 == 1).then_some(of.trace_id);
+        run.trace = trace;
         self.runs.insert(key.clone(), run);
         if is_scheduled {
             self.kept_promise(&key.dag_id, created.run_after);
         }
-        say(&Note::RunCreated { run: key, run_type: created.run_type, delay });
+        say(&Note::RunCreated { run: key, run_type: created.run_type, delay, trace });
     }
 
     fn started(&mut self, at: Timestamp, key: &RunKey, say: Say<'_>) {
@@ -82,7 +94,8 @@ impl State {
         run.started_at = Some(at);
         if is_first {
             let delay = run.due.map(|due| at.since(due));
-            say(&Note::RunStarted { run: key, delay });
+            let trace = run.trace;
+            say(&Note::RunStarted { run: key, delay, trace });
         }
     }
 
@@ -90,6 +103,6 @@ impl State {
     fn ended(&mut self, at: Timestamp, key: &RunKey, state: &'static str, say: Say<'_>) {
         let Some(run) = self.runs.remove(key) else { return };
         let took = run.started_at.map(|start| at.since(start));
-        say(&Note::RunEnded { run: key, state, took });
+        say(&Note::RunEnded { run: key, state, took, trace: run.trace });
     }
 }

@@ -80,3 +80,35 @@ async fn what_was_read_holds_is_unrolled_further_and_a_new_stamp_is_no_news() {
         assert_eq!(known_until(&calendars), before.plus(Micros(48 * HOUR.0)));
     }
 }
+
+#[tokio::test]
+async fn one_name_that_nobody_knows_leaves_the_others_on_call() {
+    let mut now = Timestamp(1_780_000_000_000_000);
+    let (ana, zoe) = (text("ana", 1), text("zoe", 1));
+    let event = zoe.split_once("BEGIN:VEVENT").expect("an event").1.replace("UID:1", "UID:2");
+    let both = ana.replace("END:VCALENDAR\r\n", &format!("BEGIN:VEVENT{event}"));
+    let mut calendars = Calendars::default();
+    calendars.take(&named());
+    let got = Got { text: both.into(), etag: None, modified: None };
+    let (read, _) = answered(&mut calendars, now, Ok(Some(got))).await;
+    let read = read.expect("what is known of it holds");
+    assert!(read.strangers.expect("one is unknown").contains("`zoe`") && read.shifts > 400);
+    let mut filled = policy();
+    calendars.fill(&mut filled);
+    let schedule = &filled.crew.schedules["primary"];
+    assert!(schedule.calendar.iter().all(|shift| shift.person == "ana"));
+    assert!(schedule.trouble.as_ref().expect("it is said").contains("`zoe`"));
+    // It is as it was: that is still so.
+    now = now.plus(HOUR);
+    let (again, _) = answered(&mut calendars, now, Ok(None)).await;
+    assert!(again.expect("it holds").strangers.is_some());
+    // Once the configuration knows the name, the same text is read by it.
+    let mut policy = policy();
+    policy.crew.people.insert("zoe".to_owned(), Person::default());
+    calendars.take(&named());
+    now = now.plus(HOUR);
+    let asking = calendars.due(now).pop().expect("it is time");
+    let fetched = Fetched::of(asking, Ok(None), now).await;
+    let read = calendars.came(now, fetched, &policy).expect("it is named").expect("it holds");
+    assert!(read.strangers.is_none() && read.shifts > 800, "{read:?}");
+}

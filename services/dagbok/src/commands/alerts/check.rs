@@ -50,6 +50,8 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
             }
         },
     };
+    // Addresses are secrets, and are not read where only a folder is looked at.
+    let guarded = if args.dags.is_some() { Vec::new() } else { loaded.guarded().await };
     let namespace = &context.config.nats.namespace;
     let of = |labels: Labels| {
         let Reach { dag_id, owner, route, receivers } =
@@ -62,13 +64,14 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
         file: Some(&file),
         receivers: &receivers,
         warnings: &review(&loaded.policy, now),
+        guarded: &guarded,
         dags: reaches.as_deref(),
     };
     checked.say(context)
 }
 
 /// Whether the configuration that counts is another installation's, which knows it itself.
-fn is_elsewhere(context: &Context) -> bool {
+pub(super) fn is_elsewhere(context: &Context) -> bool {
     context.config.alerting.config.is_none() && context.named_api().is_some()
 }
 
@@ -77,8 +80,13 @@ async fn in_force(context: &Context) -> Outcome {
     let api = Api::of(context).await?;
     let found: AlertReachCollection = api.get(&["dagbok", "alerts", "check"], &[]).await?;
     let AlertReachCollection { dags, receivers, warnings, .. } = found;
-    let checked =
-        Checked { file: None, receivers: &receivers, warnings: &warnings, dags: Some(&dags) };
+    let checked = Checked {
+        file: None,
+        receivers: &receivers,
+        warnings: &warnings,
+        guarded: &[],
+        dags: Some(&dags),
+    };
     checked.say(context)
 }
 
@@ -181,16 +189,18 @@ struct Checked<'a> {
     file: Option<&'a Path>,
     receivers: &'a [String],
     warnings: &'a [String],
+    /// What the guard does not let be reached.
+    guarded: &'a [String],
     dags: Option<&'a [AlertReach]>,
 }
 
 impl Checked<'_> {
     fn say(&self, context: &Context) -> Outcome {
-        let Self { file, receivers, warnings, dags } = *self;
+        let Self { file, receivers, warnings, guarded, dags } = *self;
         let out = context.out;
         if out.is_json() {
             out.document(&json!({
-                "file": file, "receivers": receivers, "warnings": warnings, "dags": dags,
+                "file": file, "receivers": receivers, "warnings": warnings, "guarded": guarded, "dags": dags,
             }));
         } else {
             let what = file.map_or("what is in force".to_owned(), |it| it.display().to_string());
@@ -203,7 +213,14 @@ impl Checked<'_> {
         let lost = dags.unwrap_or_default().iter().filter(|it| it.receivers.is_empty());
         let lost: Vec<&str> = lost.map(|it| it.dag_id.as_str()).collect();
         if lost.is_empty() {
-            return Ok(Exit::Ok);
+            return match guarded.first() {
+                None => Ok(Exit::Ok),
+                Some(first) => {
+                    let more = guarded.len() - 1;
+                    let more = if more > 0 { format!(" ({more} more)") } else { String::new() };
+                    Err(Failure::new(Code::Refused, format!("{first}{more}")))
+                }
+            };
         }
         let what = format!("nobody is told of what goes wrong with {}", lost.join(", "));
         Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))

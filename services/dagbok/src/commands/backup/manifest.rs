@@ -42,6 +42,12 @@ pub(super) struct Manifest {
     pub(super) files: Vec<Listed>,
 }
 
+/// As much of it as tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
+}
+
 /// A log, from its first entry to its last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LogSpan {
@@ -113,9 +119,7 @@ impl Manifest {
         let found = fs::metadata(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let why = format!("{} is no whole backup: it has no {NAME}", folder.display());
-                Failure::new(Code::NoLog, why).next(format!(
-                    "that file is written last; make another with `dagbok backup`, or name the right folder"
-                ))
+                Failure::new(Code::NoLog, why).next("that file is written last; make another with `dagbok backup`, or name the right folder")
             }
             _ => failed(&error),
         })?;
@@ -124,10 +128,6 @@ impl Manifest {
             return Err(Failure::new(Code::LogDamaged, why));
         }
         let bytes = fs::read(&path).map_err(|error| failed(&error))?;
-        #[derive(Deserialize)]
-        struct Form {
-            format: u32,
-        }
         let unreadable = |error: serde_json::Error| {
             Failure::new(Code::LogDamaged, format!("{} can't be read: {error}", path.display()))
         };
