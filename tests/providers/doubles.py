@@ -135,6 +135,8 @@ class Docker(Double):
 
     def answer(self, path: str, query: Json, sent: Any) -> None:
         path = path.removeprefix("/v1.44")
+        if path == "/_ping":
+            return self.say(b"OK", kind="text/plain")
         if path == "/version":
             return self.say({"ApiVersion": "1.44", "Version": "27"})
         if path == "/images/json":
