@@ -146,6 +146,8 @@ class Docker(Double):
         if path == "/containers/c1/json":
             return self.say({"Id": "c1", "Config": {"Tty": False}, "State": {"Status": "exited"}})
         if path in {"/containers/c1/attach", "/containers/c1/logs"}:
+            # Its client reads what comes until the connection ends.
+            self.close_connection = True
             frame = struct.pack(">BxxxL", 1, len(self.LINE)) + self.LINE
             return self.say(frame, kind="application/vnd.docker.raw-stream")
         if path == "/containers/c1/wait":
