@@ -106,7 +106,8 @@ class Google(Double):
                 return self.say(self.kept[name], kind="application/octet-stream")
             return self.say(self.of(name))
         if path == "/storage/v1/b/models/o":
-            return self.say({"items": [self.of(name) for name in self.kept]})
+            names = [name for name, content in self.kept.items() if isinstance(content, bytes)]
+            return self.say({"items": [self.of(name) for name in names]})
         if path.endswith("/jobs") and self.command == "POST":
             job = {**sent, "status": {"state": "DONE"}, "id": "shop:EU.x", "statistics": {"query": {}}}
             job["jobReference"] = {"location": "EU", "projectId": "shop", **sent["jobReference"]}
