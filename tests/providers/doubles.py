@@ -106,7 +106,8 @@ class Google(Double):
                 return self.say(self.kept[name], kind="application/octet-stream")
             return self.say(self.of(name))
         if path == "/storage/v1/b/models/o":
-            return self.say({"items": [self.of(name) for name in self.kept]})
+            names = [name for name, content in self.kept.items() if isinstance(content, bytes)]
+            return self.say({"items": [self.of(name) for name in names]})
         if path.endswith("/jobs") and self.command == "POST":
             job = {**sent, "status": {"state": "DONE"}, "id": "shop:EU.x", "statistics": {"query": {}}}
             job["jobReference"] = {"location": "EU", "projectId": "shop", **sent["jobReference"]}
@@ -135,6 +136,8 @@ class Docker(Double):
 
     def answer(self, path: str, query: Json, sent: Any) -> None:
         path = path.removeprefix("/v1.44")
+        if path == "/_ping":
+            return self.say(b"OK", kind="text/plain")
         if path == "/version":
             return self.say({"ApiVersion": "1.44", "Version": "27"})
         if path == "/images/json":
@@ -144,6 +147,8 @@ class Docker(Double):
         if path == "/containers/c1/json":
             return self.say({"Id": "c1", "Config": {"Tty": False}, "State": {"Status": "exited"}})
         if path in {"/containers/c1/attach", "/containers/c1/logs"}:
+            # Its client reads what comes until the connection ends.
+            self.close_connection = True
             frame = struct.pack(">BxxxL", 1, len(self.LINE)) + self.LINE
             return self.say(frame, kind="application/vnd.docker.raw-stream")
         if path == "/containers/c1/wait":
