@@ -221,8 +221,8 @@ fn what_events_say_is_kept_within_bytes_and_what_goes_is_counted_in_why_and_in_t
     let Some(Reason::Partitions { dropped: 0, events_dropped, .. }) = told.first() else {
         panic!("{told:?}");
     };
-    let lost = *events_dropped;
-    assert!((50..200).contains(&lost), "{lost}");
+    let went = *events_dropped;
+    assert!((50..200).contains(&went), "{went}");
     // The oldest went: those of the first key.
     update(&mut world, "b", Some("k0"));
     update(&mut world, "b", Some("k199"));

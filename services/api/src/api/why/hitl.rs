@@ -61,16 +61,18 @@ pub(super) fn reason_of_partitions(
 
 /// What was let go, loudly: whoever waits for it waits in vain.
 fn lost((partitions, events): (u64, u64)) -> String {
-    let waited = (partitions > 0)
-        .then(|| format!("; {partitions} were let go, since too many waited"))
-        .unwrap_or_default();
-    let took = (events > 0).then(|| {
-        format!(
-            "; {events} of their events were let go, since there were too many or they took too much: their runs have \
+    let waited = match partitions {
+        0 => String::new(),
+        count => format!("; {count} were let go, since too many waited"),
+    };
+    let took = match events {
+        0 => String::new(),
+        count => format!(
+            "; {count} of their events were let go, since there were too many or they took too much: their runs have \
              been made, or will be, without those"
-        )
-    });
-    waited + &took.unwrap_or_default()
+        ),
+    };
+    waited + &took
 }
 
 fn of_partition(waits: &PartitionWaits) -> String {
