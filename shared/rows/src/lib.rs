@@ -20,7 +20,7 @@ mod store;
 
 pub use kept::{Fold, Kept, KeptError};
 pub use key::Key;
-pub use overlay::{Has, Overlay, Table, TableSet};
+pub use overlay::{Has, Overlay, Table, TableSet, assert_apart};
 pub use store::{KeyChange, OpenError, Opened, RowKey, Store, StoreError, pack, unpack};
 
 /// Something that is kept under a key of its own table.

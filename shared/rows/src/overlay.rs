@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Key, Row,
-    store::{KeyChange, Store, StoreError, pack},
+    store::{KeyChange, META, Store, StoreError, pack},
 };
 
 #[derive(Debug)]
@@ -104,11 +104,27 @@ pub trait Has<R> {
     fn table(&mut self) -> &mut Table<R>;
 }
 
+/// Refuses, when a projection is compiled, tables that share a first byte, and one that has the checkpoint's.
+pub const fn assert_apart(tables: &[u8]) {
+    let mut at = 0;
+    while at < tables.len() {
+        assert!(tables[at] != META[0], "a table's byte is the checkpoint's");
+        let mut other = at + 1;
+        while other < tables.len() {
+            assert!(tables[at] != tables[other], "two tables have the same byte");
+            other += 1;
+        }
+        at += 1;
+    }
+}
+
 /// Names the tables of a projection: `tables! { pub struct Tables { dags: DagRow = b'd', … } }` gives each
 /// row its byte, and the set that an [`Overlay`] is over.
 #[macro_export]
 macro_rules! tables {
     ($(#[$about:meta])* $vis:vis struct $set:ident { $($field:ident: $row:ty = $byte:literal),* $(,)? }) => {
+        const _: () = $crate::assert_apart(&[$($byte),*]);
+
         $(impl $crate::Row for $row { const TABLE: u8 = $byte; })*
 
         $(#[$about])*

@@ -166,7 +166,7 @@ pub struct ExecutorCordoned {
 /// See [`crate::Fact::ExecutorUncordoned`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutorUncordoned {
-    /// Which executor.
+    /// What the executor is called over its lives, as its configuration has it.
     pub name: ExecutorName,
 }
 
