@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
 
@@ -37,12 +37,13 @@ fn segments(home: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Copies again and again until `over`, and reads each copy whole. Returns how often.
-fn copies_until(over: &AtomicBool, home: &Path) -> u64 {
+/// Copies again and again until `over`, counts how often it has begun, and reads each copy whole.
+fn copies_until(over: &AtomicBool, begun: &AtomicU64, home: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (mut copies, mut last) = (0, Seq::ZERO);
+    let mut last = Seq::ZERO;
     loop {
         let is_over = over.load(Ordering::SeqCst);
+        begun.fetch_add(1, Ordering::SeqCst);
         let to = TempDir::new().unwrap();
         let ends = copy_log(home, to.path()).unwrap();
         assert!(ends >= last, "{ends} after {last}");
@@ -50,9 +51,8 @@ fn copies_until(over: &AtomicBool, home: &Path) -> u64 {
         let (copy, report) = open_read_only(to.path()).unwrap();
         assert!(report.torn.is_none(), "{report:?}");
         assert_eq!(runtime.block_on(copy.log.last()).unwrap(), ends);
-        copies += 1;
         if is_over {
-            return copies;
+            return;
         }
     }
 }
@@ -69,16 +69,16 @@ async fn a_writer_that_appends_in_halves_is_copied_up_to_a_whole_record() {
     fs::create_dir(home.path().join("log")).unwrap();
     let live = home.path().join("log").join(segments(whole.path())[0].file_name().unwrap());
     fs::write(&live, &bytes[..HEADER]).unwrap();
-    let over = AtomicBool::new(false);
+    let (over, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        let copies = scope.spawn(|| copies_until(&over, home.path()));
+        let copies = scope.spawn(|| copies_until(&over, &begun, home.path()));
         let mut file = OpenOptions::new().append(true).open(&live).unwrap();
         for part in bytes[HEADER..].chunks(1_777) {
             file.write_all(part).unwrap();
             thread::yield_now();
         }
         over.store(true, Ordering::SeqCst);
-        assert!(copies.join().unwrap() > 0);
+        copies.join().unwrap();
     });
 }
 
@@ -87,13 +87,17 @@ async fn a_log_that_is_trimmed_meanwhile_is_copied_from_where_it_begins() {
     let home = TempDir::new().unwrap();
     let (ports, _) = open(home.path(), options(4_000)).unwrap();
     append(&ports, 0, 50).await;
-    let over = AtomicBool::new(false);
+    let (over, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     let handle = tokio::runtime::Handle::current();
     thread::scope(|scope| {
-        let copies = scope.spawn(|| copies_until(&over, home.path()));
+        let copies = scope.spawn(|| copies_until(&over, &begun, home.path()));
         let writer = scope.spawn(|| {
             handle.block_on(async {
-                for n in 0..200 {
+                for n in 0..100 {
+                    // One trim for each copy, somewhere in it.
+                    while begun.load(Ordering::SeqCst) <= n && !copies.is_finished() {
+                        thread::yield_now();
+                    }
                     let last = 50 + n * 10;
                     append(&ports, last, 10).await;
                     let below = Seq(last - 30);
@@ -105,7 +109,7 @@ async fn a_log_that_is_trimmed_meanwhile_is_copied_from_where_it_begins() {
         let wrote = writer.join();
         over.store(true, Ordering::SeqCst);
         wrote.unwrap();
-        assert!(copies.join().unwrap() > 0);
+        copies.join().unwrap();
     });
 }
 
