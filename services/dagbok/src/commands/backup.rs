@@ -75,7 +75,7 @@ async fn on_nats(context: &Context, folder: &Path, choice: make::Choice) -> Outc
         let commands: Vec<String> = streams
             .iter()
             .map(|(stream, to)| {
-                let to = quoted(&to.to_string_lossy()).into_owned();
+                let to = quoted(&to.to_string_lossy());
                 format!("nats --server {server} stream backup {stream} {to}")
             })
             .collect();
