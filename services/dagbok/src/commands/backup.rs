@@ -84,7 +84,10 @@ async fn on_nats(context: &Context, folder: &Path, choice: make::Choice) -> Outc
             return Ok(Exit::Refused);
         }
         out.line("there is no backup yet: the logs are on the server. Copy them, services running or not, in this order:");
-        out.line(&format!("  mkdir -p {}", quoted(&folder.join(copies::STREAMS).to_string_lossy())));
+        out.line(&format!(
+            "  mkdir -p {}",
+            quoted(&folder.join(copies::STREAMS).to_string_lossy())
+        ));
         for command in commands {
             out.line(&format!("  {command}"));
         }

@@ -9,10 +9,7 @@ use super::super::{
     state::ApiState,
     tell::tell,
 };
-use crate::{
-    retention::Plan,
-    shapes::Detail,
-};
+use crate::{retention::Plan, shapes::Detail};
 
 /// Runs that one request lets go; whoever deletes a DAG with more asks again.
 const AT_ONCE: usize = 2_000;

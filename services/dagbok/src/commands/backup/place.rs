@@ -108,7 +108,8 @@ fn unusable(home: &Path, error: &io::Error) -> Failure {
 
 fn leads_nowhere(home: &Path, error: &io::Error) -> Failure {
     let why = format!("{} is a link that can't be followed: {error}", home.display());
-    Failure::new(Code::HomeUnusable, why).next("make the folder that it names, or name another with --home")
+    Failure::new(Code::HomeUnusable, why)
+        .next("make the folder that it names, or name another with --home")
 }
 
 /// Refuses a folder that has something in it, but for what the disk or an earlier restore put there.

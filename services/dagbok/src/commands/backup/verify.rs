@@ -38,7 +38,9 @@ pub(super) async fn run(context: &Context, folder: &Path) -> Outcome {
         if is_whole {
             out.line(&format!("it is whole, as of {as_of}"));
         } else if faults.is_empty() {
-            out.line(&format!("it is as it was made, as of {as_of}, and can be put back without those blobs"));
+            out.line(&format!(
+                "it is as it was made, as of {as_of}, and can be put back without those blobs"
+            ));
         }
     }
     Ok(if is_whole { Exit::Ok } else { Exit::Log })
@@ -57,7 +59,9 @@ pub(super) async fn proved(folder: &Path) -> Result<(Manifest, String, Vec<Fault
     if faults.is_empty() {
         for (at, span) in [("", &manifest.log), ("alerts", &manifest.alerts)] {
             let Some(span) = span else { continue };
-            if let Err(why) = held(&folder.join(at), span, at.is_empty() && !manifest.without_archive).await {
+            if let Err(why) =
+                held(&folder.join(at), span, at.is_empty() && !manifest.without_archive).await
+            {
                 faults.push(Fault::new(format!("{at}/log"), why));
             }
         }

@@ -52,7 +52,10 @@ pub(crate) async fn delete(context: &Context, args: &DeleteDags) -> Outcome {
         while let Some(detail) = api.delete_some(&["dags", &it.dag_id]).await? {
             let now = detail.get("runs_left").and_then(serde_json::Value::as_u64);
             let Some(now) = now.filter(|now| *now < left) else {
-                let why = format!("runs of the DAG {} are left, and no more of them go: {detail}", it.dag_id);
+                let why = format!(
+                    "runs of the DAG {} are left, and no more of them go: {detail}",
+                    it.dag_id
+                );
                 return Err(Failure::new(Code::SchedulerSilent, why)
                     .next("give the command again; it goes on where it was"));
             };
