@@ -14,9 +14,6 @@ use dagbok_runlog_embedded::{
 };
 use tempfile::TempDir;
 
-/// Before the first frame.
-const HEADER: usize = 24;
-
 fn options(segment_bytes: u64) -> Options {
     Options { durability: Durability::None, segment_bytes }
 }
@@ -63,19 +60,26 @@ async fn a_writer_that_appends_in_halves_is_copied_up_to_a_whole_record() {
     // record, and the next one has the rest of it and several whole ones.
     let (whole, home) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (ports, _) = open(whole.path(), options(1 << 30)).unwrap();
-    append(&ports, 0, 4_000).await;
+    for n in 0..10 {
+        append(&ports, n * 1_000, 1_000).await;
+    }
     drop(ports);
     let bytes = fs::read(&segments(whole.path())[0]).unwrap();
     fs::create_dir(home.path().join("log")).unwrap();
     let live = home.path().join("log").join(segments(whole.path())[0].file_name().unwrap());
-    fs::write(&live, &bytes[..HEADER]).unwrap();
+    // Half of it is there from the beginning, so that a look at all of it takes a while.
+    let half = bytes.len() / 2;
+    fs::write(&live, &bytes[..half]).unwrap();
     let (over, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let copies = scope.spawn(|| copies_until(&over, &begun, home.path()));
         let mut file = OpenOptions::new().append(true).open(&live).unwrap();
-        for part in bytes[HEADER..].chunks(1_777) {
+        for part in bytes[half..].chunks(777) {
             file.write_all(part).unwrap();
-            thread::yield_now();
+            // Some of them come within one look.
+            for _ in 0..20_000 {
+                std::hint::spin_loop();
+            }
         }
         over.store(true, Ordering::SeqCst);
         copies.join().unwrap();
