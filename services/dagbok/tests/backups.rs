@@ -33,7 +33,7 @@ fn home(bench: &Bench, archive: Option<&str>) -> String {
             let chain = Archive::new(Path::new(archive)).add(mark, Chain::START, &entries).unwrap();
             ports.log.trim(Seq(31), chain).await.unwrap();
         }
-        ports.blobs.put("a blob".into()).await.unwrap().to_string()
+        ports.blobs.put("a blob".into()).await.unwrap()
     })
 }
 

@@ -137,11 +137,11 @@ async fn damage_is_told_of_the_file_that_has_it_and_not_of_its_copy() {
 async fn blobs_are_copied_once_and_those_that_are_damaged_are_named() {
     let (home, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (ports, _) = open(home.path(), options(1 << 20)).unwrap();
-    let first = ports.blobs.put("one".into()).await.unwrap().to_string();
+    let first = ports.blobs.put("one".into()).await.unwrap();
     let mut copied = CopiedBlobs::default();
     copy_blobs(home.path(), to.path(), &mut copied).unwrap();
-    let second = ports.blobs.put("two".into()).await.unwrap().to_string();
-    let third = ports.blobs.put("three".into()).await.unwrap().to_string();
+    let second = ports.blobs.put("two".into()).await.unwrap();
+    let third = ports.blobs.put("three".into()).await.unwrap();
     let at = |home: &Path, digest: &str| home.join("blobs").join(&digest[..2]).join(&digest[2..]);
     fs::remove_file(at(home.path(), &first)).unwrap();
     fs::remove_file(at(home.path(), &third)).unwrap();

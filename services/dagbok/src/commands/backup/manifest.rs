@@ -192,7 +192,7 @@ impl Manifest {
                 Ok((found, _)) if found == *digest => {}
                 Ok(_) => faults.push(Fault::new(shown(), "its bytes do not match its name")),
                 Err(error) => {
-                    faults.push(Fault::new(shown(), format!("it can't be read: {error}")))
+                    faults.push(Fault::new(shown(), format!("it can't be read: {error}")));
                 }
             }
         }

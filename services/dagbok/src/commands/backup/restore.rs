@@ -104,11 +104,11 @@ fn to_do(context: &Context, home: &Path, manifest: &Manifest) -> Vec<String> {
             key.display()
         ));
     }
-    let links = home.join(LINKS_KEY);
-    if manifest.alerts.is_some() && !links.is_file() {
+    let signer = home.join(LINKS_KEY);
+    if manifest.alerts.is_some() && !signer.is_file() {
         lines.push(format!(
             "put {} back, if there was one: without it the links in messages that were sent can't be used",
-            links.display()
+            signer.display()
         ));
     }
     let (archive, here) = (wire::archive(home, &context.config), home.join("archive"));

@@ -39,7 +39,9 @@ pub(crate) async fn delete(context: &Context, args: &DeleteDags) -> Outcome {
     let document = |it: &Going, dry_run: bool| json!({ "dag_id": it.dag_id, "dry_run": dry_run, "runs": it.runs, "versions": it.versions });
     if args.asked.only.dry_run {
         if out.is_json() {
-            all.iter().for_each(|it| out.one_of(many, &document(it, true)));
+            for it in &all {
+                out.one_of(many, &document(it, true));
+            }
         }
         return Ok(Exit::Ok);
     }
