@@ -12,6 +12,10 @@ use crate::{
 
 /// The key of alerting's lease in the keyed state.
 const LEASE: &str = "lease/alerting";
+/// How long it holds.
+const LEASE_TIME: Duration = Duration::from_secs(5);
+/// A dead leader is replaced within ten seconds: its lease runs out, and as long again is for the one who takes it.
+const _: () = assert!(LEASE_TIME.as_secs() * 2 <= 10);
 
 /// What alerting stands on.
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ impl Settings {
             config,
             links_key: None,
             disk: None,
-            lease: Duration::from_secs(5),
+            lease: LEASE_TIME,
             look: Duration::from_secs(1),
             snapshot_every: 50_000,
         }

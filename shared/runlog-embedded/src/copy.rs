@@ -1,6 +1,7 @@
 //! A copy of what lies in an installation's folder while its one writer goes on: the log up to a whole entry,
 //! and the blobs. Nothing in the folder that is copied is changed, and no lock is taken.
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -11,7 +12,9 @@ use dagbok_runlog::{Digester, Seq};
 use crate::{
     Durability, OpenError,
     disk::{Disk as _, FileDisk},
+    index::Index,
     recover, segment,
+    view::Segment,
 };
 
 /// How often it is begun anew where the log is trimmed meanwhile.
@@ -22,12 +25,12 @@ const CHUNK: usize = 256 << 10;
 /// Blobs that were copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopiedBlobs {
-    /// Digests of those that are there whole, in order.
-    pub digests: Vec<String>,
+    /// Digests of those that are there whole.
+    pub digests: BTreeSet<String>,
     /// Their bytes.
     pub bytes: u64,
     /// Names of those whose bytes are not what they are named by; they were left out.
-    pub damaged: Vec<String>,
+    pub damaged: BTreeSet<String>,
 }
 
 /// Copies the log in `home` to `to`, up to the last whole entry that it has now, and returns that. `to` has no log.
@@ -55,13 +58,14 @@ pub fn copy_log(home: &Path, to: &Path) -> Result<Seq, OpenError> {
 }
 
 fn copy_once(disk: FileDisk, from: &Path, into: &Path) -> Result<Seq, OpenError> {
-    let found = recover::look(from)?;
+    let found = recover::look_beside_a_writer(from)?;
     if let Some(trimmed) = found.view.trimmed {
         trimmed.store(&disk, into).map_err(|source| OpenError::io("write", into, source))?;
     }
     for held in &found.view.segments {
         let failed = |source| OpenError::io("copy", &held.path, source);
         let file = File::open(&held.path).map_err(failed)?;
+        check(&file, held)?;
         let path = segment::path(into, held.first);
         let mut copy = File::create(&path).map_err(failed)?;
         let copied = io::copy(&mut file.take(held.end), &mut copy).map_err(failed)?;
@@ -74,50 +78,56 @@ fn copy_once(disk: FileDisk, from: &Path, into: &Path) -> Result<Seq, OpenError>
     Ok(Seq(found.view.last()))
 }
 
-/// Copies blobs from `home` to `to` that are not there yet, and says which are there then. Each is held against
-/// its name. Blocks on the disk.
-pub fn copy_blobs(home: &Path, to: &Path) -> Result<CopiedBlobs, OpenError> {
-    let (from, into) = (home.join("blobs"), to.join("blobs"));
-    let disk = FileDisk { durability: Durability::Fsync };
-    for (digest, path) in blobs_in(&from)? {
+/// Reads a segment's records, of which its sidecar may have told so far: damage is told of the file that has it,
+/// and not of its copy.
+fn check(file: &File, held: &Segment) -> Result<(), OpenError> {
+    let refused = |at, why: &str| {
+        Err(segment::damaged(&held.path, at, why.to_owned(), segment::RESTORE.to_owned()))
+    };
+    if !segment::check_header(file, &held.path, held.first)? {
+        return refused(0, "it has no header");
+    }
+    let begins = segment::HEADER as u64;
+    let scan = segment::scan(file, held.first - 1, begins, held.end, &mut Index::default());
+    let scan = scan.map_err(|source| OpenError::io("read", &held.path, source))?;
+    match scan.fault {
+        Some(why) => refused(scan.end, why),
+        None if scan.last != held.last => refused(scan.end, "it ends with another record"),
+        None => Ok(()),
+    }
+}
+
+/// Copies blobs from `home` to `to` that `copied` does not have yet, each held against its name, and notes them
+/// there. Nothing is flushed: that is for whoever has copied all. Blocks on the disk.
+pub fn copy_blobs(home: &Path, to: &Path, copied: &mut CopiedBlobs) -> Result<(), OpenError> {
+    let into = to.join("blobs");
+    for (digest, path) in blobs_in(&home.join("blobs"))? {
+        if copied.digests.contains(&digest) {
+            continue;
+        }
         let (folder, name) = digest.split_at(2);
         let folder = into.join(folder);
         let copy = folder.join(name);
-        if copy.exists() {
-            continue;
-        }
-        disk.create_dirs(&folder).map_err(|source| OpenError::io("make", &folder, source))?;
+        fs::create_dir_all(&folder).map_err(|source| OpenError::io("make", &folder, source))?;
         let draft = copy.with_extension("part");
         match copy_file(&path, &draft) {
-            Ok((found, _)) if found == digest => {
-                fs::rename(&draft, &copy).map_err(|source| OpenError::io("write", &copy, source))?
+            Ok((found, bytes)) if found == digest => {
+                fs::rename(&draft, &copy)
+                    .map_err(|source| OpenError::io("write", &copy, source))?;
+                copied.bytes += bytes;
+                copied.damaged.remove(&digest);
+                copied.digests.insert(digest);
             }
-            Ok(_) => drop(fs::remove_file(&draft)),
+            Ok(_) => {
+                drop(fs::remove_file(&draft));
+                copied.damaged.insert(digest);
+            }
             // Swept meanwhile: nothing names it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {}
             Err(error) => return Err(OpenError::io("copy", &path, error)),
         }
     }
-    let mut copied = CopiedBlobs::default();
-    for (digest, path) in blobs_in(&into)? {
-        copied.bytes +=
-            fs::metadata(&path).map_err(|source| OpenError::io("look at", &path, source))?.len();
-        copied.digests.push(digest);
-    }
-    let is_there = |digest: &String| copied.digests.binary_search(digest).is_ok();
-    let left = blobs_in(&from)?.into_iter().map(|(digest, _)| digest);
-    let left: Vec<String> = left.filter(|digest| !is_there(digest)).collect();
-    // What came since is no fault; what was looked at and differs is.
-    for digest in left {
-        let path = from.join(&digest[..2]).join(&digest[2..]);
-        if digest_of_file(&path).is_ok_and(|(found, _)| found != digest) {
-            copied.damaged.push(digest);
-        }
-    }
-    if into.is_dir() {
-        disk.flush_dir(&into).map_err(|source| OpenError::io("write", &into, source))?;
-    }
-    Ok(copied)
+    Ok(())
 }
 
 /// The blobs of a folder by their digests, in order; none where it is not there.
@@ -146,12 +156,14 @@ fn names(dir: &Path) -> Result<Vec<String>, OpenError> {
     Ok(listed.flatten().filter_map(|file| file.file_name().into_string().ok()).collect())
 }
 
-/// Copies a file for good, and returns its digest and its length. Blocks on the disk.
+/// Copies a file, and returns its digest and its length. Nothing is flushed. Blocks on the disk.
 pub fn copy_file(from: &Path, to: &Path) -> io::Result<(String, u64)> {
-    let mut copy = File::create(to)?;
-    let found = read_through(from, |bytes| copy.write_all(bytes))?;
-    copy.sync_all()?;
-    Ok(found)
+    copy_into(from, &mut File::create(to)?)
+}
+
+/// As [`copy_file`], into a file that is open already.
+pub fn copy_into(from: &Path, copy: &mut File) -> io::Result<(String, u64)> {
+    read_through(from, |bytes| copy.write_all(bytes))
 }
 
 /// The digest of a file, and its length. Blocks on the disk.

@@ -51,7 +51,7 @@ use dagbok_runlog::{
 };
 
 pub use blobs::FileBlobs;
-pub use copy::{CopiedBlobs, blobs_in, copy_blobs, copy_file, copy_log, digest_of_file};
+pub use copy::{CopiedBlobs, blobs_in, copy_blobs, copy_file, copy_into, copy_log, digest_of_file};
 pub use log::EmbeddedLog;
 pub use read_only::{ReadOnly, ReadOnlyLog, open_read_only};
 pub use report::{OpenError, OpenReport, TornTail};

@@ -36,7 +36,7 @@ pub fn open_read_only(home: &Path) -> Result<(ReadOnly, OpenReport), OpenError> 
     if !dir.is_dir() {
         return Err(OpenError::Missing { home: home.to_owned() });
     }
-    let found = recover::look(&dir)?;
+    let found = recover::look_beside_a_writer(&dir)?;
     let log = ReadOnlyLog { view: Arc::new(RwLock::new(found.view)), dir: dir.into() };
     let blobs = FileBlobs::read_only(&home.join("blobs"));
     let report = OpenReport { took: start.elapsed(), ..found.report };

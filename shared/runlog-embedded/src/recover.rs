@@ -2,6 +2,7 @@
 //! anything else that is wrong refuses.
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -17,11 +18,37 @@ use crate::{
     view::{Segment, View},
 };
 
+/// How often a log is looked at whose faults are others each time.
+const LOOKS: u32 = 5;
+
 /// What lies in a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) view: View,
     pub(crate) report: OpenReport,
+}
+
+/// As [`look`], of a log that somebody may append to and trim meanwhile. What is wrong because of that is gone or
+/// is another thing at the next look; what stays as it was is a fault.
+pub(crate) fn look_beside_a_writer(dir: &Path) -> Result<Found, OpenError> {
+    let mut seen = None;
+    for _ in 0..LOOKS {
+        let error = match look(dir) {
+            Err(error) => error,
+            found => return found,
+        };
+        let may_pass = match &error {
+            OpenError::Damaged { .. } => true,
+            OpenError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            OpenError::Locked { .. } | OpenError::Missing { .. } | OpenError::Newer { .. } => false,
+        };
+        let said = Some(error.to_string());
+        if !may_pass || said == seen {
+            return Err(error);
+        }
+        seen = said;
+    }
+    look(dir)
 }
 
 /// Looks at every segment in `dir`, and changes nothing.
@@ -115,7 +142,8 @@ fn look_at_last(found: &mut Found, path: PathBuf, first: u64) -> Result<(), Open
     let scan = scan.map_err(failed)?;
     if let Some(why) = scan.fault {
         let next = scan.last + 1;
-        if let Some((at, seq)) = segment::whole_after(&file, scan.end, next).map_err(failed)? {
+        let rest = (scan.end, length);
+        if let Some((at, seq)) = segment::whole_after(&file, rest, next).map_err(failed)? {
             return Err(damage_in_the_middle(&path, scan.end, next, why, (at, seq)));
         }
         found.report.torn = Some(TornTail {
@@ -140,8 +168,8 @@ fn damage_in_the_middle(
 ) -> OpenError {
     let why = format!("entry {due} is due there and {why}, yet entry {seq} is whole at byte {at}");
     let advice = format!(
-        "{RESTORE}; or, to go on without entry {due} and all after it, copy the file away and cut \
-         it: truncate -s {offset} {}",
+        "{RESTORE}; or, to go on without entry {due} and all after it, stop what writes it, copy the \
+         file away and cut it: truncate -s {offset} {}",
         path.display()
     );
     damaged(path, offset, why, advice)

@@ -118,8 +118,14 @@ pub(crate) fn scan(
 
 /// The first whole frame that begins after `offset`, where a frame with the place `next` was due
 /// and is not whole: what tells damage in the middle from a torn tail.
-pub(crate) fn whole_after(file: &File, offset: u64, next: u64) -> io::Result<Option<(u64, u64)>> {
-    let length = file.metadata()?.len();
+///
+/// It looks within the `length` that was scanned and no further: what a writer has added since stands behind a
+/// record that was half written then, and is no damage.
+pub(crate) fn whole_after(
+    file: &File,
+    (offset, length): (u64, u64),
+    next: u64,
+) -> io::Result<Option<(u64, u64)>> {
     // At most a segment, and only when something is wrong with it.
     let size = usize::try_from(length - offset).map_err(io::Error::other)?;
     let mut bytes = vec![0; size];

@@ -94,6 +94,17 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Finished runs of a DAG, `most` at most, the oldest first. Nothing of what they hold is read.
+    pub(crate) fn oldest_of(
+        store: &Store,
+        dag: &DagId,
+        most: usize,
+    ) -> Result<Vec<Going>, StoreError> {
+        let ask = oldest(Scope::Dags(vec![dag.clone()]), None, most);
+        let page = store.list_runs(&ask, None)?.page;
+        Ok(page.iter().map(|row| Going { run: row.key(), ended_at: row.end_date }).collect())
+    }
+
     /// Runs, over all DAGs.
     pub fn count(&self) -> u64 {
         self.dags.values().map(|going| going.runs).sum()

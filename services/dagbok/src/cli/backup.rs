@@ -15,6 +15,9 @@ pub(crate) struct Backup {
     /// Copy the keys too: who has them and the log can read every connection and variable
     #[arg(long)]
     pub(crate) with_keys: bool,
+    /// Leave the archive out: it is kept elsewhere, and what the log was trimmed of is not missed
+    #[arg(long)]
+    pub(crate) without_archive: bool,
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
     #[command(subcommand)]
@@ -26,7 +29,7 @@ pub(crate) struct Backup {
 pub(crate) enum BackupCommand {
     /// Prove that a backup is whole: reads all of it by its manifest, and changes nothing
     #[command(
-        after_help = "Ends with 9 where it is not whole. With --json: `ok`, `folder`, `manifest` (its digest), `made_at`, `records`, `files`, `blobs`, `bytes`, `faults`, a list of `path`, `message`"
+        after_help = "Ends with 9 where it is not whole, or where blobs were damaged before it was made. With --json: `ok`, `damaged`, a list of blobs that were, `without_archive`, `folder`, `manifest` (its digest), `made_at`, `records`, `files`, `blobs`, `bytes`, `faults`, a list of `path`, `message`"
     )]
     Verify(VerifyBackup),
 }

@@ -9,10 +9,7 @@ use super::super::{
     state::ApiState,
     tell::tell,
 };
-use crate::{
-    retention::{Plan, Rules},
-    shapes::Detail,
-};
+use crate::{retention::Plan, shapes::Detail};
 
 /// Runs that one request lets go; whoever deletes a DAG with more asks again.
 const AT_ONCE: usize = 2_000;
@@ -32,7 +29,7 @@ pub(crate) async fn delete(
     caller: Caller,
 ) -> Result<StatusCode, ApiError> {
     let dag_id = dag_id(&raw)?;
-    let (of, now) = (dag_id.clone(), state.clock.now());
+    let of = dag_id.clone();
     let read = state.read(move |store| {
         let row = store.dag(&of)?.ok_or_else(|| ApiError::no_dag(of.as_str()))?;
         if row.disappeared_at.is_none() {
@@ -52,8 +49,7 @@ pub(crate) async fn delete(
             );
             return Err(ApiError::Conflict(json!(why)));
         }
-        let every = Rules { runs_per_dag: Some(0), ..Rules::default() };
-        Ok((Plan::make(store, every, (now, Some(&of), AT_ONCE))?.runs, all))
+        Ok((Plan::oldest_of(store, &of, AT_ONCE)?, all))
     });
     let (runs, all) = read.await?;
     if !runs.is_empty() {

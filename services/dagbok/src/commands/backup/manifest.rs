@@ -38,6 +38,9 @@ pub(super) struct Manifest {
     pub(super) blobs: BlobSet,
     /// Keys that it has, by their paths in it.
     pub(super) keys: Vec<String>,
+    /// The archive was left out by choice: what the log was trimmed of is kept elsewhere.
+    #[serde(default)]
+    pub(super) without_archive: bool,
     /// Every other file, by its path in the folder.
     pub(super) files: Vec<Listed>,
 }
@@ -109,6 +112,12 @@ pub(super) fn digest_of_names<'a>(names: impl Iterator<Item = &'a str>) -> Strin
 }
 
 impl Manifest {
+    /// The last record that is in the archive alone, where that was left out.
+    pub(super) fn archived_elsewhere(&self) -> Option<u64> {
+        let first = self.log.as_ref().map_or(1, |log| log.first);
+        (self.without_archive && first > 1).then(|| first - 1)
+    }
+
     /// The manifest of the backup in `folder`, and its own digest.
     pub(super) fn load(folder: &Path) -> Result<(Self, String), Failure> {
         let path = folder.join(NAME);
@@ -183,7 +192,7 @@ impl Manifest {
                 Ok((found, _)) if found == *digest => {}
                 Ok(_) => faults.push(Fault::new(shown(), "its bytes do not match its name")),
                 Err(error) => {
-                    faults.push(Fault::new(shown(), format!("it can't be read: {error}")))
+                    faults.push(Fault::new(shown(), format!("it can't be read: {error}")));
                 }
             }
         }
