@@ -18,7 +18,8 @@ fn ask(world: &mut World, run: u8, copy: i32, until: Option<Timestamp>, defaults
         from_value(json!({ "subject": "Ship it?", "options": ["Approve", "Reject"] })).unwrap();
     let defaults: Vec<String> = defaults.iter().map(ToString::to_string).collect();
     let trigger: TriggerCall =
-        from_value(json!({ "class_path": "airflow.HITLTrigger", "kwargs": { "Inline": "{}" } })).unwrap();
+        from_value(json!({ "class_path": "airflow.HITLTrigger", "kwargs": { "Inline": "{}" } }))
+            .unwrap();
     let fact = TryDeferred {
         task_id: TaskId::new("approve").unwrap(),
         map_index: MapIndex(copy),

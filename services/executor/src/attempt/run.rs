@@ -141,15 +141,24 @@ impl Running<'_> {
         shared.tell_slots();
         // Meanwhile it may be over by the log.
         self.waited.store(true, Ordering::Relaxed);
-        let part = if shared.settings.fencing {
-            let part = timeout(ROOM_WAIT, shared.room.wait(asked)).await;
-            part.map_err(|_| passed())?
-        } else {
-            // Nobody else pulls from a queue in this process.
-            shared.room.wait(asked).await
+        let begins = async {
+            let part = if shared.settings.fencing {
+                let part = timeout(ROOM_WAIT, shared.room.wait(asked)).await;
+                part.map_err(|_| passed())?
+            } else {
+                // Nobody else pulls from a queue in this process.
+                shared.room.wait(asked).await
+            };
+            let slot = Arc::clone(&shared.slots).acquire_owned().await;
+            Ok((part, slot.expect("slots are not closed")))
         };
-        let slot = Arc::clone(&shared.slots).acquire_owned().await;
-        *self.slot.lock() = Some(slot.expect("slots are not closed"));
+        let (part, slot) = tokio::select! {
+            biased;
+            // What has not begun by then is something new.
+            () = shared.standing.cordoned() => return Err(passed()),
+            begins = begins => begins?,
+        };
+        *self.slot.lock() = Some(slot);
         *self.part.lock() = Some(part);
         shared.tell_slots();
         Ok(())
