@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 Json = dict[str, Any]
 PROTOCOL, LEASE, HOST = 2, 10.0, os.uname().nodename
-END: Json = {"xcoms": [], "usage": {"max_rss_bytes": 0, "user_us": 0, "system_us": 0}, "log": None}
+USAGE = ("max_rss_bytes", "user_us", "system_us")
 
 
 def escaped(text: str, sign: bytes = b"%", these: bytes = rb"[.*>%\x00- \x7f-\xff]") -> str:
@@ -30,15 +30,12 @@ def tokens(key: str) -> str:
 
 
 class Executor:
-    """One life of an executor: a restart has another id, and the same name."""
-
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.root, self.space = args, f"dagbok.{args.namespace}.", f"dagbok_{args.namespace}"
         self.id, self.kv = f"python-{os.urandom(8).hex()}", f"$KV.{self.space}_state."
         self.beat, self.cordon, self.found, self.leaving, self.held, self.answers = 0, None, None, False, {}, {}
 
     async def command(self, body: Json, asks: bool = False) -> Any:
-        """Put a command into the inbox, again until it is there; with `asks`, until it is answered."""
         ident = os.urandom(16).hex()
         word = {"id": ident, "by": {"Executor": self.id}, "sent_at": time.time_ns() // 1000, "body": body}
         word |= {"reply_to": f"answers.{self.id}.{ident}"} if asks else {}
@@ -48,25 +45,11 @@ class Executor:
                 await self.js.publish(f"{self.root}inbox.{ident}", msgpack.packb(word))
                 return await asyncio.wait_for(future, 5) if asks else self.answers.pop(ident)
 
-    async def get(self, key: str, blobs: bool = False) -> bytes | None:
-        """Read what lies under a key, or a blob; one in pieces is not for an executor as small as this."""
-        where = f"{self.space}_blobs.{self.root}blobs.{key}" if blobs else f"KV_{self.space}_state.{self.kv}{key}"
-        found = await self.nc.request(f"$JS.API.DIRECT.GET.{where}", b"", timeout=5)
-        if (head := found.headers or {}).get("Dagbok-Pieces", "0") != "0":
-            raise ValueError(f"the value {key} is too large: it lies in pieces")
-        return None if {"Status", "KV-Operation", "Nats-Marker-Reason"} & set(head) else found.data
-
-    async def text(self, value: Json) -> str:
-        """Read a value, wherever it lies."""
-        return value["Inline"] if "Inline" in value else (await self.get(value["Blob"]["digest"], True) or b"").decode()
-
-    async def keep(self, data: bytes) -> Json:
-        blob = {"digest": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        await self.js.publish(f"{self.root}blobs.{blob['digest']}", data, headers={"Dagbok-Pieces": "0"})
-        return blob
+    async def get(self, key: str) -> bytes | None:
+        found = await self.nc.request(f"$JS.API.DIRECT.GET.KV_{self.space}_state.{self.kv}{key}", b"", timeout=5)
+        return None if {"Status", "KV-Operation", "Nats-Marker-Reason"} & set(found.headers or {}) else found.data
 
     async def show(self) -> Json:
-        """Read whether work may be taken, and put the presence, which lives for two leases."""
         word = await self.get(tokens(f"cordon/{self.args.name}"))
         self.cordon, self.beat = msgpack.unpackb(word) if word else None, self.beat + 1
         self.leaving |= bool(self.cordon and self.cordon["drain"] and self.cordon["seq"] != self.found)
@@ -78,7 +61,6 @@ class Executor:
         return presence
 
     async def renew(self) -> None:
-        """Keep presence and leases; where that fails for too long, end what others may have been given."""
         good = time.monotonic()
         while True:
             with contextlib.suppress(NatsError):
@@ -91,7 +73,6 @@ class Executor:
             await asyncio.sleep(LEASE / 4)
 
     async def heard(self, message: Any) -> None:
-        """Take in an answer, a question for a log, or an order."""
         word, subject = msgpack.unpackb(message.data), message.subject.removeprefix(f"{self.root}signals.")
         if subject.startswith("answers."):
             if (future := self.answers.pop(subject.split(".")[-1], None)) and not future.done():
@@ -115,63 +96,56 @@ class Executor:
                     os.killpg(held["pid"], signal.SIGKILL)
 
     async def take(self, message: Any, item: Json) -> None:
-        """Bring a try to its end, report that, and only then let the item go."""
+        """Bring a try to its end, report that, whatever goes wrong on the way, and only then let the item go."""
         name, nth, wants = json.dumps(item["key"]), message.metadata.num_delivered, item.get("resources") or {}
         passed = f"passed.{message.subject.split('.')[-1]}"
         if name in self.held:  # It goes on, under the new delivery.
-            self.held[name]["message"] = message
-        elif wants.get("labels") or wants.get("gpus") or wants.get("custom"):  # There is none of it here.
+            return self.held[name].update(message=message)
+        if wants.get("labels") or wants.get("gpus") or wants.get("custom"):  # There is none of it here.
             await self.js.publish(self.kv + passed, str(nth).encode(), headers={"Nats-TTL": "86400"})
-            await message.nak(2 ** min(nth, 8) / 4)
-        else:
-            held = self.held[name] = {**item, "message": message, "pid": 0, "log": bytearray(), "lost": None}
-            try:
-                again = nth > 1 and await self.get(passed) != str(nth - 1).encode()
-                await self.work(held, again, nth > 1 or item.get("ask", False))
-                await held["message"].ack_sync()
-            finally:  # Not acknowledged it comes again, and is asked for.
-                self.end(None, self.held.pop(name, held))
-                await self.show()
-
-    async def work(self, held: Json, again: bool, asks: bool) -> None:
-        """Report a try's start and its end, whatever goes wrong in between."""
-        start = {"hostname": HOST, "pid": 0, "inputs": {}, "again": again}
-        told = {"key": held["key"], "executor": self.id, "at": time.time_ns() // 1000}  # The try's number is the fence.
-        answer = await self.command({"Report": {**told, "body": {"Started": start}}}, asks)
-        if not asks or "Refused" not in answer:
-            try:
+            return await message.nak(2 ** min(nth, 8) / 4)
+        held = self.held[name] = {**item, "message": message, "pid": 0, "log": bytearray(), "lost": None, "large": None}
+        told = {"key": item["key"], "executor": self.id, "at": time.time_ns() // 1000}  # The try's number is the fence.
+        try:
+            again = nth > 1 and await self.get(passed) != str(nth - 1).encode()
+            asks, start = nth > 1 or item.get("ask"), {"hostname": HOST, "pid": 0, "inputs": {}, "again": again}
+            answer = await self.command({"Report": {**told, "body": {"Started": start}}}, asks)
+            if not asks or "Refused" not in answer:
                 end = await self.run(held)
-            except Exception as error:  # Unsaid, its lease would be renewed for nobody.
-                failure = {"kind": "executor", "fault": "system", "message": f"the executor failed: {error!r}"}
-                end = {"Failed": {**END, "failure": failure}}
-            await self.command({"Report": {**told, "at": time.time_ns() // 1000, "body": held["lost"] or end}})
+                await self.command({"Report": {**told, "at": time.time_ns() // 1000, "body": held["lost"] or end}})
+            await held["message"].ack_sync()
+        finally:  # Not acknowledged it comes again, and is asked for.
+            self.end(None, self.held.pop(name, held))
 
     async def run(self, held: Json) -> Json:
         """Run a task as a process of its own, which reads on stdin of its task: how it ended."""
-        key, conf, end = held["key"], held["run"].get("conf") or {"Inline": "{}"}, dict(END)
-        xcom = f"xcom/{escaped(key['dag_id'])}/{escaped(key['run_id'])}/succeed/-1/return_value"
-        told, value = {"key": key, "conf": json.loads(await self.text(conf))}, await self.get(tokens(xcom))
-        told["succeed"] = value and await self.text(json.loads(value))
-        ways = {"stdin": -1, "stdout": -1, "stderr": asyncio.subprocess.STDOUT, "start_new_session": True}
-        process = await asyncio.create_subprocess_exec(sys.executable, self.args.tasks, limit=2**24, **ways)
-        held["pid"] = process.pid
-        self.end(None, *([held] if held["lost"] else []))
-        process.stdin.write(json.dumps(told).encode()) or process.stdin.close()
-        watching = asyncio.create_task(self.watch(held))
-        async for line in process.stdout:
-            if line.startswith(b"\0"):
-                line = line[1:].strip()
-                value = {"Inline": line.decode()} if len(line) <= 4096 else {"Blob": await self.keep(line)}
-                end["xcoms"] = [{"key": "return_value", "value": value}]
-                continue
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            said = {"t": now, "s": "stdout", "l": "info", "m": line.decode(errors="replace").rstrip()}
-            held["log"] += json.dumps(said).encode() + b"\n" if len(held["log"]) + len(line) < 900_000 else b""
-        code, log, _ = await process.wait(), bytes(held["log"]), watching.cancel()
-        end["log"] = {**await self.keep(log), "lines": log.count(b"\n"), "dropped": 0}
-        kind = "out_of_memory" if held.get("large") else "exit"
-        failure = {"kind": kind, "fault": "user", "message": held.get("large") or f"it ended with {code}"}
-        return {"Failed": {**end, "failure": failure}} if code else {"Succeeded": end}
+        key, fault, end = held["key"], "user", {"xcoms": [], "usage": dict.fromkeys(USAGE, 0), "log": None}
+        try:
+            xcom = f"xcom/{escaped(key['dag_id'])}/{escaped(key['run_id'])}/succeed/-1/return_value"
+            conf, value = held["run"].get("conf") or {"Inline": "{}"}, await self.get(tokens(xcom))
+            told = {"key": key, "conf": json.loads(conf["Inline"]), "succeed": value and json.loads(value)["Inline"]}
+            ways = {"stdin": -1, "stdout": -1, "stderr": asyncio.subprocess.STDOUT, "start_new_session": True}
+            process = await asyncio.create_subprocess_exec(sys.executable, self.args.tasks, limit=2**24, **ways)
+            held["pid"] = process.pid
+            self.end(None, *([held] if held["lost"] else []))
+            process.stdin.write(json.dumps(told).encode()) or process.stdin.close()
+            watching = asyncio.create_task(self.watch(held))
+            async for line in process.stdout:
+                if line.startswith(b"\0"):
+                    assert len(line) < 4096, "it returned more than may be handed on without a blob"
+                    end["xcoms"] = [{"key": "return_value", "value": {"Inline": line[1:].decode().strip()}}]
+                elif len(held["log"]) + len(line) < 900_000:
+                    said = {"t": time.strftime("%FT%TZ", time.gmtime()), "s": "stdout", "l": "info"}
+                    held["log"] += json.dumps({**said, "m": line.decode(errors="replace").rstrip()}).encode() + b"\n"
+            code, log, _ = await process.wait(), bytes(held["log"]), watching.cancel()
+            digest, why = hashlib.sha256(log).hexdigest(), code and (held["large"] or f"it ended with {code}")
+            await self.js.publish(f"{self.root}blobs.{digest}", log, headers={"Dagbok-Pieces": "0"})
+            end["log"] = {"digest": digest, "size": len(log), "lines": log.count(b"\n"), "dropped": 0}
+            kind = "out_of_memory" if held["large"] else "exit"
+        except Exception as error:  # Unsaid, its lease would be renewed for nobody.
+            kind, fault, why = "executor", "system", f"a value is too large, or the executor failed: {error!r}"
+        failure = {"kind": kind, "fault": fault, "message": why}
+        return {"Failed": {**end, "failure": failure}} if why else {"Succeeded": end}
 
     async def watch(self, held: Json) -> None:
         limit = (held.get("limits") or {}).get("memory") or sys.maxsize
@@ -183,9 +157,8 @@ class Executor:
                         self.end(None, held)
 
     async def live(self) -> None:
-        """Join, take work, and leave when drained or asked to."""
         self.nc = await nats.connect(self.args.nats, max_reconnect_attempts=-1)
-        self.js = self.nc.jetstream()
+        self.js, stream, queue = self.nc.jetstream(), f"{self.space}_work", tokens(self.args.queue)
         for kind in ("answers.%s.*", "orders.%s", "logs.%s"):
             await self.nc.subscribe(f"{self.root}signals.{kind % self.id}", cb=self.heard)
         word, spoken = await self.get(tokens(f"cordon/{self.args.name}")), int(await self.get("protocol") or 1)
@@ -194,10 +167,9 @@ class Executor:
         self.found = msgpack.unpackb(word)["seq"] if word else None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(self, "leaving", True))
         await self.command({"ExecutorJoined": {"executor": self.id, "presence": await self.show()}})
-        renewing, queue = asyncio.create_task(self.renew()), tokens(self.args.queue)
+        renewing = asyncio.create_task(self.renew())
         ways = {"ack_wait": LEASE, "max_deliver": -1, "max_ack_pending": 10_000, "max_waiting": 2_048}
         ways["filter_subject"] = f"{self.root}work.{queue}.*"
-        stream = f"{self.space}_work"
         await self.js.add_consumer(stream, nats.js.api.ConsumerConfig(queue, durable_name=queue, **ways))
         work, tries = await self.js.pull_subscribe_bind(queue, stream), set()
         while not self.leaving:
@@ -210,14 +182,12 @@ class Executor:
                         tries.add(asyncio.create_task(self.take(message, dict(msgpack.unpackb(message.data)))))
                     except (ValueError, TypeError):  # A newer executor may read it.
                         await message.nak(30)
-        limit = (self.cordon or {}).get("limit_ms")
-        _ = tries and await asyncio.wait(tries, timeout=60 if limit is None else limit / 1000)
+        _ = tries and await asyncio.wait(tries, timeout=(self.cordon or {}).get("limit_ms", 60_000) / 1000)
         self.end("drained", *self.held.values())
         await asyncio.gather(*tries, return_exceptions=True)
         renewing.cancel()
         await self.command({"ExecutorLeft": {"executor": self.id}})
         await self.js.publish(f"{self.kv}presence.{self.id}", b"", headers={"KV-Operation": "DEL"})
-        await self.nc.close()
 
 
 if __name__ == "__main__":

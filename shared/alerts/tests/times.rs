@@ -343,6 +343,26 @@ fn a_label_that_nobody_has_is_told_at_once_and_a_cordon_after_a_while() {
 }
 
 #[test]
+fn slots_of_one_that_is_cordoned_are_not_free() {
+    let mut half = world(&[], &tasks());
+    joined(&mut half, "a", "one", "default");
+    joined(&mut half, "b", "two", "default");
+    begin(&mut half, 0);
+    queue(&mut half, 0, "train");
+    wait(&mut half, HOUR);
+    let cause =
+        |world: &World| open(world, Rule::StuckQueued).map(|alert| alert.labels["cause"].clone());
+    assert_eq!(cause(&half).as_deref(), Some("free_slots"));
+    for name in ["one", "two"] {
+        let name = name.parse().unwrap();
+        let cordon = dagbok_events::ExecutorCordoned { name, drain: false, limit: None };
+        half.log(dagbok_events::Scope::Namespace, dagbok_events::Fact::ExecutorCordoned(cordon));
+        half.settle();
+    }
+    assert_eq!(cause(&half).as_deref(), Some("cordoned"));
+}
+
+#[test]
 fn retries_that_rise_are_told_and_those_that_were_always_there_are_not() {
     let mut world = world(&[], &tasks());
     let retried = |world: &mut World, run: u8, times: u16| {
