@@ -435,3 +435,32 @@ pub struct RefusedReportCollection {
     /// How many there are over all pages.
     pub total_entries: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scaler_by_labels_counts_what_runs_and_the_empty_slots_of_those_that_are_cordoned() {
+        let wanted = |labels: &str, slots, running| QueueWanted {
+            labels: labels.to_owned(),
+            slots,
+            running,
+            ..QueueWanted::default()
+        };
+        let slots = |labels: &str, count| (labels.to_owned(), count);
+        let signal = QueueSignal {
+            queued: 5,
+            running: 4,
+            wanted: vec![wanted("", 3, 0), wanted("region=eu", 2, 3), wanted("region=us", 0, 1)],
+            cordoned: [slots("region=eu,tier=fast", 6), slots("", 1)].into(),
+            ..QueueSignal::default()
+        };
+        let of = |labels: &str| signal.clone().of_labels(labels.to_owned());
+        assert_eq!(signal.clone().weighed().slots_wanted, 5 + 4 + 7);
+        assert_eq!(of("region=eu").slots_wanted, 2 + 3 + 6);
+        assert_eq!((of("region=us").queued, of("region=us").slots_wanted), (0, 1));
+        assert_eq!(of("").slots_wanted, 3 + 1);
+        assert_eq!(of("region=ap").slots_wanted, 0, "nothing is kept for who has nothing to do");
+    }
+}
