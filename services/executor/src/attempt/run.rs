@@ -128,13 +128,14 @@ impl Running<'_> {
     async fn room(&self) -> Result<(), Unstarted> {
         let (shared, asked) = (self.shared, &self.item.resources);
         let passed = || Unstarted::Called(End::Passed);
-        if let Some(part) = shared.room.take(asked) {
-            *self.part.lock() = Some(part);
-            return Ok(());
-        }
+        // First: nothing is used up of labels, so that a part may be free of what is in the wrong place.
         if let Some(lacks) = shared.room.too_small(asked) {
             tracing::debug!(key = %self.item.key, lacks, "a try asks for more than this executor has");
             return Err(passed());
+        }
+        if let Some(part) = shared.room.take(asked) {
+            *self.part.lock() = Some(part);
+            return Ok(());
         }
         let _seat = shared.room.seat().ok_or_else(passed)?;
         drop(self.slot.lock().take());

@@ -162,6 +162,24 @@ async fn what_waits_for_room_as_it_is_cordoned_is_not_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_try_that_asks_for_a_label_that_is_not_here_is_for_others() {
+    let region = |name: &str| Resources {
+        labels: BTreeMap::from([("region".to_owned(), name.to_owned())]),
+        ..Resources::default()
+    };
+    let mut rig =
+        Rig::with(DAG, memory::ports(), |settings| settings.resources = region("eu")).await;
+    let [mut there, mut here] = [rig.item("quick"), rig.item("short")];
+    (there.resources, here.resources) = (region("us"), region("eu"));
+    rig.queue(&there).await;
+    rig.queue(&here).await;
+    assert!(matches!(rig.scheduler.end(&here.key).await, ReportBody::Succeeded { .. }));
+    until("only it is left", async || rig.depth().await == 1).await;
+    assert!(rig.scheduler.in_order().iter().all(|it| it.key == here.key), "nothing of it is told");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drain_that_is_said_anew_has_the_newer_limit() {
     let mut rig = Rig::new(DAG).await;
     let item = rig.item("sleeps");
