@@ -63,7 +63,7 @@ class Executor:
     async def renew(self) -> None:
         good = time.monotonic()
         while True:
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, TimeoutError):
                 await self.show()
                 for held in list(self.held.values()):
                     await held["message"].in_progress()
@@ -176,7 +176,7 @@ class Executor:
             if self.cordon or len(self.held) >= self.args.slots:
                 await asyncio.sleep(0.05)
                 continue
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, TimeoutError):
                 for message in await work.fetch(self.args.slots - len(self.held), timeout=0.5):
                     try:
                         tries.add(asyncio.create_task(self.take(message, dict(msgpack.unpackb(message.data)))))
