@@ -20,13 +20,6 @@ pub(super) struct Taken {
     pub(super) retry_after: Option<Micros>,
 }
 
-/// What a provider answered with a status of success.
-pub(super) struct Taken {
-    pub(super) status: u16,
-    pub(super) body: String,
-    pub(super) retry_after: Option<Micros>,
-}
-
 /// Sends, and says what came of it; `id_of` finds what the provider calls the message in what it answered.
 pub(super) async fn send(
     request: RequestBuilder,
@@ -48,11 +41,7 @@ pub(super) async fn ask(request: RequestBuilder, read: usize) -> Result<Taken, A
     };
     let status = response.status();
     let retry_after = retry_after(&response);
-    if status.is_redirection() {
-        let to = response.headers().get(LOCATION).and_then(|it| it.to_str().ok());
-        let host = to.and_then(|to| response.url().join(to).ok());
-        let host = host.and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_default();
-        let why = format!("it answered {status} and leads to `{host}`: a redirect is not followed");
+    if let Some(why) = leads(&response) {
         return Err(Answered::Rejected { status: Some(status.as_u16()), why });
     }
     let body = start_of(response, read).await;
@@ -75,8 +64,17 @@ pub(super) async fn ask(request: RequestBuilder, read: usize) -> Result<Taken, A
     })
 }
 
+/// Where an answer leads elsewhere: nobody follows it, since it may lead anywhere.
+pub(super) fn leads(response: &Response) -> Option<String> {
+    let status = response.status();
+    let to = response.headers().get(LOCATION).filter(|_| status.is_redirection())?;
+    let url = to.to_str().ok().and_then(|to| response.url().join(to).ok());
+    let host = url.and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_default();
+    Some(format!("it answered {status} and leads to `{host}`: a redirect is not followed"))
+}
+
 /// What never arrived. Another try may help, but not where the address is one that nobody may be sent to.
-fn unsent(error: reqwest::Error) -> Answered {
+pub(super) fn unsent(error: reqwest::Error) -> Answered {
     // The address may be a secret.
     let error = error.without_url();
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
