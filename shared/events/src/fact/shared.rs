@@ -166,7 +166,7 @@ pub struct ExecutorCordoned {
 /// See [`crate::Fact::ExecutorUncordoned`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutorUncordoned {
-    /// Which executor.
+    /// What the executors that take work again are called over their lives.
     pub name: ExecutorName,
 }
 
