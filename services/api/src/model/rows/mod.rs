@@ -54,6 +54,6 @@ dagbok_rows::tables! {
         queued_for: QueuedForRow = b'W',
         variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
-        cordons: CordonRow = b'm', hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
+        cordons: CordonRow = b'u', hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
     }
 }
