@@ -408,10 +408,16 @@ def check_slots(records: list[dict[str, Any]]) -> None:
             asked = [asks.get(other[:2], {}) for other in held]
             for name in ("memory", "cpu_milli", "gpus"):
                 used = sum(one.get(name) or 0 for one in asked)
-                assert used <= resources.get(name, used), f"{executor} gave out {used} of {name} (seq {record['seq']})"
-            for name, most in resources.get("custom", {}).items():
+                # Memory and CPU that are not said are not counted; of the rest there is none then.
+                most = resources.get(name, 0 if name == "gpus" else None)
+                assert most is None or used <= most, f"{executor} gave out {used} of {name} (seq {record['seq']})"
+            for name in {name for one in asked for name in one.get("custom", {})}:
                 used = sum(one.get("custom", {}).get(name, 0) for one in asked)
+                most = resources.get("custom", {}).get(name, 0)
                 assert used <= most, f"{executor} gave out {used} of {name} (seq {record['seq']})"
+            wants = asks.get(copy[:2], {}).get("labels", {})
+            has_labels = resources.get("labels", {})
+            assert wants.items() <= has_labels.items(), f"{executor} is {has_labels}, not {wants} (seq {record['seq']})"
 
 
 def check_effects(effects: Path, records: list[dict[str, Any]]) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +14,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from harness import BIN, ROOT, Nats
+from harness import BIN, ROOT, Nats, Process, wait_until
 
 HERE = ROOT / "tests/executors"
 PYTHON = HERE / "executor.py"
 MODULES = HERE / "node_modules"
 CASES = [
-    "hello", "claim", "xcom", "xcom-read", "failure", "fence", "asks", "lease", "logs", "cancel", "out-of-memory",
-    "garbage", "cordon", "drain",
+    "hello", "claim", "xcom", "xcom-read", "failure", "fence", "asks", "again", "lease", "logs", "cancel",
+    "out-of-memory", "room", "garbage", "cordon", "drain",
 ]  # fmt: skip
 
 
@@ -29,6 +32,11 @@ def broker(tmp_path: Path) -> Iterator[Nats]:
     nats.start()
     yield nats
     nats.process.kill()
+    # What a broken executor left running is told by its environment, which the suite gave it.
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"DAGBOK_CONFORMANCE_NATS={nats.url}".encode() in each.read_bytes().split(b"\0"):
+                os.kill(int(each.parent.name), signal.SIGKILL)
 
 
 def conformance(broker: Nats, command: list[str], *flags: str) -> tuple[int, dict[str, str | None]]:
@@ -71,30 +79,128 @@ def test_one_of_as_many_lines_of_javascript_does_too(broker: Nats) -> None:
     assert code == 0
 
 
-BROKEN = {
-    "cancel": ('self.end("ordered", held)', "pass", "is out of its presence"),
-    "fence": ('{"key": item["key"],', '{"key": {**item["key"], "try_number": 1},', "the report is of"),
-    "asks": ('if not asks or "Refused" not in answer:', "if True:", "the start was refused, and yet"),
-    "lease": ('await held["message"].in_progress()', "pass", "it was given to another"),
-    "out-of-memory": ("asyncio.create_task(self.watch(held))", "asyncio.create_task(asyncio.sleep(0))", "went on"),
-    "cordon": ("if self.cordon or len(self.held)", "if len(self.held)", "took an item all the same"),
-    "drain": ('await self.command({"ExecutorLeft"', 'if False: await self.command({"ExecutorLeft"', "ExecutorLeft"),
+# What is broken, which case must find it, each right line with the wrong one, and what it must say.
+BROKEN: dict[str, tuple[str, list[tuple[str, str]], str]] = {
+    "is deaf to orders": ("cancel", [('self.end("ordered", held)', "pass")], "is out of its presence"),
+    "goes on with what it lets go": (
+        "cancel",
+        [
+            ('self.end("ordered", held)', 'await self.held.pop(json.dumps(word["Kill"]["key"]))["message"].ack_sync()'),
+            ('"pid": it["pid"]} for it', '"pid": None} for it'),
+        ],
+        "is gone",
+    ),
+    "reports under another key": (
+        "fence",
+        [('told = {"key": item["key"],', 'told = {"key": {**item["key"], "try_number": 1},')],
+        "the report is of",
+    ),
+    "runs what is refused": (
+        "asks",
+        [('if not asks or "Refused" not in answer:', "if True:")],
+        "the start was refused, and yet",
+    ),
+    "does not ask again": (
+        "again",
+        [('asks, start = nth > 1 or item.get("ask")', 'asks, start = item.get("ask")')],
+        "was refused, and yet",
+    ),
+    "does not say again": (
+        "again",
+        [('"inputs": {}, "again": again}', '"inputs": {}, "again": False}')],
+        "does not say `again`",
+    ),
+    "runs what it has not": (
+        "room",
+        [('if wants.get("labels") or wants.get("gpus")', 'if wants.get("gpus")')],
+        "asks for a label that it has not",
+    ),
+    "gives out what it has not": (
+        "room",
+        [('wants.get("gpus") or wants.get("custom"):', 'wants.get("gpus"):')],
+        "asks for a resource that it has not",
+    ),
+    "acknowledges first": (
+        "claim",
+        [("await self.run(held)", 'await self.nc.request(message.reply, b"+ACK") and await self.run(held)')],
+        "is acknowledged while its task runs",
+    ),
+    "renews nothing": ("lease", [('await held["message"].in_progress()', "pass")], "it was given to another"),
+    "looks at no memory": (
+        "out-of-memory",
+        [("asyncio.create_task(self.watch(held))", "asyncio.create_task(asyncio.sleep(0))")],
+        "went on",
+    ),
+    "works while cordoned": (
+        "cordon",
+        [("if self.cordon or len(self.held)", "if len(self.held)")],
+        "took an item all the same",
+    ),
+    "says no goodbye": (
+        "drain",
+        [('await self.command({"ExecutorLeft"', 'if False: await self.command({"ExecutorLeft"')],
+        "ExecutorLeft",
+    ),
+    "takes more while it drains": (
+        "drain",
+        [
+            ("while not self.leaving:", "while not self.leaving or self.held:"),
+            ("if self.cordon or len(self.held)", "if len(self.held)"),
+        ],
+        "it was draining, and took an item",
+    ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_one_fails_the_case_that_it_breaks_and_no_other(case: str, broker: Nats, tmp_path: Path) -> None:
-    """The same executor with one line that is wrong."""
-    right, wrong, why = BROKEN[case]
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_one_fails_the_case_that_it_breaks_and_no_other(fault: str, broker: Nats, tmp_path: Path) -> None:
+    """The same executor with a line or two that are wrong."""
+    case, lines, why = BROKEN[fault]
     text = PYTHON.read_text()
-    assert text.count(right) == 1, right
+    for right, wrong in lines:
+        assert text.count(right) == 1, right
+        text = text.replace(right, wrong)
     broken = tmp_path / "broken.py"
-    broken.write_text(text.replace(right, wrong))
-    code, cases = conformance(broker, python(broken), "--patience", "12s", "--only", f"hello,claim,{case}")
-    assert cases["hello"] is None
-    assert cases["claim"] is None
+    broken.write_text(text)
+    only = ",".join(dict.fromkeys(["hello", "claim", case]))
+    code, cases = conformance(broker, python(broken), "--patience", "12s", "--only", only)
+    assert all(cases[other] is None for other in ("hello", "claim") if other != case), cases
     assert why in (cases[case] or "it passed")
     assert code == 1
+
+
+def test_the_suite_keeps_away_from_a_namespace_that_is_in_use_and_takes_its_own_away_when_it_is_ended(
+    broker: Nats, tmp_path: Path
+) -> None:
+    scheduler = Process("scheduler", [str(BIN), "scheduler", "--nats", broker.url, "--namespace", "used"], tmp_path)
+    scheduler.start()
+    try:
+        wait_until("the namespace is there", lambda: "used" in namespaces(broker))
+        suite = [str(BIN), "executor", "conformance", "--nats", broker.url, "--namespace", "used"]
+
+        def refused() -> bool:
+            done = subprocess.run(suite, capture_output=True, text=True, timeout=60, check=False)
+            return done.returncode == 4 and "is in use" in done.stderr
+
+        wait_until("it refuses", refused)
+    finally:
+        scheduler.stop()
+    own = subprocess.Popen(
+        [str(BIN), "executor", "conformance", "--nats", broker.url], stderr=subprocess.PIPE, text=True
+    )
+    wait_until("one of its own is there", lambda: any(name.startswith("conformance-") for name in namespaces(broker)))
+    assert own.stderr is not None
+    assert "start the executor now" in own.stderr.readline()
+    own.send_signal(signal.SIGINT)
+    assert own.wait(60) == 130
+    assert namespaces(broker) == ["used"]
+
+
+def namespaces(broker: Nats) -> list[str]:
+    """Names of those that the server has."""
+    command = [str(BIN), "--json", "namespaces", "list", "--nats", broker.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [it["namespace"] for it in json.loads(done.stdout)]
 
 
 def test_one_that_does_not_start_fails_with_its_own_words(broker: Nats) -> None:

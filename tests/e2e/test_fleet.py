@@ -135,8 +135,10 @@ def test_a_cordon_holds_over_restarts_and_why_and_the_queue_tell_of_it(tmp_path:
         accepted: set[tuple[str, str]] = set()
         wait_until("a scheduler decides", lambda: trigger(it.api, "load", "r1", accepted) or accepted)
         queue = wait_until("the tries are on offer", lambda: waiting(it, 12))
-        assert queue["slots_wanted"] == 12
-        assert queue["slots"] == 8
+        # One that is cordoned is no room, and yet is counted by whoever counts executors.
+        assert queue["slots_wanted"] == 12 + 8
+        assert queue["slots"] == 0
+        assert queue["cordoned"] == {"": 8}
         why = it.cli.ok("why", "load", "r1", "t0")
         assert "is cordoned since" in why
         assert "its disk is odd" in why

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { decode, encode } from "@msgpack/msgpack";
 import { connect, headers } from "@nats-io/transport-node";
 
-const PROTOCOL = 2, LEASE = 10_000, HOST = hostname(), PAGE = 4096;
+const PROTOCOL = 2, LEASE = 10_000, HOST = hostname(), PAGE = 4096, INLINE = 4096, PIECE = 262_144;
 const text = { type: "string" };
 const { values: args, positionals: command } = parseArgs({
   allowPositionals: true,
@@ -25,6 +25,7 @@ const id = `javascript-${randomBytes(8).toString("hex")}`, key = (of) => JSON.st
 const escaped = (of, sign = "%", these = /[.*>%\x00- \x7f-\xff]/g) =>
   Buffer.from(of).toString("latin1").replace(these, (it) => sign + it.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0"));
 const tokens = (of) => escaped(of, "=", /[^A-Za-z0-9_/-]/g).replaceAll("/", ".");
+const NOTHING = { max_rss_bytes: 0, user_us: 0, system_us: 0 };
 const held = new Map(), answers = new Map();
 let beat = 0, cordon = null, found = null, leaving = false;
 
@@ -38,11 +39,32 @@ async function store(subject, data, head = {}) {
   if (answer.error) throw new Error(answer.error.description);
 }
 
-async function get(name) {
-  const subject = `$JS.API.DIRECT.GET.KV_dagbok_${args.namespace}_state.${kv}${tokens(name)}`;
-  const it = await nc.request(subject, new Uint8Array(), { timeout: 5_000 });
+async function last(stream, subject) {
+  const it = await nc.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, new Uint8Array(), { timeout: 5_000 });
   const gone = it.headers?.code || it.headers?.get("KV-Operation") || it.headers?.get("Nats-Marker-Reason");
-  return gone ? null : it.data;
+  return gone ? null : it;
+}
+
+const read = async (at) => (await last(`KV_dagbok_${args.namespace}_state`, kv + at))?.data ?? null;
+const get = (name) => read(tokens(name));
+
+/** The text of a value, wherever it lies: a large one is a blob, which may be in pieces. */
+async function textOf(value) {
+  if (value.Inline !== undefined) return value.Inline;
+  const stream = `dagbok_${args.namespace}_blobs`, at = `${root}blobs.${value.Blob.digest}`, head = await last(stream, at);
+  if (!head) throw new Error(`there is no blob ${value.Blob.digest}`);
+  const count = Number(head.headers.get("Dagbok-Pieces")), pieces = [head.data];
+  for (let n = 0; n < count; n++) pieces.push((await last(stream, `${at}.${n}`)).data);
+  return Buffer.concat(pieces).toString();
+}
+
+/** Keeps bytes as a blob; its head comes last, so that what has a head is whole. */
+async function keep(data) {
+  const digest = createHash("sha256").update(data).digest("hex"), at = `${root}blobs.${digest}`;
+  const count = data.length > PIECE ? Math.ceil(data.length / PIECE) : 0;
+  for (let n = 0; n < count; n++) await store(`${at}.${n}`, data.subarray(n * PIECE, (n + 1) * PIECE));
+  await store(at, count ? "" : data, { "Dagbok-Pieces": String(count) });
+  return { digest, size: data.length };
 }
 
 /** Puts a command into the inbox, again until it is there; with `asks`, until it is answered. The id is the same. */
@@ -112,29 +134,46 @@ async function hear(kind) {
 
 /** Brings a try to its end, reports that, and only then lets the item go. */
 async function take(message, item) {
-  const name = key(item.key), again = Number(message.reply.split(".").at(-5)) > 1;
+  const name = key(item.key), nth = Number(message.reply.split(".").at(-5)), wants = item.resources ?? {};
   if (held.has(name)) return void (held.get(name).reply = message.reply);
-  const it = { ...item, reply: message.reply, pid: 0, log: Buffer.alloc(0) }, asks = again || item.ask === true;
+  const passed = `passed.${message.subject.split(".").at(-1)}`, some = (of) => Object.keys(of ?? {}).length > 0;
+  if (some(wants.labels) || wants.gpus || some(wants.custom)) { // There is none of it here.
+    await store(kv + passed, String(nth), { "Nats-TTL": "86400" });
+    return void nc.publish(message.reply, `-NAK {"delay": ${2 ** Math.min(nth, 8) * 250_000_000}}`);
+  }
+  const it = { ...item, reply: message.reply, pid: 0, log: Buffer.alloc(0) }, asks = nth > 1 || item.ask === true;
   held.set(name, it);
+  try {
+    await work(it, asks, nth > 1 && Buffer.from((await read(passed)) ?? "").toString() !== String(nth - 1));
+    await nc.request(it.reply, "+ACK", { timeout: 5_000 });
+  } finally { // Not acknowledged it comes again, and is asked for.
+    held.delete(name);
+    end(it);
+  }
+  await show();
+}
+
+async function work(it, asks, again) {
   // The try's number is the fence.
-  const report = (body, asks) => tell({ Report: { key: item.key, executor: id, at: now(), body } }, asks);
+  const report = (body, asks) => tell({ Report: { key: it.key, executor: id, at: now(), body } }, asks);
   const answer = await report({ Started: { hostname: HOST, pid: 0, inputs: {}, again } }, asks);
   if (!asks || !answer.Refused) {
-    const over = await run(it);
+    const failed = (error) => ({ kind: "executor", fault: "system", message: `the executor failed: ${error}` });
+    // Unsaid, its lease would be renewed for nobody.
+    const over = await run(it).catch((error) => ({ Failed: { xcoms: [], usage: NOTHING, log: null, failure: failed(error) } }));
     await report(it.lost ?? over);
   }
-  await nc.request(it.reply, "+ACK", { timeout: 5_000 });
-  held.delete(name);
-  await show();
 }
 
 /** Runs a task as a process of its own, which reads on stdin of its task: how it ended. */
 async function run(it) {
-  const conf = it.run.conf?.Inline ?? "{}", place = `xcom/${escaped(it.key.dag_id)}/${escaped(it.key.run_id)}`;
+  const conf = await textOf(it.run.conf ?? { Inline: "{}" }), place = `xcom/${escaped(it.key.dag_id)}/${escaped(it.key.run_id)}`;
   const value = await get(`${place}/succeed/-1/return_value`), xcoms = [];
-  const told = { key: it.key, conf: JSON.parse(conf), succeed: value && JSON.parse(Buffer.from(value)).Inline };
+  const told = { key: it.key, conf: JSON.parse(conf), succeed: value && (await textOf(JSON.parse(Buffer.from(value)))) };
   const child = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"], detached: true });
   const exit = new Promise((resolve) => child.on("close", resolve).on("error", () => resolve(127)));
+  exit.then(() => clearInterval(watching));
+  child.stdin.on("error", () => {}); // It need not read what it is told.
   it.pid = child.pid ?? 0;
   if (it.lost) end(it);
   child.stdin.end(JSON.stringify(told));
@@ -144,17 +183,17 @@ async function run(it) {
     if (pages * PAGE > limit) end(it, (it.large = `it used more than its ${limit} bytes of memory`) && undefined);
   }, 100);
   for await (const line of createInterface({ input: child.stdout })) {
-    if (line.startsWith("\0")) xcoms.push({ key: "return_value", value: { Inline: line.slice(1) } });
-    else {
+    if (line.startsWith("\0")) {
+      const bytes = Buffer.from(line.slice(1)), value = bytes.length > INLINE ? { Blob: await keep(bytes) } : { Inline: line.slice(1) };
+      xcoms.push({ key: "return_value", value });
+    } else {
       const said = JSON.stringify({ t: new Date().toISOString(), s: "stdout", l: "info", m: line });
-      if (it.log.length < 900_000) it.log = Buffer.concat([it.log, Buffer.from(`${said}\n`)]);
+      if (it.log.length + said.length < 4_000_000) it.log = Buffer.concat([it.log, Buffer.from(`${said}\n`)]);
     }
   }
-  const code = await exit, digest = createHash("sha256").update(it.log).digest("hex");
-  clearInterval(watching);
-  await store(`${root}blobs.${digest}`, it.log, { "Dagbok-Pieces": "0" });
-  const log = { digest, size: it.log.length, lines: it.log.toString().split("\n").length - 1, dropped: 0 };
-  const over = { xcoms, usage: { max_rss_bytes: 0, user_us: 0, system_us: 0 }, log };
+  const code = await exit;
+  const log = { ...(await keep(it.log)), lines: it.log.toString().split("\n").length - 1, dropped: 0 };
+  const over = { xcoms, usage: NOTHING, log };
   if (code === 0) return { Succeeded: over };
   const failure = { kind: it.large ? "out_of_memory" : "exit", fault: "user", message: it.large ?? `it ended with ${code}` };
   return { Failed: { ...over, failure } };
@@ -193,8 +232,9 @@ while (!leaving) {
   if (cordon || held.size >= slots) await sleep(50);
   else for await (const message of pull(queue, slots - held.size)) {
     try {
-      const item = decode(message.data), taking = take(message, item);
-      tries.add(taking.finally(() => tries.delete(taking)));
+      const item = decode(message.data), taking = take(message, item).catch((error) => console.error(error));
+      tries.add(taking);
+      void taking.then(() => tries.delete(taking));
     } catch { // A newer executor may read it.
       nc.publish(message.reply, '-NAK {"delay": 30000000000}');
     }

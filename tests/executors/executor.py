@@ -18,6 +18,7 @@ from nats.errors import Error as NatsError
 
 Json = dict[str, Any]
 PROTOCOL, LEASE, HOST = 2, 10.0, os.uname().nodename
+USAGE = ("max_rss_bytes", "user_us", "system_us")
 
 
 def escaped(text: str, sign: bytes = b"%", these: bytes = rb"[.*>%\x00- \x7f-\xff]") -> str:
@@ -29,16 +30,12 @@ def tokens(key: str) -> str:
 
 
 class Executor:
-    """One life of an executor: a restart has another id, and the same name."""
-
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.root, self.stream = args, f"dagbok.{args.namespace}.", f"dagbok_{args.namespace}_work"
-        self.id, self.kv = f"python-{os.urandom(8).hex()}", f"$KV.dagbok_{args.namespace}_state."
-        self.bucket = f"KV_dagbok_{args.namespace}_state"
+        self.args, self.root, self.space = args, f"dagbok.{args.namespace}.", f"dagbok_{args.namespace}"
+        self.id, self.kv = f"python-{os.urandom(8).hex()}", f"$KV.{self.space}_state."
         self.beat, self.cordon, self.found, self.leaving, self.held, self.answers = 0, None, None, False, {}, {}
 
     async def command(self, body: Json, asks: bool = False) -> Any:
-        """Put a command into the inbox, again until it is there; with `asks`, until it is answered."""
         ident = os.urandom(16).hex()
         word = {"id": ident, "by": {"Executor": self.id}, "sent_at": time.time_ns() // 1000, "body": body}
         word |= {"reply_to": f"answers.{self.id}.{ident}"} if asks else {}
@@ -49,12 +46,11 @@ class Executor:
                 return await asyncio.wait_for(future, 5) if asks else self.answers.pop(ident)
 
     async def get(self, key: str) -> bytes | None:
-        found = await self.nc.request(f"$JS.API.DIRECT.GET.{self.bucket}.{self.kv}{tokens(key)}", b"", timeout=5)
+        found = await self.nc.request(f"$JS.API.DIRECT.GET.KV_{self.space}_state.{self.kv}{key}", b"", timeout=5)
         return None if {"Status", "KV-Operation", "Nats-Marker-Reason"} & set(found.headers or {}) else found.data
 
     async def show(self) -> Json:
-        """Read whether work may be taken, and put the presence, which lives for two leases."""
-        word = await self.get(f"cordon/{self.args.name}")
+        word = await self.get(tokens(f"cordon/{self.args.name}"))
         self.cordon, self.beat = msgpack.unpackb(word) if word else None, self.beat + 1
         self.leaving |= bool(self.cordon and self.cordon["drain"] and self.cordon["seq"] != self.found)
         who = {"executor": self.id, "name": self.args.name, "hostname": HOST, "version": "1", "protocol": PROTOCOL}
@@ -65,10 +61,9 @@ class Executor:
         return presence
 
     async def renew(self) -> None:
-        """Keep presence and leases; where that fails for too long, end what others may have been given."""
         good = time.monotonic()
         while True:
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, TimeoutError):
                 await self.show()
                 for held in list(self.held.values()):
                     await held["message"].in_progress()
@@ -78,15 +73,14 @@ class Executor:
             await asyncio.sleep(LEASE / 4)
 
     async def heard(self, message: Any) -> None:
-        """Take in an answer, a question for a log, or an order."""
         word, subject = msgpack.unpackb(message.data), message.subject.removeprefix(f"{self.root}signals.")
         if subject.startswith("answers."):
             if (future := self.answers.pop(subject.split(".")[-1], None)) and not future.done():
                 future.set_result(word)
         elif subject.startswith("logs."):
             held = self.held.get(json.dumps(word["key"]))
-            lines = bytes(held["log"][word["offset"] :][: word["max"]] if held else b"").rpartition(b"\n")
-            lines = lines[0] + lines[1]
+            lines = bytes(held["log"][word["offset"] :][: word["max"]] if held else b"")
+            lines = lines[: lines.rfind(b"\n") + 1]
             told = {"next_offset": word["offset"] + len(lines), "lines": lines.decode(), "complete": held is None}
             await message.respond(msgpack.packb(told))
         elif word == "LookAtCordon":
@@ -102,93 +96,98 @@ class Executor:
                     os.killpg(held["pid"], signal.SIGKILL)
 
     async def take(self, message: Any, item: Json) -> None:
-        """Bring a try to its end, report that, and only then let the item go."""
-        name, again = json.dumps(item["key"]), message.metadata.num_delivered > 1
+        """Bring a try to its end, report that, whatever goes wrong on the way, and only then let the item go."""
+        name, nth, wants = json.dumps(item["key"]), message.metadata.num_delivered, item.get("resources") or {}
+        passed = f"passed.{message.subject.split('.')[-1]}"
         if name in self.held:  # It goes on, under the new delivery.
-            self.held[name]["message"] = message
-            return
-        held = self.held[name] = {**item, "message": message, "pid": 0, "log": bytearray(), "lost": None}
-        asks, start = again or item.get("ask", False), {"hostname": HOST, "pid": 0, "inputs": {}, "again": again}
+            return self.held[name].update(message=message)
+        if wants.get("labels") or wants.get("gpus") or wants.get("custom"):  # There is none of it here.
+            await self.js.publish(self.kv + passed, str(nth).encode(), headers={"Nats-TTL": "86400"})
+            return await message.nak(2 ** min(nth, 8) / 4)
+        held = self.held[name] = {**item, "message": message, "pid": 0, "log": bytearray(), "lost": None, "large": None}
         told = {"key": item["key"], "executor": self.id, "at": time.time_ns() // 1000}  # The try's number is the fence.
-        answer = await self.command({"Report": {**told, "body": {"Started": start}}}, asks)
-        if not asks or "Refused" not in answer:
-            end = await self.run(held)
-            await self.command({"Report": {**told, "at": time.time_ns() // 1000, "body": held["lost"] or end}})
-        await held["message"].ack_sync()
-        del self.held[name]
-        await self.show()
+        try:
+            again = nth > 1 and await self.get(passed) != str(nth - 1).encode()
+            asks, start = nth > 1 or item.get("ask"), {"hostname": HOST, "pid": 0, "inputs": {}, "again": again}
+            answer = await self.command({"Report": {**told, "body": {"Started": start}}}, asks)
+            if not asks or "Refused" not in answer:
+                end = await self.run(held)
+                await self.command({"Report": {**told, "at": time.time_ns() // 1000, "body": held["lost"] or end}})
+            await held["message"].ack_sync()
+        finally:  # Not acknowledged it comes again, and is asked for.
+            self.end(None, self.held.pop(name, held))
 
     async def run(self, held: Json) -> Json:
         """Run a task as a process of its own, which reads on stdin of its task: how it ended."""
-        key, conf = held["key"], held["run"].get("conf") or {"Inline": "{}"}
-        value = await self.get(f"xcom/{escaped(key['dag_id'])}/{escaped(key['run_id'])}/succeed/-1/return_value")
-        told = {"key": key, "conf": json.loads(conf["Inline"]), "succeed": value and json.loads(value)["Inline"]}
-        ways = {"stdin": -1, "stdout": -1, "stderr": asyncio.subprocess.STDOUT, "start_new_session": True}
-        process = await asyncio.create_subprocess_exec(sys.executable, self.args.tasks, **ways)
-        held["pid"] = process.pid
-        self.end(None, *([held] if held["lost"] else []))
-        process.stdin.write(json.dumps(told).encode()) or process.stdin.close()
-        await self.show()
-        watching, result = asyncio.create_task(self.watch(held)), []
-        async for line in process.stdout:
-            if line.startswith(b"\0"):
-                result = [{"key": "return_value", "value": {"Inline": line[1:].decode().strip()}}]
-                continue
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            said = {"t": now, "s": "stdout", "l": "info", "m": line.decode(errors="replace").rstrip()}
-            held["log"] += json.dumps(said).encode() + b"\n" if len(held["log"]) < 900_000 else b""
-        code, log, _ = await process.wait(), bytes(held["log"]), watching.cancel()
-        kept = {"digest": hashlib.sha256(log).hexdigest(), "size": len(log), "lines": log.count(b"\n"), "dropped": 0}
-        await self.js.publish(f"{self.root}blobs.{kept['digest']}", log, headers={"Dagbok-Pieces": "0"})
-        end = {"xcoms": result, "usage": {"max_rss_bytes": 0, "user_us": 0, "system_us": 0}, "log": kept}
-        kind = "out_of_memory" if held.get("large") else "exit"
-        failure = {"kind": kind, "fault": "user", "message": held.get("large") or f"it ended with {code}"}
-        return {"Failed": {**end, "failure": failure}} if code else {"Succeeded": end}
+        key, fault, end = held["key"], "user", {"xcoms": [], "usage": dict.fromkeys(USAGE, 0), "log": None}
+        try:
+            xcom = f"xcom/{escaped(key['dag_id'])}/{escaped(key['run_id'])}/succeed/-1/return_value"
+            conf, value = held["run"].get("conf") or {"Inline": "{}"}, await self.get(tokens(xcom))
+            told = {"key": key, "conf": json.loads(conf["Inline"]), "succeed": value and json.loads(value)["Inline"]}
+            ways = {"stdin": -1, "stdout": -1, "stderr": asyncio.subprocess.STDOUT, "start_new_session": True}
+            process = await asyncio.create_subprocess_exec(sys.executable, self.args.tasks, limit=2**24, **ways)
+            held["pid"] = process.pid
+            self.end(None, *([held] if held["lost"] else []))
+            process.stdin.write(json.dumps(told).encode()) or process.stdin.close()
+            watching = asyncio.create_task(self.watch(held))
+            async for line in process.stdout:
+                if line.startswith(b"\0"):
+                    assert len(line) < 4096, "it returned more than may be handed on without a blob"
+                    end["xcoms"] = [{"key": "return_value", "value": {"Inline": line[1:].decode().strip()}}]
+                elif len(held["log"]) + len(line) < 900_000:
+                    said = {"t": time.strftime("%FT%TZ", time.gmtime()), "s": "stdout", "l": "info"}
+                    held["log"] += json.dumps({**said, "m": line.decode(errors="replace").rstrip()}).encode() + b"\n"
+            code, log, _ = await process.wait(), bytes(held["log"]), watching.cancel()
+            digest, why = hashlib.sha256(log).hexdigest(), code and (held["large"] or f"it ended with {code}")
+            await self.js.publish(f"{self.root}blobs.{digest}", log, headers={"Dagbok-Pieces": "0"})
+            end["log"] = {"digest": digest, "size": len(log), "lines": log.count(b"\n"), "dropped": 0}
+            kind = "out_of_memory" if held["large"] else "exit"
+        except Exception as error:  # Unsaid, its lease would be renewed for nobody.
+            kind, fault, why = "executor", "system", f"a value is too large, or the executor failed: {error!r}"
+        failure = {"kind": kind, "fault": fault, "message": why}
+        return {"Failed": {**end, "failure": failure}} if why else {"Succeeded": end}
 
     async def watch(self, held: Json) -> None:
         limit = (held.get("limits") or {}).get("memory") or sys.maxsize
-        while await asyncio.sleep(0.1, True):
-            with contextlib.suppress(OSError), open(f"/proc/{held['pid']}/statm") as pages:
-                if int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") > limit:
-                    held["large"] = f"it used more than its {limit} bytes of memory"
-                    self.end(None, held)
+        with contextlib.suppress(OSError):  # It is over.
+            while await asyncio.sleep(0.1, True):
+                with open(f"/proc/{held['pid']}/statm") as pages:
+                    if int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") > limit:
+                        held["large"] = f"it used more than its {limit} bytes of memory"
+                        self.end(None, held)
 
     async def live(self) -> None:
-        """Join, take work, and leave when drained or asked to."""
         self.nc = await nats.connect(self.args.nats, max_reconnect_attempts=-1)
-        self.js = self.nc.jetstream()
+        self.js, stream, queue = self.nc.jetstream(), f"{self.space}_work", tokens(self.args.queue)
         for kind in ("answers.%s.*", "orders.%s", "logs.%s"):
             await self.nc.subscribe(f"{self.root}signals.{kind % self.id}", cb=self.heard)
-        word, spoken = await self.get(f"cordon/{self.args.name}"), int(await self.get("protocol") or 1)
+        word, spoken = await self.get(tokens(f"cordon/{self.args.name}")), int(await self.get("protocol") or 1)
         if abs(spoken - PROTOCOL) > 1:
             sys.exit(f"the scheduler speaks version {spoken} of the protocol, and this executor version {PROTOCOL}")
         self.found = msgpack.unpackb(word)["seq"] if word else None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(self, "leaving", True))
         await self.command({"ExecutorJoined": {"executor": self.id, "presence": await self.show()}})
-        renewing, queue = asyncio.create_task(self.renew()), tokens(self.args.queue)
+        renewing = asyncio.create_task(self.renew())
         ways = {"ack_wait": LEASE, "max_deliver": -1, "max_ack_pending": 10_000, "max_waiting": 2_048}
         ways["filter_subject"] = f"{self.root}work.{queue}.*"
-        await self.js.add_consumer(self.stream, nats.js.api.ConsumerConfig(queue, **ways))
-        work, tries = await self.js.pull_subscribe_bind(queue, self.stream), set()
+        await self.js.add_consumer(stream, nats.js.api.ConsumerConfig(queue, durable_name=queue, **ways))
+        work, tries = await self.js.pull_subscribe_bind(queue, stream), set()
         while not self.leaving:
             if self.cordon or len(self.held) >= self.args.slots:
                 await asyncio.sleep(0.05)
                 continue
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, TimeoutError):
                 for message in await work.fetch(self.args.slots - len(self.held), timeout=0.5):
                     try:
                         tries.add(asyncio.create_task(self.take(message, dict(msgpack.unpackb(message.data)))))
                     except (ValueError, TypeError):  # A newer executor may read it.
                         await message.nak(30)
-        with contextlib.suppress(TimeoutError):
-            limit = ((self.cordon or {}).get("limit_ms") or 60_000) / 1000
-            await asyncio.wait_for(asyncio.shield(asyncio.gather(*tries)), limit)
+        _ = tries and await asyncio.wait(tries, timeout=(self.cordon or {}).get("limit_ms", 60_000) / 1000)
         self.end("drained", *self.held.values())
-        await asyncio.gather(*tries)
+        await asyncio.gather(*tries, return_exceptions=True)
         renewing.cancel()
         await self.command({"ExecutorLeft": {"executor": self.id}})
         await self.js.publish(f"{self.kv}presence.{self.id}", b"", headers={"KV-Operation": "DEL"})
-        await self.nc.close()
 
 
 if __name__ == "__main__":

@@ -348,6 +348,7 @@ async fn executors_are_silent_until_they_show_themselves() {
         name: None,
         protocol: None,
         cordoned: false,
+        stays: false,
         draining: false,
         beat: 1,
         lease_ms: None,

@@ -10,6 +10,10 @@ mod stage;
 use std::time::Duration;
 
 use dagbok_events::QueueName;
+use dagbok_inbox::INBOX_LEASE;
+use dagbok_protocol::names;
+use dagbok_runlog::{PortError, Ports, QueueSettings, Seq};
+use dagbok_runlog_jetstream::Connection;
 use dagbok_runtime::fresh_id;
 use serde_json::json;
 
@@ -38,6 +42,9 @@ pub(crate) async fn run(global: &Global, args: &ConformanceArgs) -> Outcome {
         Failure::from_error(Code::Usage, &error).next("choose another with --queue")
     })?;
     let (ports, connection) = wire::connect(&context.config, "scheduler").await?;
+    if !own {
+        must_be_unused(&ports, &namespace).await?;
+    }
     let folder =
         tempfile::tempdir().map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
     let patience = args.patience.map_or(Duration::from_secs(30), |patience| patience.0);
@@ -55,20 +62,55 @@ pub(crate) async fn run(global: &Global, args: &ConformanceArgs) -> Outcome {
     } else {
         Some(Started::start(&args.command, meant, folder.path().join("said"))?)
     };
-    let passed = all(&context, &stage, started.as_mut(), &chosen).await;
+    let passed = tokio::select! {
+        passed = all(&context, &stage, started.as_mut(), &chosen) => Some(passed),
+        // What was made for it is taken away all the same.
+        _ = dagbok_runtime::stop_signals() => None,
+    };
     if let Some(started) = &mut started {
         started.end().await;
     }
     drop(stage);
     if own {
-        let all = connection.namespaces().await.unwrap_or_default();
-        for it in all.iter().filter(|it| it.name == namespace) {
-            if let Err(error) = connection.delete_namespace(it).await {
-                context.out.note(&format!("the namespace {namespace} is left: {error}"));
-            }
+        take_away(&context, &connection, &namespace).await;
+    }
+    Ok(match passed {
+        Some(true) => Exit::Ok,
+        Some(false) => Exit::RunFailed,
+        None => Exit::Interrupted,
+    })
+}
+
+/// The suite answers every command of its namespace, and keeps none: in one that a scheduler serves, or will serve, they
+/// would be lost.
+async fn must_be_unused(ports: &Ports, namespace: &str) -> Result<(), Failure> {
+    let unread = |error: PortError| Failure::from_error(Code::BrokerUnreachable, &error);
+    let used = if ports.log.last().await.map_err(unread)? > Seq(0) {
+        Some("its log has records")
+    } else if ports.state.get(names::SCHEDULER_LEASE).await.map_err(unread)?.is_some() {
+        Some("a scheduler leads there")
+    } else {
+        let settings = QueueSettings { lease: INBOX_LEASE };
+        let inbox = ports.queues.open(names::INBOX, settings).await.map_err(unread)?;
+        let waits = inbox.depth().await.map_err(unread)? > 0;
+        waits.then_some("commands wait in its inbox")
+    };
+    let Some(why) = used else { return Ok(()) };
+    let what = format!(
+        "the namespace {namespace} is in use ({why}): the suite would answer its commands and keep none"
+    );
+    Err(Failure::new(Code::Refused, what).next(
+        "leave out --namespace, for one that is made for it, or use a NATS server that has nothing; start the executor afterwards",
+    ))
+}
+
+async fn take_away(context: &Context, connection: &Connection, namespace: &str) {
+    let all = connection.namespaces().await.unwrap_or_default();
+    for it in all.iter().filter(|it| it.name == namespace) {
+        if let Err(error) = connection.delete_namespace(it).await {
+            context.out.note(&format!("the namespace {namespace} is left: {error}"));
         }
     }
-    Ok(if passed { Exit::Ok } else { Exit::RunFailed })
 }
 
 /// The cases that are named; all where none is.

@@ -56,6 +56,7 @@ impl Lease {
             protocol: Some(PROTOCOL),
             draining: shutdown.is_started(),
             cordoned: self.shared.standing.is_cordoned(),
+            stays: !settings.leaves,
             beat: self.beat.fetch_add(1, Ordering::Relaxed) + 1,
             lease_ms: u64::try_from(settings.lease.as_millis()).ok(),
             at: clock.now(),

@@ -289,25 +289,37 @@ async fn drain(shared: &Shared, tries: &TaskTracker) {
 /// for that themselves. Whether all is over.
 async fn waited_for_drained(shared: &Shared, tries: &TaskTracker) -> bool {
     let settings = &shared.settings;
-    let Some(order) = shared.standing.drained_by().filter(|_| !shared.asked.is_started()) else {
+    let Some(mut order) = shared.standing.drained_by().filter(|_| !shared.asked.is_started())
+    else {
         return false;
     };
-    let limit = order.limit_ms.map_or(settings.drain_timeout, Duration::from_millis);
-    tokio::select! {
-        () = tries.wait() => return true,
-        () = shared.asked.started() => return false,
-        () = tokio::time::sleep(limit) => {}
-    }
-    if settings.after_drain == AfterDrain::Wait {
-        let held = shared.holds.all().len();
-        tracing::info!(
-            held,
-            ?limit,
-            "the drain's limit is over: tries go on to their ends, as it is set"
-        );
+    loop {
+        let limit = order.limit_ms.map_or(settings.drain_timeout, Duration::from_millis);
+        let over = async {
+            tokio::time::sleep(limit).await;
+            if settings.after_drain == AfterDrain::Wait {
+                let held = shared.holds.all().len();
+                tracing::info!(
+                    held,
+                    ?limit,
+                    "the drain's limit is over: tries go on to their ends, as it is set"
+                );
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             () = tries.wait() => return true,
             () = shared.asked.started() => return false,
+            // Whoever says it anew means another time, from now on.
+            () = shared.standing.drained_anew(order.seq) => {}
+            () = over => break,
+        }
+        if let Some(newer) = shared.standing.drained_by() {
+            tracing::info!(limit_ms = newer.limit_ms, "the drain has another limit");
+            order = newer;
+        } else {
+            // It is uncordoned already, and leaves all the same, within the time that was said before.
+            order.seq = u64::MAX;
         }
     }
     end(shared, tries).await;

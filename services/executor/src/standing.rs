@@ -4,11 +4,12 @@
 //! each renewal from then on. An order to look only makes it sooner.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::decode_any;
+use dagbok_events::{Actor, Timestamp, decode_any};
 use dagbok_protocol::{Cordon, PROTOCOL, names, understands};
 use dagbok_runlog::PortError;
 use dagbok_runtime::Backoff;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -39,6 +40,18 @@ impl Standing {
     /// Whether it takes nothing new.
     pub(crate) fn is_cordoned(&self) -> bool {
         self.cordon.borrow().is_some()
+    }
+
+    /// Completes once it is cordoned; at once where it is.
+    pub(crate) async fn cordoned(&self) {
+        // The sender is this very one.
+        drop(self.cordon.subscribe().wait_for(Option::is_some).await);
+    }
+
+    /// Completes once it is drained by a later record than this one.
+    pub(crate) async fn drained_anew(&self, seq: u64) {
+        let is_newer = |it: &Option<Cordon>| it.as_ref().is_some_and(|it| it.drain && it.seq > seq);
+        drop(self.cordon.subscribe().wait_for(is_newer).await);
     }
 
     /// Completes with the next change of that.
@@ -122,18 +135,46 @@ async fn look(shared: &Shared) -> Result<(), PortError> {
         shared.standing.refuse(why);
         shared.shutdown.start();
     }
-    let cordon = cordon.and_then(|it| match decode_any::<Cordon>(&it.value) {
-        Ok(cordon) => Some(cordon),
-        Err(error) => {
-            tracing::warn!(key, %error, "what lies where a cordon is said can't be read");
-            shared.standing.cordon.borrow().clone()
-        }
-    });
-    take(shared, cordon);
+    take(shared, cordon.map(|it| read(&key, &it.value)));
     Ok(())
 }
 
+/// As much of a cordon as must be read of one that a newer scheduler wrote.
+#[derive(Default, Deserialize)]
+struct Least {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    drain: bool,
+    #[serde(default)]
+    limit_ms: Option<u64>,
+}
+
+/// Whatever lies where a cordon is said is one: who can't read who said so still must not work against it. Where not even
+/// its record can be read it has 0, and nobody leaves by it.
+fn read(key: &str, value: &[u8]) -> Cordon {
+    decode_any(value).unwrap_or_else(|error| {
+        tracing::warn!(key, %error, "what says that this executor is cordoned can't be read whole: it holds");
+        let least: Least = decode_any(value).unwrap_or_default();
+        Cordon {
+            seq: least.seq,
+            drain: least.drain && least.seq > 0,
+            limit_ms: least.limit_ms,
+            by: Actor::Scheduler,
+            reason: None,
+            at: Timestamp(0),
+        }
+    })
+}
+
 fn take(shared: &Shared, cordon: Option<Cordon>) {
+    if let Some(Cordon { seq, .. }) = &cordon {
+        let mut found = shared.standing.found.lock();
+        // The one that was there at the start, in words that can be read now.
+        if *found == Some(0) {
+            *found = Some(*seq);
+        }
+    }
     let changed = shared.standing.cordon.send_if_modified(|now| {
         let other = *now != cordon;
         if other {

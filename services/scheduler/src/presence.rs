@@ -164,6 +164,7 @@ mod tests {
             name: None,
             protocol: None,
             cordoned: false,
+            stays: false,
             draining: false,
             beat,
             lease_ms,

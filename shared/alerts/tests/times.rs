@@ -330,16 +330,48 @@ fn a_label_that_nobody_has_is_told_at_once_and_a_cordon_after_a_while() {
     begin(&mut cordoned, 0);
     let name = || "one".parse().unwrap();
     let cordon = dagbok_events::ExecutorCordoned { name: name(), drain: false, limit: None };
-    cordoned.log(dagbok_events::Scope::Namespace, dagbok_events::Fact::ExecutorCordoned(cordon));
+    cordoned.log(Scope::Namespace, Fact::ExecutorCordoned(cordon));
     queue(&mut cordoned, 0, "train");
     cordoned.settle();
     assert_eq!(cause(&cordoned), None, "somebody knows");
     wait(&mut cordoned, HOUR);
     assert_eq!(cause(&cordoned).as_deref(), Some("cordoned"));
     let fact = dagbok_events::ExecutorUncordoned { name: name() };
-    cordoned.log(dagbok_events::Scope::Namespace, dagbok_events::Fact::ExecutorUncordoned(fact));
+    cordoned.log(Scope::Namespace, Fact::ExecutorUncordoned(fact));
     cordoned.settle();
-    assert_eq!(cause(&cordoned).as_deref(), Some("free_slots"));
+    assert_eq!(
+        cause(&cordoned).as_deref(),
+        Some("cordoned"),
+        "one that is told stays as it was told"
+    );
+}
+
+#[test]
+fn slots_of_one_that_is_cordoned_are_not_free() {
+    let cause =
+        |world: &World| open(world, Rule::StuckQueued).map(|alert| alert.labels["cause"].clone());
+    for (cordoned, again, expected) in
+        [(false, false, "free_slots"), (true, false, "no_room"), (true, true, "free_slots")]
+    {
+        let mut half = world(&[], &tasks());
+        joined(&mut half, "a", "one", "default");
+        joined(&mut half, "b", "two", "default");
+        begin(&mut half, 0);
+        queue(&mut half, 0, "train");
+        start(&mut half, 0, "train", "b");
+        if cordoned {
+            let name = "one".parse().unwrap();
+            let cordon = dagbok_events::ExecutorCordoned { name, drain: false, limit: None };
+            half.log(Scope::Namespace, Fact::ExecutorCordoned(cordon));
+        }
+        if again {
+            let fact = dagbok_events::ExecutorUncordoned { name: "one".parse().unwrap() };
+            half.log(Scope::Namespace, Fact::ExecutorUncordoned(fact));
+        }
+        queue(&mut half, 0, "tell");
+        wait(&mut half, HOUR);
+        assert_eq!(cause(&half).as_deref(), Some(expected));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Note, State, Tallies};
 
 /// Raise it with any change of the fold: what was kept of it is then made anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// All figures that the log tells of, up to one of its records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    DagId, ExecutorId, Fact, MapIndex, PoolName, QueueName, Record, Resources, RunKey, Scope,
-    TaskId, Timestamp,
+    DagId, ExecutorId, ExecutorName, Fact, MapIndex, PoolName, QueueName, Record, Resources,
+    RunKey, Scope, TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ struct Copy {
     pool: PoolName,
     slots: u32,
     queue: QueueName,
+    /// Who has begun it.
+    executor: Option<ExecutorId>,
 }
 
 /// A run that is not over.
@@ -101,6 +103,9 @@ struct Pool {
 struct Executor {
     slots: u32,
     queues: BTreeSet<QueueName>,
+    /// What it is called over its lives: a cordon is of that.
+    name: ExecutorName,
+    labels: BTreeMap<String, String>,
 }
 
 /// What is under way.
@@ -110,6 +115,7 @@ pub struct State {
     dags: BTreeMap<DagId, Dag>,
     pools: BTreeMap<PoolName, Pool>,
     executors: BTreeMap<ExecutorId, Executor>,
+    cordoned: BTreeSet<ExecutorName>,
     unreadable: BTreeSet<String>,
     /// Queues and pools that were ever seen: their series go on at zero.
     queues: BTreeSet<QueueName>,
@@ -140,7 +146,10 @@ impl State {
             Fact::ExecutorJoined(joined) => {
                 let queues: BTreeSet<QueueName> = joined.queues.iter().cloned().collect();
                 self.queues.extend(queues.iter().cloned());
-                self.executors.insert(id.clone(), Executor { slots: joined.slots, queues });
+                let name = ExecutorName::or_of_machine(joined.name.as_ref(), &joined.hostname);
+                let labels = joined.resources.labels.clone();
+                let executor = Executor { slots: joined.slots, queues, name, labels };
+                self.executors.insert(id.clone(), executor);
                 say(&Note::ExecutorJoined);
             }
             Fact::ExecutorLeft(left) => {
@@ -177,6 +186,12 @@ impl State {
             }
             Fact::PoolDeleted(gone) => {
                 self.pools.remove(&gone.pool);
+            }
+            Fact::ExecutorCordoned(cordoned) => {
+                self.cordoned.insert(cordoned.name.clone());
+            }
+            Fact::ExecutorUncordoned(uncordoned) => {
+                self.cordoned.remove(&uncordoned.name);
             }
             Fact::AssetUpdated(_) => say(&Note::AssetUpdated),
             Fact::ClockWentBack(_) => say(&Note::ClockWentBack),

@@ -352,7 +352,7 @@ impl Ledger {
     fn wanted_lines(&self) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         for (queue, depth) in self.state.queues() {
-            for (labels, wanted) in depth.wanted {
+            for (labels, wanted) in depth.wanted.into_iter().filter(|(_, it)| it.slots > 0) {
                 let queue = with("", "queue", &escape(queue));
                 let of = with(&queue, "labels", &escape(&labels));
                 let mut say = |resource: &str, value: String| {

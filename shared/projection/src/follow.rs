@@ -255,6 +255,7 @@ async fn read_all(
         match error {
             FollowError::Port(port @ PortError::Unavailable { .. }) => {
                 tracing::warn!(error = %port, at = %reader.seen, "the log can't be read; trying again");
+                progress.update(|standing| standing.broken = true);
             }
             error if is_foreign(&error) => {
                 let why = with_sources(&error);
@@ -297,6 +298,7 @@ impl Reader<'_> {
         self.progress.update(|standing| {
             standing.last = standing.last.max(last);
             standing.caught_up |= standing.applied >= standing.last;
+            standing.broken = false;
         });
         loop {
             let entries = self.log.read(self.seen, self.pace.batch).await?;

@@ -13,6 +13,8 @@ pub struct Standing {
     pub last: Seq,
     /// Whether everything that the log held when it was opened is folded in.
     pub caught_up: bool,
+    /// Whether the log can't be read just now: there may be more of it than is known.
+    pub broken: bool,
     /// Why the projection stopped for good, where it did.
     pub failed: Option<String>,
 }

@@ -39,7 +39,7 @@ pub use partitions::{PartitionAsset, PartitionWaits};
 pub use presence::{Cordon, HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
 pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};
-pub use resources::{in_vain, lacking, lacking_now, less, share, short_of};
+pub use resources::{in_vain, is_in_vain, lacking, lacking_now, less, share, short_of};
 pub use secret::{SealedQuestion, SecretAsk, SecretChange, SecretIs};
 pub use spec::too_large;
 pub use usage::{Measured, TryUsageAnswer, TryUsageQuery, UsageSeries};

@@ -37,6 +37,9 @@ pub struct Presence {
     /// Whether it knows that it is cordoned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cordoned: bool,
+    /// Whether it stays where it is drained: it is part of a process that has others, takes nothing new, and ends nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays: bool,
     /// Rises with each put: a reader knows by it that the executor lives, whatever the clocks say.
     pub beat: u64,
     /// For how long it may be silent before its tries are somebody else's, in milliseconds: it stops them

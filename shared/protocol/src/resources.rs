@@ -3,6 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::Resources;
 
+/// So many values of a label are named.
+const NAMED: usize = 10;
+
 /// What `has` has too little of for `asked`, for people.
 pub fn lacking(has: &Resources, asked: &Resources) -> Option<String> {
     first(&short_of(has, asked), has, "it has")
@@ -11,6 +14,12 @@ pub fn lacking(has: &Resources, asked: &Resources) -> Option<String> {
 /// The same of what is free just now.
 pub fn lacking_now(free: &Resources, asked: &Resources) -> Option<String> {
     first(&short_of(free, asked), free, "free is")
+}
+
+/// Whether `all` has somebody, and nobody with what `asked` asks for: [`in_vain`] without its words.
+pub fn is_in_vain<'a>(all: impl IntoIterator<Item = &'a Resources>, asked: &Resources) -> bool {
+    let mut all = all.into_iter().peekable();
+    all.peek().is_some() && !all.any(|has| short_of(has, asked) == Resources::default())
 }
 
 /// Of what is asked for only that of which `has` has too little; nothing of it where all is there. What is not counted
@@ -61,15 +70,21 @@ pub fn in_vain<'a>(
     let verb = if count == 1 { "it has" } else { "the most is" };
     let mut words = amounts(&nowhere, &most, verb);
     words.extend(nowhere.labels.iter().map(|(name, value)| {
-        let there: Vec<String> =
-            seen.get(name.as_str()).into_iter().flatten().map(|it| format!("`{it}`")).collect();
-        let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
+        let there = seen.get(name.as_str()).map_or_else(|| "nothing".to_owned(), named);
         format!("the label `{name}` to be `{value}`, where there is {there}")
     }));
     if words.is_empty() {
         return Some(format!("all of it on one executor; one lacks {last}"));
     }
     Some(words.join("; and "))
+}
+
+/// Values by name, the first of them where each machine has one of its own.
+fn named(values: &BTreeSet<&str>) -> String {
+    let first: Vec<String> = values.iter().take(NAMED).map(|it| format!("`{it}`")).collect();
+    let more = values.len().saturating_sub(NAMED);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    first.join(", ") + &rest
 }
 
 /// Leaves of what is short for some what is short for one more.
@@ -172,6 +187,12 @@ mod tests {
         assert_eq!(said, "all of it on one executor; one lacks 1 GPUs, where it has 0");
         assert_eq!(in_vain([&here, &both], &both), None);
         assert_eq!(in_vain([], &both), None, "nobody is there");
+        assert!(!is_in_vain([], &both) && !is_in_vain([&here, &both], &both));
+        assert!(is_in_vain([&there, &here], &both));
+        let hosts: Vec<Resources> =
+            (10..40).map(|n| labelled(&[("host", &format!("m{n}"))])).collect();
+        let said = in_vain(&hosts, &labelled(&[("host", "m1O")])).unwrap();
+        assert!(said.ends_with("`m18`, `m19` and 20 more"), "{said}");
         let many = Resources { gpus: 3, ..labelled(&[("region", "ap")]) };
         let said = in_vain([&here, &there], &many).unwrap();
         assert!(said.starts_with("3 GPUs, where the most is 1; and the label `region`"), "{said}");

@@ -28,7 +28,13 @@ Life: read `protocol` and your `cordon`; listen to answers, orders and logs; put
 
 Fence: the key of every report is the item's, its `try_number` and `leg` above all. Where the item says `ask`, was \
     delivered before, or `ask_after` has passed, send Started with `reply_to`, wait for the answer, and run nothing where \
-    it is Refused; say `again` where it was delivered before.
+    it is Refused; say `again` where it was delivered before, unless it was passed on.
+
+Room: where you lack what an item's `resources` ask for (each label with its value; `gpus` and what is under `custom`, of \
+    which you have none that you don't count; `memory` and `cpu_milli` where you count them), begin nothing, report \
+    nothing, and pass it on: put the number of the delivery, in digits, under `passed/KEY` of the keyed state, where KEY is \
+    the item's own key, with `Nats-TTL` of a day, and say `-NAK` with a delay that grows. An item whose `passed` is the \
+    delivery before its own was begun by nobody.
 
 Versions: who speaks one more or one less than the scheduler works with it; else say so, and take nothing.";
 

@@ -107,6 +107,7 @@ impl Executor {
             name: None,
             protocol: None,
             cordoned: false,
+            stays: false,
             draining: self.draining,
             beat: self.beat,
             lease_ms: None,

@@ -32,6 +32,9 @@ use crate::{
 /// The longest time limit of a drain: a month.
 const MOST_LIMIT_SECONDS: f64 = 31.0 * 86_400.0;
 
+/// The first version of the protocol whose executors know cordons.
+const KNOWS_CORDONS: u32 = 2;
+
 /// Who keeps a fresh presence now; one that can't be read is left out.
 pub(crate) async fn present(state: &ApiState) -> Result<BTreeMap<ExecutorId, Presence>, PortError> {
     let found = state.ports.state.list(PRESENCE_PREFIX).await?;
@@ -84,7 +87,8 @@ fn shown(
     let status = match (presence, &row.left_at) {
         (_, Some(_)) => "left",
         (Some(presence), None) if presence.draining => "draining",
-        (Some(_), None) if cordon.is_some() => "cordoned",
+        (Some(presence), None) if cordon.is_some() && presence.cordoned => "cordoned",
+        (Some(_), None) if cordon.is_some() => "cordoning",
         (Some(_), None) => "alive",
         (None, None) => "silent",
     };
@@ -228,8 +232,18 @@ async fn told(
         others.iter().filter(|it| it.cordon.is_none()).flat_map(|it| &it.queues).collect();
     let queues: BTreeSet<&String> = own.iter().flat_map(|it| &it.queues).collect();
     let unserved = queues.difference(&served).filter(|_| cordon.is_some());
+    let present = present(state).await?;
+    let ids = |which: &dyn Fn(&ExecutorInfo) -> bool| {
+        own.iter().filter(|it| which(it)).map(|it| it.executor.clone()).collect::<Vec<_>>()
+    };
+    let stays = |it: &ExecutorInfo| {
+        present.values().any(|at| at.stays && at.executor.as_str() == it.executor)
+    };
     Ok(Json(CordonAnswer {
         seq,
+        unaware: if cordon.is_some() { ids(&|it| it.protocol < KNOWS_CORDONS) } else { Vec::new() },
+        leaving: ids(&|it| it.status == "draining"),
+        staying: ids(&stays),
         executors: own.iter().map(|it| it.executor.clone()).collect(),
         running: own.iter().map(|it| it.running).sum(),
         unserved_queues: unserved.map(ToString::to_string).collect(),

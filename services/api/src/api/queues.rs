@@ -10,7 +10,7 @@ use super::{
     extract::{InPath, InQuery},
     state::ApiState,
 };
-use crate::shapes::{Detail, QueueCollection, QueueSignal, QueueWanted};
+use crate::shapes::{Detail, QueueCollection, QueueSignal};
 
 /// Counts what waits on queues. Whoever folds the log for figures has it.
 pub trait CountsQueues: Send + Sync + std::fmt::Debug {
@@ -62,14 +62,9 @@ pub(crate) async fn get(
     InQuery(query): InQuery<QueueQuery>,
 ) -> Result<Json<QueueSignal>, ApiError> {
     let found = all(&state)?.remove(&queue);
-    let mut found = found.unwrap_or_else(|| QueueSignal { queue, ..QueueSignal::default() });
-    if let Some(labels) = query.labels {
-        found.wanted.retain(|it| it.labels == labels);
-        found.queued = found.wanted.iter().map(|it| it.slots).sum();
-        found.slots_wanted = found.queued;
-        if found.wanted.is_empty() {
-            found.wanted.push(QueueWanted { labels, ..QueueWanted::default() });
-        }
-    }
-    Ok(Json(found))
+    let found = found.unwrap_or_else(|| QueueSignal { queue, ..QueueSignal::default() });
+    Ok(Json(match query.labels {
+        Some(labels) => found.of_labels(labels),
+        None => found,
+    }))
 }

@@ -183,8 +183,8 @@ pub struct ExecutorInfo {
     pub executor: String,
     /// What it is called over its lives: a cordon holds for the name.
     pub name: String,
-    /// `alive`, `cordoned` (it takes nothing new), `draining`, `silent` (it has joined and its presence is not fresh) or
-    /// `left`.
+    /// `alive`, `cordoning` (it is to take nothing new, and has not said yet that it knows), `cordoned` (it takes nothing
+    /// new), `draining`, `silent` (it has joined and its presence is not fresh) or `left`.
     pub status: String,
     /// That it takes nothing new: who said so, and why.
     pub cordon: Option<CordonInfo>,
@@ -244,24 +244,64 @@ pub struct QueueSignal {
     pub running: u64,
     /// How long the oldest is on offer, in seconds; 0 where none is.
     pub oldest_wait_seconds: f64,
-    /// Executors that pull from it.
+    /// Executors that take work from it: those that pull, less those that are cordoned.
     pub executors: u64,
     /// How many tries those can hold together.
     pub slots: u64,
-    /// How many slots there should be so that nothing waits: for what runs and what is on offer. Where labels are named,
-    /// for what is on offer with those alone.
+    /// How many slots there should be so that nothing waits: for what runs and what is on offer, and, while there is any of
+    /// that, those that a cordon keeps empty, since whoever counts executors counts those too. Where labels are named, for
+    /// what asks for those alone.
     pub slots_wanted: u64,
-    /// What tries on offer ask for together, by the labels that they ask for.
+    /// What tries on offer ask for together and how many run, by the labels that they ask for.
     pub wanted: Vec<QueueWanted>,
+    /// Slots of cordoned executors in which nothing runs, by the labels of those, as `region=eu,tier=fast`.
+    #[serde(default)]
+    pub cordoned: std::collections::BTreeMap<String, u64>,
 }
 
-/// What tries on offer that ask for the same labels ask for together.
+impl QueueSignal {
+    /// With the slots that are wanted by all else that it says.
+    #[must_use]
+    pub fn weighed(mut self) -> Self {
+        let busy = self.queued + self.running;
+        let kept: u64 = self.cordoned.values().sum();
+        self.slots_wanted = if busy == 0 { 0 } else { busy + kept };
+        self
+    }
+
+    /// Only of what asks for just these labels, and of the executors that such tries can go to.
+    #[must_use]
+    pub fn of_labels(mut self, labels: String) -> Self {
+        self.wanted.retain(|it| it.labels == labels);
+        self.queued = self.wanted.iter().map(|it| it.slots).sum();
+        self.running = self.wanted.iter().map(|it| it.running).sum();
+        let asked: Vec<&str> = labels.split(',').filter(|it| !it.is_empty()).collect();
+        self.cordoned.retain(|has, _| {
+            // Who has labels is there for those who ask for them.
+            let mut has = has.split(',').filter(|it| !it.is_empty()).peekable();
+            if asked.is_empty() {
+                return has.peek().is_none();
+            }
+            let has: Vec<&str> = has.collect();
+            asked.iter().all(|it| has.contains(it))
+        });
+        if self.wanted.is_empty() {
+            self.wanted.push(QueueWanted { labels, ..QueueWanted::default() });
+        }
+        self.weighed()
+    }
+}
+
+/// What tries on offer that ask for the same labels ask for together, and how many of them run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct QueueWanted {
     /// The labels, as `region=eu,tier=fast`; empty for none.
     pub labels: String,
-    /// Tries, each of which wants a slot.
+    /// Tries on offer, each of which wants a slot.
     pub slots: u64,
+    /// Tries that run.
+    #[serde(default)]
+    pub running: u64,
     /// Memory, in bytes.
     pub memory: u64,
     /// CPUs.
@@ -321,6 +361,16 @@ pub struct CordonAnswer {
     pub running: u32,
     /// Queues from which nobody else takes anything now.
     pub unserved_queues: Vec<String>,
+    /// Ids of those that speak a version of the protocol that knows no cordons, and go on taking work: ask whoever runs them.
+    #[serde(default)]
+    pub unaware: Vec<String>,
+    /// Ids of those that are draining: they end what they run and leave, whatever is said now.
+    #[serde(default)]
+    pub leaving: Vec<String>,
+    /// Ids of those that do not leave where they are drained: part of a process that has others, they take nothing new
+    /// and end nothing.
+    #[serde(default)]
+    pub staying: Vec<String>,
 }
 
 /// A try in an executor's hands.
@@ -384,4 +434,33 @@ pub struct RefusedReportCollection {
     pub refused_reports: Vec<RefusedReport>,
     /// How many there are over all pages.
     pub total_entries: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scaler_by_labels_counts_what_runs_and_the_empty_slots_of_those_that_are_cordoned() {
+        let wanted = |labels: &str, slots, running| QueueWanted {
+            labels: labels.to_owned(),
+            slots,
+            running,
+            ..QueueWanted::default()
+        };
+        let slots = |labels: &str, count| (labels.to_owned(), count);
+        let signal = QueueSignal {
+            queued: 5,
+            running: 4,
+            wanted: vec![wanted("", 3, 0), wanted("region=eu", 2, 3), wanted("region=us", 0, 1)],
+            cordoned: [slots("region=eu,tier=fast", 6), slots("", 1)].into(),
+            ..QueueSignal::default()
+        };
+        let of = |labels: &str| signal.clone().of_labels(labels.to_owned());
+        assert_eq!(signal.clone().weighed().slots_wanted, 5 + 4 + 7);
+        assert_eq!(of("region=eu").slots_wanted, 2 + 3 + 6);
+        assert_eq!((of("region=us").queued, of("region=us").slots_wanted), (0, 1));
+        assert_eq!(of("").slots_wanted, 3 + 1);
+        assert_eq!(of("region=ap").slots_wanted, 0, "nothing is kept for who has nothing to do");
+    }
 }

@@ -53,12 +53,28 @@ async fn stand(
     let there = answer.executors.len();
     let again = if answer.seq.is_none() { " already" } else { "" };
     let does = match what {
+        "drain" if !answer.staying.is_empty() => {
+            "takes nothing new: it is part of a process that has others, does not leave, and what it runs goes on"
+        }
         "drain" => "is drained: it ends what it runs, leaves, and takes nothing when it comes back",
         "cordon" => "takes nothing new",
+        _ if !answer.leaving.is_empty() => "takes work when it comes back",
         _ => "takes work",
     };
     out.line(&format!("{name} {does}{again}"));
     out.line(&format!("  {there} of that name are there, with {} tries", answer.running));
+    if !answer.unaware.is_empty() {
+        let them = answer.unaware.join(", ");
+        out.line(&format!(
+            "  an older Dagbok there knows no cordons and goes on taking work, until it is stopped there: {them}"
+        ));
+    }
+    if what == "uncordon" && !answer.leaving.is_empty() {
+        let them = answer.leaving.join(", ");
+        out.line(&format!(
+            "  what drains leaves all the same, and has to be started again: {them}"
+        ));
+    }
     if !answer.unserved_queues.is_empty() {
         let queues = answer.unserved_queues.join(", ");
         out.line(&format!("  nobody else takes work now from: {queues}"));

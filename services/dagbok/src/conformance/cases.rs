@@ -1,5 +1,6 @@
 //! What an executor is asked to do, one thing after the other, and what is wrong with what it does.
 mod leaving;
+mod taking;
 
 use std::{path::Path, time::Duration};
 
@@ -8,12 +9,16 @@ use dagbok_protocol::{
     CommandBody, HeldTry, Order, Presence, Report, ReportBody, TryLogQuery, TryLogSlice, names,
 };
 
-use leaving::{QUIET, cordon, drain, garbage, out_of_memory};
+use leaving::{cordon, drain, garbage, out_of_memory};
+use taking::{again, asks, room};
 
 use super::{
     process::Started,
     stage::{Stage, is_end},
 };
+
+/// What was sent is there by then.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// What one case comes to: nothing, or what is wrong.
 pub(super) type Verdict = Result<(), String>;
@@ -35,6 +40,10 @@ pub(super) enum Case {
     Fence,
     /// It asks before it begins what may be over.
     Asks,
+    /// It asks before it begins what was somebody else's before.
+    Again,
+    /// It hands back what it has not got what is needed for.
+    Room,
     /// What it holds is in its presence, and the lease is renewed.
     Lease,
     /// It shows lines while the task runs, and keeps them.
@@ -53,7 +62,7 @@ pub(super) enum Case {
 
 impl Case {
     /// All of them, in the order in which they are tried: the last one ends the executor.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Hello,
         Self::Claim,
         Self::XCom,
@@ -61,10 +70,12 @@ impl Case {
         Self::Failure,
         Self::Fence,
         Self::Asks,
+        Self::Again,
         Self::Lease,
         Self::Logs,
         Self::Cancel,
         Self::OutOfMemory,
+        Self::Room,
         Self::Garbage,
         Self::Cordon,
         Self::Drain,
@@ -80,6 +91,8 @@ impl Case {
             Self::Failure => "failure",
             Self::Fence => "fence",
             Self::Asks => "asks",
+            Self::Again => "again",
+            Self::Room => "room",
             Self::Lease => "lease",
             Self::Logs => "logs",
             Self::Cancel => "cancel",
@@ -94,12 +107,14 @@ impl Case {
     pub(super) const fn about(self) -> &'static str {
         match self {
             Self::Hello => "joins by the inbox, and keeps its presence with a rising beat",
-            Self::Claim => "takes an item, reports start and end, then acknowledges it",
+            Self::Claim => "takes an item, reports start and end, and only then acknowledges it",
             Self::XCom => "hands on what a task returns, as return_value",
             Self::XComRead => "reads what another task handed on from the keyed state",
             Self::Failure => "reports a failure as the user's",
             Self::Fence => "names the item's try, and itself, in every report",
             Self::Asks => "asks before it begins an item that says so, and obeys a refusal",
+            Self::Again => "asks before it begins an item that was delivered before, and says so",
+            Self::Room => "hands back an item that asks for what it has not",
             Self::Lease => "renews the lease of what it runs, and names it in its presence",
             Self::Logs => "answers for the log of a running try, and keeps it",
             Self::Cancel => "ends a try by order, with its process",
@@ -120,6 +135,8 @@ impl Case {
             Self::Failure => failure(stage).await,
             Self::Fence => fence(stage).await,
             Self::Asks => asks(stage).await,
+            Self::Again => again(stage).await,
+            Self::Room => room(stage).await,
             Self::Lease => lease(stage).await,
             Self::Logs => logs(stage).await,
             Self::Cancel => cancel(stage).await,
@@ -186,7 +203,28 @@ async fn claim(stage: &Stage) -> Verdict {
     must(starts == 1 && said.first() == Some(&"Started"), || {
         format!("a try has one report Started, before all others; it was {said:?}")
     })?;
-    must(ends == 1, || format!("a try has one report of its end; it was {said:?}"))
+    must(ends == 1, || format!("a try has one report of its end; it was {said:?}"))?;
+    let item = stage.brief(3.0);
+    stage.offer(&item).await?;
+    begun(stage, &item.key).await?;
+    unacknowledged(stage).await?;
+    stage.end(&item.key).await?;
+    gone(stage).await
+}
+
+/// Waits until the task's own code has begun.
+async fn begun(stage: &Stage, key: &TryKey) -> Verdict {
+    let what = "the task begins";
+    stage.until(what, async || Ok((!stage.witnessed(key).is_empty()).then_some(()))).await
+}
+
+/// The one item that is offered is held while its task runs: with an executor that dies meanwhile it comes to another.
+async fn unacknowledged(stage: &Stage) -> Verdict {
+    // An acknowledgement that is on its way is there by then.
+    tokio::time::sleep(AT_ONCE).await;
+    must(stage.depth().await? > 0, || {
+        "the item is acknowledged while its task runs: were the executor killed now, the try would be lost".to_owned()
+    })
 }
 
 const fn word(report: &Report) -> &'static str {
@@ -293,30 +331,6 @@ async fn fence(stage: &Stage) -> Verdict {
     })
 }
 
-async fn asks(stage: &Stage) -> Verdict {
-    let mut refused = stage.item("succeed");
-    refused.ask = true;
-    stage.refuse(&refused.key);
-    stage.offer(&refused).await?;
-    stage.start(&refused.key).await?;
-    gone(stage).await?;
-    tokio::time::sleep(QUIET).await;
-    let ends = stage.now(|heard| {
-        let over = |it: &&Report| is_end(&it.body) && !matches!(it.body, ReportBody::Lost { .. });
-        heard.of(&refused.key).filter(over).count()
-    });
-    must(ends == 0, || "the start was refused, and yet an end was reported".to_owned())?;
-    must(stage.witnessed(&refused.key).is_empty(), || {
-        "the start was refused, and yet the task's code ran".to_owned()
-    })?;
-    let mut allowed = stage.item("succeed");
-    allowed.ask = true;
-    let end = through(stage, &allowed).await?;
-    must(matches!(end.body, ReportBody::Succeeded { .. }), || {
-        format!("allowed to begin, it ended otherwise: {:?}", end.body)
-    })
-}
-
 fn holds(presence: &Presence, key: &TryKey) -> Option<HeldTry> {
     presence.holds.iter().find(|held| held.key == *key).cloned()
 }
@@ -334,6 +348,8 @@ async fn lease(stage: &Stage) -> Verdict {
     stage.offer(&item).await?;
     stage.start(&item.key).await?;
     held(stage, &item.key).await?;
+    begun(stage, &item.key).await?;
+    unacknowledged(stage).await?;
     must(!stage.is_given_to_others(over).await?, || {
         format!(
             "the item's lease of {lease} ms ran out while its task ran: it was given to another"
@@ -395,8 +411,7 @@ async fn cancel(stage: &Stage) -> Verdict {
     stage.offer(&item).await?;
     stage.start(&item.key).await?;
     let pid = held(stage, &item.key).await?.pid;
-    let what = "the task begins";
-    stage.until(what, async || Ok((!stage.witnessed(&item.key).is_empty()).then_some(()))).await?;
+    begun(stage, &item.key).await?;
     let order = Order::Kill { key: item.key.clone(), why: "the case `cancel`".to_owned() };
     stage.order(&presence.executor, &order).await?;
     let what = "a try that is ordered to end is out of its presence";
@@ -406,7 +421,10 @@ async fn cancel(stage: &Stage) -> Verdict {
         })
         .await?;
     gone(stage).await?;
-    if let Some(pid) = pid.filter(|_| presence.hostname == hostname()) {
+    // By its own word, too: an executor need not name its processes, and may name another.
+    let own = stage.witnesses(&item.key).into_iter().filter_map(|(_, _, pid)| pid);
+    let pids = pid.into_iter().chain(own).filter(|_| presence.hostname == hostname());
+    for pid in pids {
         let what = format!("the process {pid} of a try that is ordered to end is gone");
         let is_gone = || !Path::new(&format!("/proc/{pid}")).exists();
         stage.until(&what, async || Ok(is_gone().then_some(()))).await?;

@@ -19,6 +19,8 @@ use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
 /// How often is looked at what can't be waited for otherwise.
 const LOOK: Duration = Duration::from_millis(50);
+/// By then whoever pulls for less is behind who began to pull.
+const FIRST_IN_LINE: Duration = Duration::from_secs(3);
 
 /// What was heard of executors.
 #[derive(Debug, Default)]
@@ -78,6 +80,8 @@ pub(super) struct Stage {
     runs: Mutex<u32>,
     /// Items on the queue that are no case's any more.
     left: Mutex<u64>,
+    /// The executor's lease, as its presence said last: it is asked for once it has left, too.
+    lease: Mutex<Option<Duration>>,
 }
 
 impl Drop for Stage {
@@ -102,8 +106,20 @@ impl Stage {
         let inbox = ports.queues.open(names::INBOX, QueueSettings { lease: INBOX_LEASE }).await?;
         let hearing =
             tokio::spawn(hear(inbox, ports.clone(), Arc::clone(&heard), Arc::clone(&changed)));
-        let (runs, left) = (Mutex::new(0), Mutex::new(0));
-        Ok(Self { ports, queue, patience, witness, bundle, heard, changed, hearing, runs, left })
+        let (runs, left, lease) = (Mutex::new(0), Mutex::new(0), Mutex::new(None));
+        Ok(Self {
+            ports,
+            queue,
+            patience,
+            witness,
+            bundle,
+            heard,
+            changed,
+            hearing,
+            runs,
+            left,
+            lease,
+        })
     }
 
     /// An item for a task of a run of its own.
@@ -207,9 +223,44 @@ impl Stage {
         Ok(())
     }
 
-    /// So many items that can't be had are no case's.
+    /// So many more items that can't be had are no case's.
     pub(super) fn leave(&self, count: u64) {
-        *self.left.lock() = count;
+        *self.left.lock() += count;
+    }
+
+    /// Offers an item, takes it before the executor can, and lets it go: the executor has it as one that was delivered
+    /// before. Whoever has asked for longest is served first; where the executor was, it is offered another.
+    pub(super) async fn offer_again(
+        &self,
+        item: impl Fn() -> WorkItem,
+    ) -> Result<WorkItem, String> {
+        let queue = self.work(self.lease().await?).await?;
+        for _ in 0..5 {
+            let item = item();
+            let pulls = queue.pull(1, self.patience);
+            let offers = async {
+                // By then the executor's own pulls, which are short, come behind.
+                tokio::time::sleep(FIRST_IN_LINE).await;
+                self.offer(&item).await
+            };
+            let taken = async {
+                let (pulled, offered) = tokio::join!(pulls, offers);
+                offered?;
+                pulled.map_err(|error| error.to_string())
+            };
+            let pulled = tokio::select! {
+                pulled = taken => pulled?,
+                end = self.end(&item.key) => {
+                    end?;
+                    continue;
+                }
+            };
+            if let Some(delivery) = pulled.into_iter().next() {
+                delivery.handle.nak(Duration::ZERO).await.map_err(|error| error.to_string())?;
+                return Ok(item);
+            }
+        }
+        Err("the suite could not have an item before the executor: stop others that pull from its queue".to_owned())
     }
 
     /// How many items of cases are not acknowledged.
@@ -303,8 +354,13 @@ impl Stage {
     }
 
     async fn lease(&self) -> Result<Duration, String> {
+        if let Some(lease) = *self.lease.lock() {
+            return Ok(lease);
+        }
         let lease = self.presence().await?.lease_ms.unwrap_or(30_000);
-        Ok(Duration::from_millis(lease))
+        let lease = Duration::from_millis(lease);
+        *self.lease.lock() = Some(lease);
+        Ok(lease)
     }
 
     /// Waits until `look` finds something.
@@ -327,6 +383,11 @@ impl Stage {
 
     /// What tasks of a run wrote of themselves: the word, and the try's number.
     pub(super) fn witnessed(&self, key: &TryKey) -> Vec<(String, u64)> {
+        self.witnesses(key).into_iter().map(|(word, number, _)| (word, number)).collect()
+    }
+
+    /// The same, with the process that wrote it.
+    pub(super) fn witnesses(&self, key: &TryKey) -> Vec<(String, u64, Option<u32>)> {
         let text = std::fs::read_to_string(&self.witness).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Vec<Value>>(line).ok());
         let of_it = lines.filter_map(|line| match line.as_slice() {
@@ -335,9 +396,10 @@ impl Stage {
                 Value::String(task),
                 Value::String(run),
                 Value::Number(number),
-                ..,
+                more @ ..,
             ] if task == key.task_id.as_str() && run == key.run_id.as_str() => {
-                Some((word.clone(), number.as_u64()?))
+                let pid = more.first().and_then(Value::as_u64).and_then(|it| it.try_into().ok());
+                Some((word.clone(), number.as_u64()?, pid))
             }
             _ => None,
         });

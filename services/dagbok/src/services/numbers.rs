@@ -7,8 +7,8 @@ use std::{
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -25,8 +25,8 @@ use dagbok_metrics::{
     wants_open_metrics,
 };
 use dagbok_projection::{
-    Checkpoint, Decoded, FollowError, Pace, Progress, Projection, ProjectionError, check_log,
-    follow,
+    Checkpoint, Decoded, FollowError, Pace, Progress, Projection, ProjectionError, Standing,
+    check_log, follow,
 };
 use dagbok_runlog::{PortError, PortResult, Position, RunLog, Seq};
 use dagbok_runtime::{Backoff, Shutdown};
@@ -42,6 +42,8 @@ const FILE: &str = "metrics.fold";
 const KEEP_EVERY: u64 = 20_000;
 /// The pause before a log that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// For so long the fold may be behind before nobody is told to start or end anything by it.
+const BEHIND: Duration = Duration::from_secs(10);
 
 /// What is shown of them.
 #[derive(Clone, Debug)]
@@ -50,9 +52,23 @@ pub(crate) struct Numbers {
     progress: Progress,
     /// Of the log of alerts, once all of it is folded.
     alerts: Arc<RwLock<Option<AlertLedger>>>,
+    /// What was known of the log when last it was not folded to its end, and when that was.
+    behind: Arc<Mutex<Option<(Instant, Seq)>>>,
 }
 
 impl Numbers {
+    /// Whether what is folded is what is: nothing has stopped, and what was known of the log some seconds ago is in.
+    fn is_current(&self, standing: &Standing, now: Instant) -> bool {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if standing.lag() == 0 {
+            *behind = None;
+        } else if behind.is_none_or(|(_, last)| standing.applied >= last) {
+            *behind = Some((now, standing.last));
+        }
+        let is_late = behind.is_some_and(|(at, _)| now - at > BEHIND);
+        standing.caught_up && !standing.broken && standing.failed.is_none() && !is_late
+    }
+
     /// Follows the log until the end, and sends by StatsD what comes from now on, where that is asked for.
     pub(crate) async fn follow(
         log: Arc<dyn RunLog>,
@@ -72,7 +88,7 @@ impl Numbers {
         let kept = checkpoint.seq.0;
         let folding = Folding { ledger: Arc::clone(&ledger), statsd, file, checkpoint, kept };
         follow(log, folding, progress.clone(), Pace::default(), shutdown);
-        Self { ledger, progress, alerts: Arc::default() }
+        Self { ledger, progress, alerts: Arc::default(), behind: Arc::default() }
     }
 
     /// Follows the log of alerts too. It is short: each start folds all of it.
@@ -122,7 +138,7 @@ impl Numbers {
 impl dagbok_api::CountsQueues for Numbers {
     fn queues(&self) -> Option<BTreeMap<String, QueueSignal>> {
         let standing = self.progress.now();
-        if !standing.caught_up || standing.failed.is_some() {
+        if !self.is_current(&standing, Instant::now()) {
             return None;
         }
         let now = dagbok_runtime::Clock::system().now();
@@ -141,22 +157,25 @@ fn signal(queue: &str, depth: Depth, now: Timestamp) -> QueueSignal {
     let wanted = depth.wanted.into_iter().map(|(labels, it)| QueueWanted {
         labels,
         slots: it.slots,
+        running: it.running,
         memory: it.memory,
         cpus: thousandths(it.cpu_milli),
         gpus: it.gpus,
         custom: it.custom,
     });
     let oldest = depth.oldest.filter(|oldest| *oldest < now);
-    QueueSignal {
+    let signal = QueueSignal {
         queue: queue.to_owned(),
         queued: depth.queued,
         running: depth.running,
         oldest_wait_seconds: oldest.map_or(0.0, |oldest| now.since(oldest).to_std().as_secs_f64()),
         executors: depth.executors,
         slots: depth.slots,
-        slots_wanted: depth.queued + depth.running,
+        slots_wanted: 0,
         wanted: wanted.collect(),
-    }
+        cordoned: depth.cordoned,
+    };
+    signal.weighed()
 }
 
 /// Folds alerts in from where it stands, until the stream breaks; shows them once there are no more.
@@ -346,7 +365,8 @@ mod tests {
     #[test]
     fn a_fold_that_stopped_shows_nothing_as_what_is() {
         let (ledger, progress) = (Arc::default(), Progress::default());
-        let numbers = Numbers { ledger, progress: progress.clone(), alerts: Arc::default() };
+        let (alerts, behind) = (Arc::default(), Arc::default());
+        let numbers = Numbers { ledger, progress: progress.clone(), alerts, behind };
         let shows = || numbers.text(false).contains("\ndagbok_log_folded_seq ");
         assert!(!shows());
         progress.update(|standing| standing.caught_up = true);
@@ -355,5 +375,29 @@ mod tests {
             .update(|standing| standing.failed = Some("a record of a newer version".to_owned()));
         assert!(!shows());
         assert!(numbers.text(true).contains("dagbok_metrics_lag_records"));
+    }
+
+    #[test]
+    fn a_fold_that_is_behind_for_long_or_can_not_read_tells_no_scaler_anything() {
+        let (ledger, progress) = (Arc::default(), Progress::default());
+        let (alerts, behind) = (Arc::default(), Arc::default());
+        let numbers = Numbers { ledger, progress, alerts, behind };
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let stands = |applied, last| Standing {
+            applied: Seq(applied),
+            last: Seq(last),
+            caught_up: true,
+            ..Standing::default()
+        };
+        assert!(!numbers.is_current(&Standing::default(), at(0)), "not caught up");
+        assert!(numbers.is_current(&stands(5, 5), at(1)));
+        assert!(numbers.is_current(&stands(5, 9), at(2)), "a moment");
+        assert!(numbers.is_current(&stands(9, 12), at(20)), "it goes on, under load");
+        assert!(numbers.is_current(&stands(11, 13), at(29)));
+        assert!(!numbers.is_current(&stands(11, 13), at(31)), "what was known at 20 is not in");
+        assert!(numbers.is_current(&stands(13, 13), at(32)));
+        let broken = Standing { broken: true, ..stands(13, 13) };
+        assert!(!numbers.is_current(&broken, at(33)));
     }
 }

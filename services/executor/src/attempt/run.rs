@@ -128,28 +128,38 @@ impl Running<'_> {
     async fn room(&self) -> Result<(), Unstarted> {
         let (shared, asked) = (self.shared, &self.item.resources);
         let passed = || Unstarted::Called(End::Passed);
-        if let Some(part) = shared.room.take(asked) {
-            *self.part.lock() = Some(part);
-            return Ok(());
-        }
+        // First: nothing is used up of labels, so that a part may be free of what is in the wrong place.
         if let Some(lacks) = shared.room.too_small(asked) {
             tracing::debug!(key = %self.item.key, lacks, "a try asks for more than this executor has");
             return Err(passed());
+        }
+        if let Some(part) = shared.room.take(asked) {
+            *self.part.lock() = Some(part);
+            return Ok(());
         }
         let _seat = shared.room.seat().ok_or_else(passed)?;
         drop(self.slot.lock().take());
         shared.tell_slots();
         // Meanwhile it may be over by the log.
         self.waited.store(true, Ordering::Relaxed);
-        let part = if shared.settings.fencing {
-            let part = timeout(ROOM_WAIT, shared.room.wait(asked)).await;
-            part.map_err(|_| passed())?
-        } else {
-            // Nobody else pulls from a queue in this process.
-            shared.room.wait(asked).await
+        let begins = async {
+            let part = if shared.settings.fencing {
+                let part = timeout(ROOM_WAIT, shared.room.wait(asked)).await;
+                part.map_err(|_| passed())?
+            } else {
+                // Nobody else pulls from a queue in this process.
+                shared.room.wait(asked).await
+            };
+            let slot = Arc::clone(&shared.slots).acquire_owned().await;
+            Ok((part, slot.expect("slots are not closed")))
         };
-        let slot = Arc::clone(&shared.slots).acquire_owned().await;
-        *self.slot.lock() = Some(slot.expect("slots are not closed"));
+        let (part, slot) = tokio::select! {
+            biased;
+            // What has not begun by then is something new.
+            () = shared.standing.cordoned() => return Err(passed()),
+            begins = begins => begins?,
+        };
+        *self.slot.lock() = Some(slot);
         *self.part.lock() = Some(part);
         shared.tell_slots();
         Ok(())

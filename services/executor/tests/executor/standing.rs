@@ -93,7 +93,11 @@ async fn one_that_is_drained_takes_nothing_more_ends_what_it_runs_and_leaves() {
     std::fs::write(&file, "").unwrap();
     assert!(matches!(rig.scheduler.end(&item.key).await, ReportBody::Succeeded { .. }));
     rig.stopped().await;
-    assert_eq!(rig.depth().await, 1, "what came later is for others");
+    // A pull that was under way may have brought it: then it is handed back, by a report.
+    let told = rig.scheduler.in_order().into_iter().filter(|it| it.key == later.key);
+    let told: Vec<ReportBody> = told.map(|it| it.body).collect();
+    assert!(told.iter().all(|it| matches!(it, ReportBody::Returned)), "{told:?}");
+    assert_eq!(rig.depth().await + told.len() as u64, 1, "what came later is for others");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +126,112 @@ async fn after_the_limit_of_a_drain_tries_are_ended_or_go_on_as_it_is_set() {
     std::fs::write(&file, "").unwrap();
     assert!(matches!(rig.scheduler.end(&item.key).await, ReportBody::Succeeded { .. }));
     rig.stopped().await;
+}
+
+/// Nobody else pulls in its process, so what waits for a GPU would wait for ever, and begin one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_room_as_it_is_cordoned_is_not_begun() {
+    let go = tempfile::tempdir().unwrap();
+    let file = go.path().join("go");
+    let mut rig = Rig::with(DAG, memory::ports(), |settings| {
+        settings.env.insert("GO".to_owned(), file.to_str().unwrap().to_owned());
+        settings.resources = Resources { gpus: 1, ..Resources::default() };
+        settings.gpus = vec!["0".to_owned()];
+        settings.fencing = false;
+    })
+    .await;
+    let gpu = |task: &str| {
+        let mut item = rig.item(task);
+        item.resources = Resources { gpus: 1, ..Resources::default() };
+        item
+    };
+    let (runs, waits) = (gpu("waits"), gpu("quick"));
+    rig.queue(&runs).await;
+    rig.scheduler.started(&runs.key).await;
+    rig.queue(&waits).await;
+    let holds = async |key: &TryKey| presence(&rig).await.holds.iter().any(|it| it.key == *key);
+    until("it waits", async || holds(&waits.key).await).await;
+    cordon(&rig.ports, 1, false, None).await;
+    look(&rig).await;
+    until("it is let go", async || !holds(&waits.key).await).await;
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(rig.scheduler.end(&runs.key).await, ReportBody::Succeeded { .. }));
+    until("only it is left", async || rig.depth().await == 1).await;
+    assert!(rig.scheduler.in_order().iter().all(|it| it.key == runs.key), "nothing of it is told");
+    let name = ExecutorName::new("testhost").unwrap();
+    rig.ports.state.delete(&names::cordon_key(&name)).await.unwrap();
+    look(&rig).await;
+    assert!(matches!(rig.scheduler.end(&waits.key).await, ReportBody::Succeeded { .. }));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_try_that_asks_for_a_label_that_is_not_here_is_for_others() {
+    let region = |name: &str| Resources {
+        labels: BTreeMap::from([("region".to_owned(), name.to_owned())]),
+        ..Resources::default()
+    };
+    let mut rig =
+        Rig::with(DAG, memory::ports(), |settings| settings.resources = region("eu")).await;
+    let [mut there, mut here] = [rig.item("quick"), rig.item("short")];
+    (there.resources, here.resources) = (region("us"), region("eu"));
+    rig.queue(&there).await;
+    rig.queue(&here).await;
+    assert!(matches!(rig.scheduler.end(&here.key).await, ReportBody::Succeeded { .. }));
+    until("only it is left", async || rig.depth().await == 1).await;
+    assert!(rig.scheduler.in_order().iter().all(|it| it.key == here.key), "nothing of it is told");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_is_said_anew_has_the_newer_limit() {
+    let mut rig = Rig::new(DAG).await;
+    let item = rig.item("sleeps");
+    rig.queue(&item).await;
+    rig.scheduler.started(&item.key).await;
+    cordon(&rig.ports, 1, true, Some(3_600_000)).await;
+    look(&rig).await;
+    until("it says so", async || presence(&rig).await.draining).await;
+    cordon(&rig.ports, 2, true, Some(0)).await;
+    look(&rig).await;
+    assert_eq!(lost(&rig.scheduler.end(&item.key).await).0, LostWhy::Drained);
+    rig.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cordon_that_can_not_be_read_whole_is_one() {
+    for word in [&b"\xc1 no value"[..], &newer_cordon()] {
+        let ports = memory::ports();
+        let name = ExecutorName::new("testhost").unwrap();
+        let key = names::cordon_key(&name);
+        ports.state.put(&key, word.to_vec().into(), None).await.unwrap();
+        let mut rig = Rig::with(DAG, ports, |_| {}).await;
+        let item = rig.item("quick");
+        rig.queue(&item).await;
+        until("it says so", async || {
+            let key = names::presence_key(&rig.settings.executor);
+            rig.ports.state.get(&key).await.unwrap().is_some()
+        })
+        .await;
+        let now = presence(&rig).await;
+        assert!(now.cordoned && !now.draining, "{now:?}");
+        // The same record in words that it knows: it was there at the start all the same.
+        cordon(&rig.ports, 7, true, None).await;
+        look(&rig).await;
+        cordon(&rig.ports, 7, false, None).await;
+        look(&rig).await;
+        assert!(!presence(&rig).await.draining);
+        rig.ports.state.delete(&key).await.unwrap();
+        look(&rig).await;
+        assert!(matches!(rig.scheduler.end(&item.key).await, ReportBody::Succeeded { .. }));
+        rig.stop().await;
+    }
+}
+
+/// As a scheduler writes it that knows one more kind of actor.
+fn newer_cordon() -> Vec<u8> {
+    let by = serde_json::json!({ "Robot": "r2" });
+    encode_any(&serde_json::json!({ "seq": 7, "drain": true, "by": by, "at": 0 }))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -241,6 +241,7 @@ impl Player {
                 name: None,
                 protocol: None,
                 cordoned: false,
+                stays: false,
                 draining: false,
                 beat,
                 lease_ms: u64::try_from(self.lease.as_millis()).ok(),

@@ -1,6 +1,8 @@
 //! Something that is wrong, and what only time makes wrong.
+use std::collections::BTreeMap;
+
 use dagbok_events::{DagId, Fault, QueueName, Resources, RunKey, TaskId, Timestamp};
-use dagbok_protocol::{in_vain, lacking};
+use dagbok_protocol::{in_vain, is_in_vain, lacking};
 use serde::{Deserialize, Serialize};
 
 use super::{Copy, Queued, Watch, dag_labels};
@@ -148,6 +150,25 @@ impl Watch {
         })
     }
 
+    /// Whether none of those who pull from its queue could ever have what a task asks for.
+    fn is_too_large(&self, dag_id: &DagId, task: &TaskId, queue: &QueueName) -> bool {
+        let Some(asked) = self.asks(dag_id, task) else { return false };
+        let pulling = self.executors.values().filter(|it| it.queues.contains(queue));
+        is_in_vain(pulling.map(|it| &it.resources), asked)
+    }
+
+    /// Whether somebody who could take a task now has a slot free.
+    fn has_room(&self, dag_id: &DagId, task: &TaskId, queue: &QueueName) -> bool {
+        let nothing = Resources::default();
+        let asked = self.asks(dag_id, task).unwrap_or(&nothing);
+        self.executors.values().any(|it| {
+            it.queues.contains(queue)
+                && it.running < it.slots
+                && !self.cordoned.contains(&it.name)
+                && lacking(&it.resources, asked).is_none()
+        })
+    }
+
     /// What executors lack for a task, where none of them could ever have what it asks for.
     fn too_large(&self, dag_id: &DagId, task: &TaskId, queue: &QueueName) -> Option<String> {
         let asked = self.asks(dag_id, task)?;
@@ -172,10 +193,14 @@ impl Watch {
     /// Tries of a DAG that nobody has begun for too long, or that nobody there ever can.
     pub(super) fn stuck(&self, dag_id: &DagId, now: Timestamp) -> Option<Condition> {
         let is_late = |queued: &Queued| queued.at.plus(limits::STUCK_QUEUED) <= now;
-        let is_stuck = |copy: &Copy, queued: &Queued| {
-            is_late(queued) || self.too_large(dag_id, &copy.1, &queued.queue).is_some()
-        };
-        let copies = self.queued.get(dag_id)?.iter().filter(|(copy, it)| is_stuck(copy, it));
+        // A mapped task may have thousands of copies on offer: each task is weighed against the fleet once.
+        let mut known: BTreeMap<(&TaskId, &QueueName), bool> = BTreeMap::new();
+        let copies = self.queued.get(dag_id)?.iter().filter(|(copy, queued)| {
+            is_late(queued)
+                || *known
+                    .entry((&copy.1, &queued.queue))
+                    .or_insert_with(|| self.is_too_large(dag_id, &copy.1, &queued.queue))
+        });
         let mut stuck: Vec<(&Copy, &Queued)> = copies.collect();
         stuck.sort_by_key(|(copy, queued)| (queued.at, *copy));
         let (oldest, first) = stuck.first()?;
@@ -183,10 +208,8 @@ impl Watch {
             || Labels::from([("dag".to_owned(), dag_id.to_string())]),
             |dag| dag_labels(dag_id, dag),
         );
-        let pulling = self.executors.values().filter(|it| it.queues.contains(&first.queue));
-        let pulling: Vec<_> = pulling.collect();
-        let has_room = pulling.iter().any(|it| it.running < it.slots);
-        let (severity, cause, why) = if pulling.is_empty() {
+        let is_pulled = self.executors.values().any(|it| it.queues.contains(&first.queue));
+        let (severity, cause, why) = if !is_pulled {
             let why = format!("no executor pulls from the queue `{}`", first.queue);
             (Severity::Critical, "no_executor", why)
         } else if let Some(lacks) = self.too_large(dag_id, &oldest.1, &first.queue) {
@@ -195,7 +218,7 @@ impl Watch {
         } else if self.all_cordoned(dag_id, &oldest.1, &first.queue) {
             let why = "every executor that could take it is cordoned: `dagbok executors uncordon` ends that";
             (Severity::Warning, "cordoned", why.to_owned())
-        } else if has_room {
+        } else if self.has_room(dag_id, &oldest.1, &first.queue) {
             let why = "executors that pull from it have free slots and have not begun them";
             (Severity::Warning, "free_slots", why.to_owned())
         } else {

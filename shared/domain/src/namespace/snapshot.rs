@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    BackfillId, CommandId, ConnId, DagId, DagSpec, DagVersion, Digest, ExecutorId, ExecutorName,
-    Interval, LimitsSet, PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, VariableKey,
-    decode_any, encode_any, escape_token,
+    BackfillId, CommandId, ConnId, DagId, DagSpec, DagVersion, Digest, ExecutorName, Interval,
+    LimitsSet, PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, VariableKey, decode_any,
+    encode_any, escape_token,
 };
 use dagbok_protocol::{Ahead, Cordon};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

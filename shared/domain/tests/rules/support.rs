@@ -453,6 +453,7 @@ impl World {
             name: None,
             protocol,
             cordoned: false,
+            stays: false,
             draining: false,
             beat: 1,
             lease_ms: None,

@@ -167,6 +167,7 @@ impl State {
             pool: queued.pool.clone(),
             slots: queued.pool_slots,
             queue: queued.queue.clone(),
+            executor: None,
         };
         run.copies.entry(queued.task_id.clone()).or_default().insert(queued.map_index, copy);
         let way = Way { queue: Some(&queued.queue), ..self.way(key, &queued.task_id) };
@@ -188,6 +189,7 @@ impl State {
         let (mut queued, mut handed, mut queue) = (None, None, None);
         if let Some(copy) = copy {
             (copy.stands, copy.started_at) = (Stands::Running, Some(at));
+            copy.executor = Some(started.executor.clone());
             queued = Some(at.since(copy.queued_at));
             handed = copy.handed_at.map(|end| at.since(end));
             queue = Some(copy.queue.clone());

@@ -1,7 +1,7 @@
 //! What goes up and down, read off what is under way.
 use std::collections::BTreeMap;
 
-use dagbok_events::{DagId, PoolName, QueueName, Resources, TaskId, Timestamp};
+use dagbok_events::{DagId, ExecutorId, PoolName, QueueName, Resources, TaskId, Timestamp};
 
 use super::{Copy, Stands, State};
 
@@ -25,11 +25,13 @@ pub struct PoolUse {
     pub open: Option<i64>,
 }
 
-/// What tries on offer ask for together.
+/// What tries on offer ask for together, and how many of their kind run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Tries, each of which wants a slot.
+    /// Tries on offer, each of which wants a slot.
     pub slots: u64,
+    /// Tries that run, and have one.
+    pub running: u64,
     /// Memory, in bytes.
     pub memory: u64,
     /// CPUs, in thousandths.
@@ -69,12 +71,14 @@ pub struct Depth {
     pub running: u64,
     /// Since when the oldest is on offer.
     pub oldest: Option<Timestamp>,
-    /// Executors that pull from it.
+    /// Executors that take work from it: those that pull, less those that are cordoned.
     pub executors: u64,
     /// How many tries those can hold together.
     pub slots: u64,
-    /// What is asked for by tries on offer, by the labels that they ask for, in one line.
+    /// What is asked for by tries on offer, and what runs, by the labels that they ask for, in one line.
     pub wanted: BTreeMap<String, Wanted>,
+    /// Slots of cordoned executors in which nothing runs, by the labels of those, in one line.
+    pub cordoned: BTreeMap<String, u64>,
 }
 
 impl State {
@@ -161,33 +165,62 @@ impl State {
         });
         for (key, task, copy) in copies {
             let depth = queues.entry(QueueName::as_str(&copy.queue)).or_default();
+            let asked = || {
+                let asked = self.dags.get(&key.dag_id).and_then(|dag| dag.asks.get(task));
+                (asked, asked.map(|it| label_text(&it.labels)).unwrap_or_default())
+            };
             match copy.stands {
                 Stands::Queued => {
-                    let asked = self.dags.get(&key.dag_id).and_then(|dag| dag.asks.get(task));
-                    let labels = asked.map(|it| label_text(&it.labels)).unwrap_or_default();
+                    let (asked, labels) = asked();
                     depth.wanted.entry(labels).or_default().add(asked);
                     depth.queued += 1;
                     let oldest = depth.oldest.get_or_insert(copy.queued_at);
                     *oldest = (*oldest).min(copy.queued_at);
                 }
-                Stands::Running => depth.running += 1,
+                Stands::Running => {
+                    depth.wanted.entry(asked().1).or_default().running += 1;
+                    depth.running += 1;
+                }
                 _ => {}
             }
         }
-        for executor in self.executors.values() {
+        let idle = self.idle_cordoned();
+        for (id, executor) in &self.executors {
             for queue in &executor.queues {
                 let depth = queues.entry(queue.as_str()).or_default();
-                depth.executors += 1;
-                depth.slots += u64::from(executor.slots);
+                if let Some(idle) = idle.get(id) {
+                    *depth.cordoned.entry(label_text(&executor.labels)).or_default() += idle;
+                } else {
+                    depth.executors += 1;
+                    depth.slots += u64::from(executor.slots);
+                }
             }
         }
         queues
     }
 
-    /// Executors that are there, and all their slots.
+    /// Of each cordoned executor that is there in how many slots nothing runs.
+    fn idle_cordoned(&self) -> BTreeMap<&ExecutorId, u64> {
+        let cordoned = self.executors.iter().filter(|(_, it)| self.cordoned.contains(&it.name));
+        let mut idle: BTreeMap<&ExecutorId, u64> =
+            cordoned.map(|(id, it)| (id, u64::from(it.slots))).collect();
+        if idle.is_empty() {
+            return idle;
+        }
+        for copy in self.copies().filter(|it| it.stands == Stands::Running) {
+            let slots = copy.executor.as_ref().and_then(|id| idle.get_mut(id));
+            if let Some(slots) = slots {
+                *slots = slots.saturating_sub(1);
+            }
+        }
+        idle
+    }
+
+    /// Executors that are there, and all their slots less those that a cordon keeps empty.
     pub fn executors(&self) -> (u64, u64) {
-        let slots = self.executors.values().map(|it| u64::from(it.slots)).sum();
-        (self.executors.len() as u64, slots)
+        let slots: u64 = self.executors.values().map(|it| u64::from(it.slots)).sum();
+        let idle: u64 = self.idle_cordoned().values().sum();
+        (self.executors.len() as u64, slots.saturating_sub(idle))
     }
 
     /// DAGs that are active, paused, gone from their file.

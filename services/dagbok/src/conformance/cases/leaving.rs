@@ -89,7 +89,7 @@ pub(super) async fn cordon(stage: &Stage) -> Verdict {
 
 pub(super) async fn drain(stage: &Stage, started: Option<&mut Started>) -> Verdict {
     let presence = stage.presence().await?;
-    let item = stage.brief(5.0);
+    let item = stage.brief(8.0);
     stage.offer(&item).await?;
     stage.start(&item.key).await?;
     say_cordon(stage, &presence, 2, true).await?;
@@ -101,6 +101,10 @@ pub(super) async fn drain(stage: &Stage, started: Option<&mut Started>) -> Verdi
             Ok(now.is_none_or(|it| it.draining).then_some(()))
         })
         .await?;
+    // A pull that was under way may still bring one.
+    tokio::time::sleep(QUIET).await;
+    let later = stage.item("succeed");
+    stage.offer(&later).await?;
     let end = stage.end(&item.key).await?;
     must(matches!(end.body, ReportBody::Succeeded { .. }), || {
         format!("what ran was to end by itself within a minute; it ended otherwise: {:?}", end.body)
@@ -119,6 +123,12 @@ pub(super) async fn drain(stage: &Stage, started: Option<&mut Started>) -> Verdi
             Ok((!there).then_some(()))
         })
         .await?;
+    let took = stage.now(|heard| heard.of(&later.key).next().is_some());
+    must(!took && stage.witnessed(&later.key).is_empty(), || {
+        "it was draining, and took an item all the same".to_owned()
+    })?;
+    let what = "the item that ran is acknowledged, and the one that came later is for others";
+    stage.until(what, async || Ok((stage.depth().await? == 1).then_some(()))).await?;
     match started {
         Some(started) => started.must_end(stage.patience).await,
         None => Ok(()),

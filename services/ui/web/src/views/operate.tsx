@@ -136,7 +136,7 @@ export function ExecutorsView() {
                         <Show when={one.cordon} fallback={<button type="button" class="small" onClick={() => open(() => <Stand what="cordon" one={one} all={all().executors} />)}>Cordon</button>}>
                           <button type="button" class="small" onClick={() => open(() => <Stand what="uncordon" one={one} all={all().executors} />)}>Uncordon</button>
                         </Show>
-                        <Show when={one.status !== "draining"}><button type="button" class="small" onClick={() => open(() => <Stand what="drain" one={one} all={all().executors} />)}>Drain</button></Show>
+                        <button type="button" class="small" onClick={() => open(() => <Stand what="drain" one={one} all={all().executors} />)}>Drain</button>
                       </td>
                     </tr>
                   )}
@@ -188,7 +188,7 @@ function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; al
     </Dialog>
   );
 }
-const STATUS: Record<string, string> = { alive: "there", cordoned: "cordoned: takes nothing new", draining: "draining: takes no more", silent: "silent: no sign of life" };
+const STATUS: Record<string, string> = { alive: "there", cordoned: "cordoned: takes nothing new", cordoning: "cordoned, and has not said yet that it knows", draining: "draining: takes no more", silent: "silent: no sign of life" };
 
 export function HealthView() {
   const held = live(() => ["executors"] as ["executors"]);
