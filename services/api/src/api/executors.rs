@@ -181,7 +181,7 @@ pub(crate) async fn drain(
     InBody(body): InBody<CordonBody>,
 ) -> Result<Json<CordonAnswer>, ApiError> {
     let limit = body.limit_seconds.map(|seconds| {
-        let fits = seconds >= 0.0 && seconds <= MOST_LIMIT_SECONDS;
+        let fits = (0.0..=MOST_LIMIT_SECONDS).contains(&seconds);
         let time = fits.then(|| std::time::Duration::from_secs_f64(seconds));
         time.and_then(|time| i64::try_from(time.as_micros()).ok()).map(Micros).ok_or_else(|| {
             let what = format!("must be from 0 to {MOST_LIMIT_SECONDS} seconds, not {seconds}");

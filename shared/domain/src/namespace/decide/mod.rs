@@ -93,13 +93,7 @@ impl Namespace {
                 max_consecutive_failed_dag_runs: failed,
                 task_queued_timeout: queued,
             } => {
-                let (failed, queued) = self.limits_or(*failed, *queued);
-                let limits = LimitsSet {
-                    parallelism: *parallelism,
-                    max_losses: *max_losses,
-                    max_consecutive_failed_dag_runs: failed,
-                    task_queued_timeout: queued,
-                };
+                let limits = self.limits_or((*parallelism, *max_losses), (*failed, *queued));
                 self.set_limits(at, command, limits)
             }
             CommandBody::AnswerHitl(ask) => self.answer_hitl(at, command, ask),
@@ -115,10 +109,18 @@ impl Namespace {
     }
 
     /// What is asked for, and what stands where nothing is.
-    fn limits_or(&self, failed: Option<u32>, queued: Option<Micros>) -> (u32, Micros) {
+    fn limits_or(
+        &self,
+        (parallelism, max_losses): (u32, u16),
+        (failed, queued): (Option<u32>, Option<Micros>),
+    ) -> LimitsSet {
         let now = &self.limits;
-        let failed = failed.unwrap_or(now.max_consecutive_failed_dag_runs);
-        (failed, queued.unwrap_or(now.task_queued_timeout))
+        LimitsSet {
+            parallelism,
+            max_losses,
+            max_consecutive_failed_dag_runs: failed.unwrap_or(now.max_consecutive_failed_dag_runs),
+            task_queued_timeout: queued.unwrap_or(now.task_queued_timeout),
+        }
     }
 
     /// What takes several records may have landed in part: then the rest of it is decided now. What is read
