@@ -61,6 +61,11 @@ class AbsentMeta(ABCMeta):
         # Whoever only looks around (inspect, typing, mock) asks for such names.
         if name.startswith("_"):
             raise AttributeError(name)
+        from dagbok.surface.columns import column_of
+
+        column = column_of(cls.__name__, name) if cls.__module__.startswith("airflow.") else None
+        if column is not None:
+            return column
         cls._say(f".{name}")
 
     def __getitem__(cls, item: Any) -> Any:
