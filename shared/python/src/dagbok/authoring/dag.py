@@ -279,7 +279,7 @@ class DAG:
     ) -> Any:
         """Run the DAG once, by the program `dagbok`; return how the run and its tasks ended.
 
-        What tasks ask people is answered by `answers` and `fields`, by task, or by whoever sits at the terminal.
+        What tasks ask people is answered by `answers` and `fields`, by task, or by whoever is there.
         """
         from dagbok.desk.dag_test import test
 

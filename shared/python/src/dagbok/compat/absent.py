@@ -64,9 +64,9 @@ class AbsentMeta(ABCMeta):
         from dagbok.surface.columns import column_of
 
         column = column_of(cls.__name__, name) if cls.__module__.startswith("airflow.") else None
-        if column is not None:
-            return column
-        cls._say(f".{name}")
+        if column is None:
+            cls._say(f".{name}")
+        return column
 
     def __getitem__(cls, item: Any) -> Any:
         return cls

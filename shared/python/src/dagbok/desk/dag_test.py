@@ -45,7 +45,7 @@ def test(
     date: dt.datetime | None,
     conf: dict[str, Any] | None,
     answers: Mapping[str, str | list[str]] | None,
-    fields: Mapping[str, Mapping[str, Any]] | None = None,
+    fields: Mapping[str, Mapping[str, Any]] | None,
 ) -> TestedRun:
     """Run a DAG once with `dagbok dags test`, on a log that is thrown away; its lines go where ours go."""
     command = [binary(), "dags", "test", dag.fileloc, "--dag", dag.dag_id, "--json"]

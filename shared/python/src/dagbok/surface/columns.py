@@ -28,13 +28,15 @@ _OF = {
     "XCom": """
         dag_run_id task_id map_index key dag_id run_id value timestamp execution_date logical_date
     """,
+    # Without is_paused, for which files ask with a default.
     "DagModel": """
-        dag_id is_paused is_active is_stale last_parsed_time last_pickled last_expired last_scheduler_run
+        dag_id is_active is_stale last_parsed_time last_pickled last_expired last_scheduler_run
         scheduler_lock fileloc relative_fileloc owners description schedule_interval timetable_summary tags
         next_dagrun next_dagrun_create_after next_dagrun_data_interval_start next_dagrun_data_interval_end
         max_active_runs max_active_tasks has_import_errors bundle_name root_dag_id
     """,
-    "Log": "id dttm dag_id task_id run_id map_index event execution_date logical_date owner extra try_number",
+    # What files tidy up by; who asks for an event itself is told at once where events are.
+    "Log": "id dttm dag_id task_id run_id map_index execution_date logical_date owner try_number",
     "SlaMiss": "task_id dag_id execution_date email_sent timestamp description notification_sent",
     "TaskFail": "id task_id dag_id run_id map_index start_date end_date duration execution_date",
     "TaskReschedule": """
@@ -109,7 +111,7 @@ class Column:
 
 
 class WithColumns(type):
-    """Makes classes whose tables' columns can be named, also where their objects have a property of that name."""
+    """Makes classes whose tables' columns can be named, also where objects have a property of that name."""
 
     def __getattribute__(cls, name: str) -> Any:
         # Of objects it is not asked, and whoever looks around asks for names with underscores.
