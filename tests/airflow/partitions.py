@@ -61,8 +61,11 @@ QUIET = 30.0
 LONGEST = 900.0
 
 
-def drive(call: Call, dags: list[str], quiet: float = QUIET) -> Json:
-    """Unpause the DAGs that have no ticks, ask for everything, and wait until nothing moves; the runs by DAG."""
+def drive(call: Call, dags: list[str], quiet: float = QUIET, least: int = 0) -> Json:
+    """Unpause the DAGs that have no ticks, ask for everything, and wait until nothing moves; the runs by DAG.
+
+    It is not over with fewer than `least` runs.
+    """
     for dag_id in set(dags) - set(TICKING):
         call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
     for number, (dag_id, key) in enumerate(TRIGGERS):
@@ -76,7 +79,7 @@ def drive(call: Call, dags: list[str], quiet: float = QUIET) -> Json:
     while time.monotonic() - moved < quiet and time.monotonic() - began < LONGEST:
         time.sleep(0.5)
         now = [(run["dag_id"], run["dag_run_id"], run["state"]) for run in listed(call)]
-        if now != before or any(state in {"queued", "running"} for _, _, state in now):
+        if now != before or len(now) < least or any(state in {"queued", "running"} for _, _, state in now):
             before, moved = now, time.monotonic()
     told: dict[str, list[Json]] = {}
     for run in listed(call):

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,28 @@ def test_a_dag_that_asks_is_tried_with_answers_and_ends_without(tmp_path: Path) 
     assert wrong.returncode != 0
 
 
+def test_what_is_refused_fails_its_task_and_what_nobody_asked_is_said(tmp_path: Path) -> None:
+    write_dag(tmp_path, "desk.py", DESK)
+    file = str(tmp_path / "desk.py")
+    left = Cli().run("dags", "test", file, *SAID, "--fields", 'entry={"n": "many"}', "--answer", "read=OK", "--json")
+    told = json.loads(left.stdout)
+    states = {name: task["state"] for name, task in told["tasks"].items()}
+    assert (states["entry"], states["approve"]) == ("failed", "success"), left.stderr
+    assert [it["task"] for it in told["unanswered"]] == ["entry"]
+    assert left.stderr.count("`entry` can't be answered so") == 1, left.stderr
+    assert "`read` asked nothing" in left.stderr
+
+    one = Cli().run(
+        "dags", "test", file, *SAID[:2], "--answer", "colours[0]=green", "--answer", "colours=blue", "--json"
+    )
+    states = {name: task["state"] for name, task in json.loads(one.stdout)["tasks"].items()}
+    assert (states["colours[0]"], states["colours[1]"]) == ("failed", "success"), one.stderr
+
+    odd = Cli().run("dags", "test", file, "--fields", "entry=7")
+    assert odd.returncode != 0
+    assert "--fields entry=" in odd.stderr, odd.stderr
+
+
 def test_dag_test_takes_answers_too(tmp_path: Path) -> None:
     write_dag(tmp_path, "desk.py", DESK)
     env = {**os.environ, "DAGBOK_BIN": str(BIN)}
@@ -193,6 +216,7 @@ def test_whoever_is_at_the_terminal_is_asked(tmp_path: Path) -> None:
         def until(*words: str) -> str:
             nonlocal seen
             while not any(word in seen for word in words):
+                assert select.select([ours], [], [], 60)[0], f"nobody said {words}: {seen}"
                 seen += os.read(ours, 4096).decode()
             (word,) = [word for word in words if word in seen]
             seen = seen.split(word, 1)[1]

@@ -66,5 +66,7 @@ pub mod shapes;
 mod word;
 
 pub use alerts::Alerts;
-pub use api::{ApiState, CountsQueues, Names, Parts, Past, PastError, Patience, openapi, router};
+pub use api::{
+    ApiState, CountsQueues, Names, Parts, Past, PastError, Patience, check_fields, openapi, router,
+};
 pub use serve::{ServeError, Served, Settings, answer_tasks, model_dir, serve};

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import pytest
 
+from dagbok.compat.absent import absent
 from dagbok.exceptions import NotSupportedYet
 from dagbok.runtime.dag_run import DagRun
 from dagbok.runtime.task_instance import TaskInstance
+from dagbok.surface.columns import _NAMES, Column
 
 
 def test_columns_are_named_and_compared() -> None:
-    kept = [DagRun.external_trigger is False, DagRun.dag_id == "etl", TaskInstance.state.in_(["failed"])]
-    assert kept[0] is False
+    assert repr(DagRun.external_trigger.is_(False)) == "DagRun.external_trigger.is_(…)"
+    assert isinstance(DagRun.dag_id == "etl", Column)
     assert repr(DagRun.queued_at) == "DagRun.queued_at"
     assert repr(DagRun.queued_at.desc()) == "DagRun.queued_at.desc(…)"
     assert repr((DagRun.dag_id == "a") & ~(DagRun.run_id < "b")).startswith("((DagRun.dag_id, 'a'), not ")
     assert len({DagRun.dag_id, DagRun.run_id}) == 2
+
+
+@pytest.mark.parametrize("model", [DagRun, TaskInstance])
+def test_each_column_is_one_also_where_objects_have_a_property(model: type) -> None:
+    class Mine(model):  # type: ignore[misc]
+        pass
+
+    for name in _NAMES[model.__name__]:
+        assert isinstance(getattr(model, name), Column), name
+        assert isinstance(getattr(Mine, name), Column), name
+    assert DagRun({"run_type": "manual"}).external_trigger is True
+
+
+def test_models_that_are_not_here_have_columns_all_the_same() -> None:
+    assert repr(absent("airflow.models.log.Log").dttm) == "Log.dttm"
+    assert isinstance(absent("airflow.models.sla.SlaMiss").execution_date, Column)
+    assert isinstance(absent("airflow.jobs.base_job.BaseJob").latest_heartbeat, Column)
+    with pytest.raises(NotSupportedYet, match="can't be used here"):
+        absent("airflow.models.log.Log").nothing
 
 
 def test_whoever_asks_for_their_values_is_told_what_to_use() -> None:

@@ -50,6 +50,7 @@ use errors::ApiError;
 pub(crate) use extract::Asker;
 pub use guard::Names;
 pub(crate) use guard::guard;
+pub use params::check_fields_text as check_fields;
 pub use queues::CountsQueues;
 pub use state::{ApiState, Parts, Patience};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};

@@ -45,6 +45,11 @@ fn way_there<'a>(traceback: &'a str, exception: &str, message: &str) -> &'a str 
 /// The JSON object that `--conf` must be, as it was written: its numbers may be too long for any number of
 /// ours.
 pub(super) fn conf_object(text: &str) -> Result<Box<RawValue>, Failure> {
+    flag_object(text, "--conf", r#"--conf '{"key": "value"}'"#)
+}
+
+/// The same of another flag, and how it is written.
+pub(super) fn flag_object(text: &str, flag: &str, like: &str) -> Result<Box<RawValue>, Failure> {
     if let Some(file) = text.strip_prefix('@') {
         let read = if file == "-" {
             std::io::read_to_string(std::io::stdin())
@@ -52,21 +57,21 @@ pub(super) fn conf_object(text: &str) -> Result<Box<RawValue>, Failure> {
             std::fs::read_to_string(file)
         };
         let text = read.map_err(|error| {
-            Failure::new(Code::BadConf, format!("--conf: `{file}` can't be read: {error}"))
+            Failure::new(Code::BadConf, format!("{flag}: `{file}` can't be read: {error}"))
         })?;
-        return object(text.trim());
+        return object(text.trim(), flag, like);
     }
-    object(text)
+    object(text, flag, like)
 }
 
-fn object(text: &str) -> Result<Box<RawValue>, Failure> {
+fn object(text: &str, flag: &str, like: &str) -> Result<Box<RawValue>, Failure> {
     let why = match serde_json::from_str::<Box<RawValue>>(text) {
         Ok(conf) if conf.get().starts_with('{') => return Ok(conf),
         Ok(_) => "it is JSON, and no object".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Failure::new(Code::BadConf, format!("--conf is no JSON object: {why}"))
-        .next(r#"write it as --conf '{"key": "value"}'"#))
+    Err(Failure::new(Code::BadConf, format!("{flag} is no JSON object: {why}"))
+        .next(format!("write it as {like}")))
 }
 
 #[cfg(test)]

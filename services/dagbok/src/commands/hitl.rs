@@ -8,7 +8,7 @@ use crate::{
     api::{Api, Sent},
     cli::{AnswerHitl, HitlCommand, HitlOf, ListHitl},
     codes::Code,
-    commands::dags::conf_object,
+    commands::dags::flag_object,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -121,7 +121,9 @@ async fn answer(context: &Context, args: &AnswerHitl) -> Outcome {
     let api = Api::of(context).await?;
     let (dag, run, task) = place(context, &api, &args.of, For::Changing).await?;
     let map = args.of.map_index.to_string();
-    let params = args.params.as_deref().map(conf_object).transpose()?;
+    let params = args.params.as_deref();
+    let like = r#"--params '{"key": "value"}'"#;
+    let params = params.map(|it| flag_object(it, "--params", like)).transpose()?;
     let params_input =
         params.and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default();
     let body = UpdateHitlDetailPayload { chosen_options: args.options.clone(), params_input };

@@ -28,9 +28,9 @@ impl Watch {
         let mut causes: Vec<u64> = past.iter().map(|due| due.seq).collect();
         causes.sort_unstable();
         causes.dedup();
-        while causes.len() > limits::CAUSES {
-            causes.remove(1);
-        }
+        // The first, and those that came last.
+        let further = causes.len().saturating_sub(limits::CAUSES);
+        causes.drain(causes.len().min(1)..causes.len().min(1 + further));
         let run_id = first.run_id.clone();
         let run = run_id.map(|run_id| RunKey { dag_id: dag_id.clone(), run_id });
         Some(Condition {

@@ -40,7 +40,14 @@ impl Watch {
             (Some(until), None) => format!("; at {until} the task fails"),
             (Some(until), Some(chosen)) => format!("; at {until} `{}` counts", chosen.join(", ")),
         };
-        let what = format!("\"{}\"{copy}{end}", text::cut(&ask.subject, limits::QUESTION_BYTES));
+        // It stands in titles, which are of one line.
+        let subject: String = ask
+            .subject
+            .chars()
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .collect();
+        let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+        let what = format!("\"{}\"{copy}{end}", text::cut(&subject, limits::QUESTION_BYTES));
         let what = text::cut(&what, 2 * limits::QUESTION_BYTES);
         let (run_id, task_id) = (Some(run.run_id.clone()), Some(it.task_id.clone()));
         let due = Due { at, seq, run_id, task_id, from: Some(at), what, is_configured: true };

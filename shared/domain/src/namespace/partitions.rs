@@ -76,11 +76,15 @@ pub(super) struct Partitions {
     events_dropped: u64,
 }
 
-/// What an event takes, in bytes: of what people say all, of the rest about what it is.
+/// What an event takes, in bytes: of its texts all, of the rest about what it is.
 fn size(event: &AssetEvent) -> usize {
     let said = event.extra.as_ref().map_or(0, String::len);
     let aliases: usize = event.aliases.iter().map(String::len).sum();
-    said + aliases + event.partition.as_ref().map_or(0, |it| it.key.len()) + 768
+    let source = event.source.as_ref().map_or(0, |it| {
+        it.dag_id.as_str().len() + it.run_id.as_str().len() + it.task_id.as_str().len()
+    });
+    let named = event.asset.uri.len() + event.asset.name.len() + source;
+    said + named + aliases + event.partition.as_ref().map_or(0, |it| it.key.len()) + 768
 }
 
 impl Pending {
@@ -258,7 +262,8 @@ impl Partitions {
             self.dropped = self.dropped.saturating_add(1);
         }
         while self.events > PARTITION_EVENTS_KEPT || self.bytes > PARTITION_EVENTS_BYTES {
-            let Some(number) = self.holding.first().copied() else { break };
+            let waits = self.holding.iter().find(|number| !self.ready.contains(*number));
+            let Some(number) = waits.or_else(|| self.holding.first()).copied() else { break };
             let Some(oldest) = self.pending.get_mut(&number) else { break };
             let before = oldest.bytes;
             if oldest.let_go() {

@@ -28,6 +28,17 @@ pub(crate) fn check(spec: &DagSpec, conf: Option<&str>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the fields of a question can be filled in so: both are JSON objects in text, and each field has its schema with it.
+///
+/// # Errors
+///
+/// The first field whose schema it breaks, and how; and where `given` is no object.
+pub fn check_fields_text(fields: Option<&str>, given: &str) -> Result<(), String> {
+    let fields = fields.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let given = serde_json::from_str(given).map_err(|error| error.to_string())?;
+    check_fields(&fields, &given)
+}
+
 /// The same of the fields of a question: each has its schema with it.
 pub(crate) fn check_fields(
     fields: &Map<String, Value>,

@@ -10,6 +10,7 @@
 //! that one DAG alone.
 mod people;
 mod stage;
+mod terminal;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{Answer, CommandBody, TriggerRun};
 use dagbok_runlog::{Ports, Seq};
 use dagbok_runtime::Clock;
-use people::{People, Question, Unanswered};
+use people::{People, Told, Unanswered};
 use serde_json::json;
 use stage::Stage;
 use tokio::sync::mpsc;
@@ -94,7 +95,7 @@ async fn find_by_id_too(context: &Context, args: &Test) -> Result<Found, Failure
 async fn act(
     context: &Context,
     args: &Test,
-    (dag, people): (&LocalDag, People),
+    (dag, mut people): (&LocalDag, People),
     stage: &Stage,
 ) -> Outcome {
     let (ports, out) = (stage.ports(), context.out);
@@ -129,25 +130,26 @@ async fn act(
         given && !spec.tasks.is_empty()
     };
     let mut view = RunView::default();
-    let (asks, mut questions) = mpsc::unbounded_channel();
+    let (tell, mut words) = mpsc::unbounded_channel();
     let watched = watch(ports, &run, Seq(before.0), calls, &mut view, |_, news| {
-        let News::Change(_, Change::Asked(copy, ask)) = news else {
-            if !out.is_json() {
-                show(out, news);
-            }
-            return;
-        };
-        let question: Question = (copy, ask);
         // Whoever answers listens for as long as the run is watched.
-        drop(asks.send(question));
+        if let Some(word) = of_questions(&news) {
+            drop(tell.send(word));
+        }
+        if !out.is_json() && show(out, news) {
+            drop(tell.send(Told::Shown));
+        }
     });
-    let mut unanswered = Vec::new();
-    let answers = people.answer(stage, &run, &mut questions, &mut unanswered);
+    let answers = people.answer(stage, &run, &mut words);
     let given_up = tokio::select! {
         watched = watched => watched.map(|()| false)?,
         failed = answers => match failed? {},
         _ = &mut stop => true,
     };
+    while let Ok(word) = words.try_recv() {
+        people.hear(word);
+    }
+    let unanswered = people.finish();
     if let Some(failure) = view.callback.as_ref().and_then(|called| called.failure.as_ref()) {
         out.note(&format!("the DAG's callback failed: {}", failure.message));
     }
@@ -194,8 +196,21 @@ async fn trigger(
     }
 }
 
-/// One line for each thing that happens: the time, the task, what.
-fn show(out: Out, news: News) {
+/// What whoever answers wants to know of it.
+fn of_questions(news: &News) -> Option<Told> {
+    match news {
+        News::Change(_, Change::Asked(copy, ask)) => Some(Told::Asked(copy.clone(), ask.clone())),
+        News::Change(_, Change::Began(copy, _)) => Some(Told::Moved(copy.clone(), false)),
+        News::Change(_, Change::Task(copy, state, ..)) => {
+            let is_bad = matches!(*state, "failed" | "up_for_retry" | "cancelled");
+            Some(Told::Moved(copy.clone(), is_bad))
+        }
+        News::Change(_, Change::Over(_) | Change::Quiet) | News::Line(..) => None,
+    }
+}
+
+/// One line for each thing that happens: the time, the task, what. Whether there was one.
+fn show(out: Out, news: News) -> bool {
     match news {
         News::Line(key, line) => {
             let at = line.t.to_string();
@@ -232,10 +247,11 @@ fn show(out: Out, news: News) {
                         styled(state_style(state), state)
                     ));
                 }
-                Change::Asked(..) | Change::Over(_) | Change::Quiet => {}
+                Change::Asked(..) | Change::Over(_) | Change::Quiet => return false,
             }
         }
     }
+    true
 }
 
 fn tell_end(

@@ -274,17 +274,18 @@ class DAG:
         logical_date: datetime | None = None,
         mark_success_pattern: Any = None,
         answers: Mapping[str, str | list[str]] | None = None,
+        fields: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run the DAG once, by the program `dagbok`; return how the run and its tasks ended.
 
-        What tasks ask people is answered by `answers`, by task, or by whoever sits at the terminal.
+        What tasks ask people is answered by `answers` and `fields`, by task, or by whoever is there.
         """
         from dagbok.desk.dag_test import test
 
         if mark_success_pattern:
             raise AirflowException("mark_success_pattern is not supported: every task of a tested DAG runs")
-        return test(self, logical_date or execution_date, run_conf, answers)
+        return test(self, logical_date or execution_date, run_conf, answers, fields)
 
     def cli(self) -> NoReturn:
         """Refused: there is one command line for all DAGs."""

@@ -61,7 +61,12 @@ class AbsentMeta(ABCMeta):
         # Whoever only looks around (inspect, typing, mock) asks for such names.
         if name.startswith("_"):
             raise AttributeError(name)
-        cls._say(f".{name}")
+        from dagbok.surface.columns import column_of
+
+        column = column_of(cls.__name__, name) if cls.__module__.startswith("airflow.") else None
+        if column is None:
+            cls._say(f".{name}")
+        return column
 
     def __getitem__(cls, item: Any) -> Any:
         return cls

@@ -45,6 +45,7 @@ def test(
     date: dt.datetime | None,
     conf: dict[str, Any] | None,
     answers: Mapping[str, str | list[str]] | None,
+    fields: Mapping[str, Mapping[str, Any]] | None,
 ) -> TestedRun:
     """Run a DAG once with `dagbok dags test`, on a log that is thrown away; its lines go where ours go."""
     command = [binary(), "dags", "test", dag.fileloc, "--dag", dag.dag_id, "--json"]
@@ -57,6 +58,8 @@ def test(
     for task_id, options in (answers or {}).items():
         for option in [options] if isinstance(options, str) else options:
             command += ["--answer", f"{task_id}={option}"]
+    for task_id, filled in (fields or {}).items():
+        command += ["--fields", f"{task_id}={json.dumps(dict(filled))}"]
     sys.stdout.flush()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     try:

@@ -6,9 +6,10 @@ from typing import Any
 
 from dagbok.authoring.xcom_arg import XCOM_RETURN_KEY
 from dagbok.exceptions import NotSupportedYet
+from dagbok.surface.columns import WithColumns
 
 
-class XCom:
+class XCom(metaclass=WithColumns):
     """What tasks hand to each other."""
 
     XCOM_RETURN_KEY = XCOM_RETURN_KEY

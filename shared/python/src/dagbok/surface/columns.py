@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from dagbok.exceptions import NotSupportedYet
 
-__all__ = ["Column", "WithColumns"]
+__all__ = ["Column", "WithColumns", "column_of"]
 
 _OF = {
     "DagRun": """
@@ -25,7 +25,41 @@ _OF = {
         executor_config updated_at external_executor_id trigger_id trigger_timeout next_method next_kwargs
         execution_date dag_run
     """,
+    "XCom": """
+        dag_run_id task_id map_index key dag_id run_id value timestamp execution_date logical_date
+    """,
+    # Without is_paused, for which files ask with a default.
+    "DagModel": """
+        dag_id is_active is_stale last_parsed_time last_pickled last_expired last_scheduler_run
+        scheduler_lock fileloc relative_fileloc owners description schedule_interval timetable_summary tags
+        next_dagrun next_dagrun_create_after next_dagrun_data_interval_start next_dagrun_data_interval_end
+        max_active_runs max_active_tasks has_import_errors bundle_name root_dag_id
+    """,
+    # What files tidy up by; who asks for an event itself is told at once where events are.
+    "Log": "id dttm dag_id task_id run_id map_index execution_date logical_date owner try_number",
+    "SlaMiss": "task_id dag_id execution_date email_sent timestamp description notification_sent",
+    "TaskFail": "id task_id dag_id run_id map_index start_date end_date duration execution_date",
+    "TaskReschedule": """
+        id task_id dag_id run_id map_index try_number ti_id start_date end_date duration reschedule_date
+        execution_date
+    """,
+    "RenderedTaskInstanceFields": """
+        dag_id task_id run_id map_index rendered_fields k8s_pod_yaml execution_date
+    """,
+    "ImportError": "id timestamp filename stacktrace bundle_name",
+    "ParseImportError": "id timestamp filename stacktrace bundle_name",
+    "Job": """
+        id dag_id state job_type start_date end_date latest_heartbeat executor_class hostname unixname
+    """,
+    "Trigger": "id classpath kwargs created_date triggerer_id",
 }
+_OF["BaseJob"] = _OF["Job"]
+_NAMES = {model: frozenset(names.split()) for model, names in _OF.items()}
+
+
+def column_of(model: str, name: str) -> Column | None:
+    """Return a model's column of that name, where it has one."""
+    return Column(f"{model}.{name}") if name in _NAMES.get(model, ()) else None
 
 
 class Column:
@@ -77,9 +111,13 @@ class Column:
 
 
 class WithColumns(type):
-    """Makes classes whose tables' columns can be named."""
+    """Makes classes whose tables' columns can be named, also where objects have a property of that name."""
 
-    def __getattr__(cls, name: str) -> Column:
-        if name in _OF.get(cls.__name__, "").split():
-            return Column(f"{cls.__name__}.{name}")
-        raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
+    def __getattribute__(cls, name: str) -> Any:
+        # Of objects it is not asked, and whoever looks around asks for names with underscores.
+        if not name.startswith("_"):
+            for base in type.__getattribute__(cls, "__mro__"):
+                column = column_of(base.__name__, name)
+                if column is not None:
+                    return column
+        return super().__getattribute__(name)

@@ -1,9 +1,8 @@
 //! Who answers what a DAG's tasks ask, where it is tried: what was said ahead, whoever sits at the terminal, or the
 //! default. A question that none of them answers fails its task at once; nobody else will ever see it.
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
-    io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin},
 };
 
 use dagbok_events::{Actor, HitlAsk, RunKey, TaskId, TaskMark};
@@ -11,23 +10,37 @@ use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{Answer, AnswerHitl, CommandBody, MarkTasks, RefusalCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::stage::{ANSWER_WITHIN, Stage};
+use super::{
+    stage::{ANSWER_WITHIN, Stage},
+    terminal::{Seat, plain},
+};
 use crate::{
     cli::Test,
     codes::Code,
-    commands::dags::{conf_object, local::LocalDag},
+    commands::dags::{flag_object, local::LocalDag},
     failure::Failure,
     live::TaskCopy,
     output::Out,
 };
 
-/// What a task asks.
-pub(super) type Question = (TaskCopy, Box<HitlAsk>);
+/// How often whoever sits at the terminal may answer one question so that it is refused.
+const MOST_REFUSALS: u32 = 10;
+
+/// What whoever answers is told of the run.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A task asks.
+    Asked(TaskCopy, Box<HitlAsk>),
+    /// A task is in another state; whether it ended badly.
+    Moved(TaskCopy, bool),
+    /// A line was written.
+    Shown,
+}
 
 /// A question that nobody answered.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Unanswered {
     task: String,
     subject: String,
@@ -40,14 +53,41 @@ pub(super) struct People {
     /// What was said ahead, by task or copy.
     options: BTreeMap<String, Vec<String>>,
     fields: BTreeMap<String, String>,
-    is_somebody_there: bool,
+    /// Which of that a question took.
+    taken: BTreeSet<String>,
+    /// Questions that nobody has answered yet, and in which order they came.
+    open: BTreeMap<TaskCopy, Turn>,
+    order: VecDeque<TaskCopy>,
+    unanswered: Vec<Unanswered>,
+    seat: Option<Seat>,
     out: Out,
 }
 
+/// How it stands with a question.
+#[derive(Clone, Debug)]
+struct Turn {
+    ask: Box<HitlAsk>,
+    /// How many answers to it were refused.
+    refused: u32,
+}
+
 /// What is answered, and who says so.
-struct Choice {
-    options: Vec<String>,
-    fields: Option<String>,
+#[derive(Debug, PartialEq)]
+pub(super) struct Choice {
+    pub(super) options: Vec<String>,
+    pub(super) fields: Option<String>,
+}
+
+/// What comes of a question's turn.
+#[derive(Debug, PartialEq)]
+enum Reply {
+    Chosen(Choice),
+    /// Nobody is there, and it has no default.
+    Nobody,
+    /// Its answer was refused, and nobody is there to give another.
+    Refused,
+    /// It is over.
+    Over,
 }
 
 impl People {
@@ -57,7 +97,12 @@ impl People {
         for (task, option) in &args.answers {
             options.entry(task.clone()).or_default().push(option.clone());
         }
-        let fields: BTreeMap<String, String> = args.fields.iter().cloned().collect();
+        let mut fields = BTreeMap::new();
+        for (task, text) in &args.fields {
+            let flag = format!("--fields {task}=…");
+            let like = format!(r#"--fields '{task}={{"key": "value"}}'"#);
+            fields.insert(task.clone(), flag_object(text, &flag, &like)?.get().to_owned());
+        }
         for task in options.keys().chain(fields.keys()) {
             let id = task.split_once('[').map_or(task.as_str(), |(id, _)| id);
             if !dag.spec.tasks.iter().any(|it| it.task_id.as_str() == id) {
@@ -66,85 +111,182 @@ impl People {
                     .next("name a task that asks: --answer TASK=OPTION"));
             }
         }
-        for text in fields.values() {
-            conf_object(text)?;
-        }
-        let is_somebody_there = stdin().is_terminal() && stderr().is_terminal();
-        Ok(Self { options, fields, is_somebody_there, out })
+        Ok(Self::with(options, fields, Seat::of_terminal(), out))
     }
 
-    /// Answers each question as it comes, one after the other; those that nobody answered are put into `unanswered`.
+    fn with(
+        options: BTreeMap<String, Vec<String>>,
+        fields: BTreeMap<String, String>,
+        seat: Option<Seat>,
+        out: Out,
+    ) -> Self {
+        let (taken, open, order) = (BTreeSet::new(), BTreeMap::new(), VecDeque::new());
+        Self { options, fields, taken, open, order, unanswered: Vec::new(), seat, out }
+    }
+
+    /// Answers each question as it comes, one after the other.
     pub(super) async fn answer(
-        mut self,
+        &mut self,
         stage: &Stage,
         run: &RunKey,
-        questions: &mut UnboundedReceiver<Question>,
-        unanswered: &mut Vec<Unanswered>,
+        words: &mut UnboundedReceiver<Told>,
     ) -> Result<Infallible, Failure> {
         let inbox = Inbox::open(stage.ports(), stage.clock().clone()).await;
         let inbox = inbox.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
-        let mut again = VecDeque::new();
         loop {
-            let next = match again.pop_front() {
-                Some(question) => Some(question),
-                None => questions.recv().await,
-            };
-            let Some((copy, ask)) = next else { return std::future::pending().await };
-            let Some(choice) = self.choose(&copy, &ask).await else {
-                self.out.note(&nobody(&copy, &ask));
-                let (task, subject) = (copy.to_string(), ask.subject.clone());
-                unanswered.push(Unanswered { task, subject, options: ask.options.clone() });
-                send(&inbox, run, None, failed(run, &copy)).await?;
+            while let Ok(word) = words.try_recv() {
+                self.hear(word);
+            }
+            let Some(copy) = self.order.pop_front() else {
+                let Some(word) = words.recv().await else { return std::future::pending().await };
+                self.hear(word);
                 continue;
             };
-            // Who is asked by name is whoever tries the DAG.
-            let name = ask.assigned_users.first().map(|user| user.name.clone());
-            match send(&inbox, run, name, answered(run, &copy, &choice)).await? {
-                None => {}
-                Some((RefusalCode::AlreadyAnswered, why)) => self.out.note(&why),
-                Some((_, why)) => {
-                    self.out.note(&format!("task `{copy}` can't be answered so: {why}"));
-                    self.options.remove(&copy.to_string());
-                    self.options.remove(copy.task_id.as_str());
-                    again.push_back((copy, ask));
+            // It may have come to its end meanwhile.
+            let Some(turn) = self.open.get(&copy).cloned() else { continue };
+            let choice = match self.choose(&copy, &turn, words).await {
+                Reply::Chosen(choice) => choice,
+                Reply::Over => continue,
+                reply @ (Reply::Nobody | Reply::Refused) => {
+                    self.out.note(&unanswerable(&copy, &turn.ask, &reply));
+                    self.leave(&copy);
+                    send(&inbox, run, None, failed(run, &copy)).await?;
+                    continue;
                 }
+            };
+            // Who is asked by name is whoever tries the DAG.
+            let name = turn.ask.assigned_users.first().map(|user| user.name.clone());
+            match send(&inbox, run, name, answered(run, &copy, &choice)).await? {
+                None => drop(self.open.remove(&copy)),
+                Some((RefusalCode::AlreadyAnswered, why)) => {
+                    self.open.remove(&copy);
+                    self.out.note(&why);
+                }
+                Some((_, why)) => self.refuse(&copy, &why),
             }
         }
     }
 
-    async fn choose(&mut self, copy: &TaskCopy, ask: &HitlAsk) -> Option<Choice> {
-        let names = [copy.to_string(), copy.task_id.to_string()];
-        let said = names.iter().find_map(|name| self.options.get(name)).cloned();
-        let fields = names.iter().find_map(|name| self.fields.get(name)).cloned();
-        let fields = fields.or_else(|| values_of(ask));
-        if let Some(options) = said {
-            return Some(Choice { options, fields });
+    /// Says at the end which answers no question took, since they may be meant for another task; what is still open
+    /// is answered by nobody.
+    pub(super) fn finish(mut self) -> Vec<Unanswered> {
+        let said: BTreeSet<_> = self.options.keys().chain(self.fields.keys()).cloned().collect();
+        for task in said.difference(&self.taken) {
+            self.out.note(&format!("`{task}` asked nothing: the answer to it was not used"));
         }
-        if self.is_somebody_there {
-            if let Some(choice) = at_terminal(copy, ask).await {
-                return Some(choice);
+        for copy in self.open.keys().cloned().collect::<Vec<_>>() {
+            self.leave(&copy);
+        }
+        self.unanswered
+    }
+
+    /// Takes in what became of the run.
+    pub(super) fn hear(&mut self, word: Told) {
+        match word {
+            Told::Asked(copy, ask) => {
+                self.order.push_back(copy.clone());
+                self.open.insert(copy, Turn { ask, refused: 0 });
             }
-            // Whoever sat there closed their input.
-            self.is_somebody_there = false;
+            Told::Moved(copy, true) => self.leave(&copy),
+            Told::Moved(copy, false) => drop(self.open.remove(&copy)),
+            Told::Shown => {}
         }
-        let options = ask.defaults.clone().filter(|defaults| !defaults.is_empty())?;
+    }
+
+    pub(super) fn is_open(&self, copy: &TaskCopy) -> bool {
+        self.open.contains_key(copy)
+    }
+
+    /// Nobody answered it.
+    fn leave(&mut self, copy: &TaskCopy) {
+        let Some(Turn { ask, .. }) = self.open.remove(copy) else { return };
+        let (task, subject) = (copy.to_string(), ask.subject);
+        self.unanswered.push(Unanswered { task, subject, options: ask.options });
+    }
+
+    /// The same answer is not given to it again: whoever sits at the terminal gives another, or its task fails.
+    fn refuse(&mut self, copy: &TaskCopy, why: &str) {
+        self.out.note(&format!("task `{copy}` can't be answered so: {why}"));
+        let Some(turn) = self.open.get_mut(copy) else { return };
+        turn.refused += 1;
+        self.order.push_back(copy.clone());
+    }
+
+    async fn choose(
+        &mut self,
+        copy: &TaskCopy,
+        turn: &Turn,
+        words: &mut UnboundedReceiver<Told>,
+    ) -> Reply {
+        let ask = &turn.ask;
+        let names = [copy.to_string(), copy.task_id.to_string()];
+        // What was refused of this copy is not said once more; other copies may take it.
+        let is_fresh = turn.refused == 0;
+        let find = |said: &BTreeSet<String>| names.iter().find(|it| said.contains(*it)).cloned();
+        let said = find(&self.options.keys().cloned().collect());
+        let filled = find(&self.fields.keys().cloned().collect());
+        self.taken.extend(said.iter().chain(&filled).cloned());
+        let options = said.and_then(|name| self.options.get(&name)).filter(|_| is_fresh).cloned();
+        let fields = filled.and_then(|name| self.fields.get(&name)).filter(|_| is_fresh).cloned();
+        if let Some(why) = fields.as_deref().and_then(|fields| breaks(ask, fields)) {
+            self.refuse(copy, &why);
+            return Reply::Over;
+        }
+        if let Some(options) = options {
+            return Reply::Chosen(Choice { options, fields: fields.or_else(|| values_of(ask)) });
+        }
+        if self.seat.is_some() && turn.refused < MOST_REFUSALS {
+            match self.at_terminal(copy, ask, fields.clone(), words).await {
+                Ok(choice) => return Reply::Chosen(choice),
+                Err(super::terminal::Gone::Over) => return Reply::Over,
+                // Whoever sat there closed their input.
+                Err(super::terminal::Gone::Closed) => self.seat = None,
+            }
+        }
+        if !is_fresh {
+            return Reply::Refused;
+        }
+        let default = ask.defaults.clone().filter(|defaults| !defaults.is_empty());
+        let Some(options) = default else { return Reply::Nobody };
         self.out.note(&format!(
             "task `{copy}` asks \"{}\" ({}), and nobody is here to answer: its default {} counts",
-            ask.subject,
-            ask.options.join(", "),
-            options.join(", "),
+            plain(&ask.subject),
+            plain(&ask.options.join(", ")),
+            plain(&options.join(", ")),
         ));
-        Some(Choice { options, fields })
+        Reply::Chosen(Choice { options, fields: fields.or_else(|| values_of(ask)) })
+    }
+
+    pub(super) fn take_seat(&mut self) -> Option<Seat> {
+        self.seat.take()
+    }
+
+    pub(super) fn sit_down(&mut self, seat: Seat) {
+        self.seat = Some(seat);
     }
 }
 
+/// Why these can't be a question's fields, where they can't.
+pub(super) fn breaks(ask: &HitlAsk, fields: &str) -> Option<String> {
+    dagbok_api::check_fields(ask.params.as_deref(), fields).err()
+}
+
+fn unanswerable(copy: &TaskCopy, ask: &HitlAsk, reply: &Reply) -> String {
+    if *reply == Reply::Refused {
+        return format!(
+            "task `{copy}` fails: its answer was refused, and nobody is here to give another"
+        );
+    }
+    nobody(copy, ask)
+}
+
 fn nobody(copy: &TaskCopy, ask: &HitlAsk) -> String {
-    let option = ask.options.first().map_or("OPTION", String::as_str);
+    let option = plain(ask.options.first().map_or("OPTION", String::as_str));
     format!(
         "task `{copy}` asks \"{}\" ({}), nobody is here to answer, and it has no default, so it fails: run this at a \
          terminal, or add --answer '{copy}={option}'",
-        ask.subject,
-        ask.options.join(", "),
+        plain(&ask.subject),
+        plain(&ask.options.join(", ")),
     )
 }
 
@@ -202,102 +344,86 @@ async fn send(
     }
 }
 
-/// Asks at the terminal, on a thread of its own: the process does not wait for it when the run is over before.
-async fn at_terminal(copy: &TaskCopy, ask: &HitlAsk) -> Option<Choice> {
-    let (said, choice) = oneshot::channel();
-    let (copy, ask) = (copy.to_string(), ask.clone());
-    std::thread::spawn(move || said.send(read(&copy, &ask)));
-    choice.await.ok().flatten()
-}
-
-/// One line of the terminal; none where it was closed.
-fn line(question: &str) -> Option<String> {
-    write!(stderr(), "{question} ").and_then(|()| stderr().flush()).ok()?;
-    let mut text = String::new();
-    let count = stdin().lock().read_line(&mut text).ok()?;
-    (count > 0).then(|| text.trim().to_owned())
-}
-
-fn read(copy: &str, ask: &HitlAsk) -> Option<Choice> {
-    let subject = format!("{copy} asks: {}\n", ask.subject);
-    let body = ask.body.iter().flat_map(|body| body.lines()).map(|text| format!("  {text}\n"));
-    let options = (1..).zip(&ask.options).map(|(number, option)| format!("  {number}  {option}\n"));
-    let shown: String = std::iter::once(subject).chain(body).chain(options).collect();
-    let default = ask.defaults.as_ref().filter(|it| !it.is_empty());
-    let many = if ask.multiple { " (several with commas)" } else { "" };
-    let default_text = default.map(|it| format!(" [{}]", it.join(", "))).unwrap_or_default();
-    write!(stderr(), "{shown}").ok()?;
-    let options = loop {
-        let said = line(&format!("Which{many}?{default_text}"))?;
-        match (said.as_str(), default) {
-            ("", Some(default)) => break default.clone(),
-            ("", None) => {}
-            (said, _) => match chosen(said, ask) {
-                Ok(options) => break options,
-                Err(odd) => writeln!(stderr(), "There is no `{odd}` to choose.").ok()?,
-            },
-        }
-    };
-    let fields: Map<String, Value> =
-        ask.params.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let mut values = Map::new();
-    for (name, field) in &fields {
-        let said = line(&format!("{name} [{}]:", field["value"]))?;
-        let value = if said.is_empty() {
-            field["value"].clone()
-        } else {
-            // What is no JSON is a text.
-            serde_json::from_str(&said).unwrap_or(Value::String(said))
-        };
-        values.insert(name.clone(), value);
-    }
-    let fields = (!values.is_empty()).then(|| Value::Object(values).to_string());
-    Some(Choice { options, fields })
-}
-
-/// What was chosen, by number or by name.
-fn chosen(said: &str, ask: &HitlAsk) -> Result<Vec<String>, String> {
-    let one = |word: &str| {
-        let by_number =
-            word.parse::<usize>().ok().and_then(|it| ask.options.get(it.checked_sub(1)?));
-        let by_name = ask.options.iter().find(|it| it.eq_ignore_ascii_case(word));
-        by_name.or(by_number).cloned().ok_or_else(|| word.to_owned())
-    };
-    if !ask.multiple {
-        return one(said).map(|it| vec![it]);
-    }
-    said.split(',').map(|word| one(word.trim())).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use dagbok_events::MapIndex;
     use serde_json::{from_value, json};
+    use tokio::sync::mpsc;
 
     use super::*;
 
-    fn ask(multiple: bool) -> HitlAsk {
+    fn ask(defaults: &[&str]) -> Box<HitlAsk> {
+        let params =
+            r#"{"n": {"value": 3, "schema": {"type": "integer"}}, "name": {"value": null}}"#;
         let options = json!(["Approve", "2"]);
-        let params = r#"{"n": {"value": 3, "schema": {}}, "name": {"value": null}}"#;
-        from_value(json!({
-            "subject": "?", "options": options, "multiple": multiple, "params": params
-        }))
+        from_value(
+            json!({ "subject": "?", "options": options, "defaults": defaults, "params": params }),
+        )
         .unwrap()
     }
 
+    fn copy(number: i32) -> TaskCopy {
+        TaskCopy::of(&TaskId::new("a").unwrap(), MapIndex(number))
+    }
+
+    fn people(options: &[(&str, &str)], fields: &[(&str, &str)]) -> People {
+        let options = options.iter().map(|(task, it)| ((*task).to_owned(), vec![(*it).to_owned()]));
+        let fields = fields.iter().map(|(task, it)| ((*task).to_owned(), (*it).to_owned()));
+        People::with(
+            options.collect(),
+            fields.collect(),
+            None,
+            Out::new(crate::output::Format::default(), None),
+        )
+    }
+
+    async fn turn(people: &mut People, copy: &TaskCopy) -> Reply {
+        let turn = people.open[copy].clone();
+        let (_words, mut words) = mpsc::unbounded_channel();
+        people.choose(copy, &turn, &mut words).await
+    }
+
+    #[tokio::test]
+    async fn a_refused_answer_is_given_once_a_copy_and_no_default_counts_instead() {
+        let mut people = people(&[("a", "Z")], &[]);
+        for number in [0, 1] {
+            people.hear(Told::Asked(copy(number), ask(&["Approve"])));
+        }
+        assert!(
+            matches!(turn(&mut people, &copy(0)).await, Reply::Chosen(it) if it.options == ["Z"])
+        );
+        people.refuse(&copy(0), "no such option");
+        assert_eq!(turn(&mut people, &copy(0)).await, Reply::Refused);
+        let other = turn(&mut people, &copy(1)).await;
+        assert!(matches!(other, Reply::Chosen(it) if it.options == ["Z"]), "others may take it");
+    }
+
+    #[tokio::test]
+    async fn fields_that_break_their_schema_are_refused_once() {
+        let mut people = people(&[], &[("a", r#"{"n": "x"}"#)]);
+        people.hear(Told::Asked(copy(-1), ask(&["Approve"])));
+        people.order.clear();
+        assert_eq!(turn(&mut people, &copy(-1)).await, Reply::Over);
+        assert_eq!(people.order.len(), 1, "it has one more turn");
+        assert_eq!(turn(&mut people, &copy(-1)).await, Reply::Refused);
+    }
+
     #[test]
-    fn an_option_is_chosen_by_its_number_or_its_name() {
-        assert_eq!(chosen("1", &ask(false)).unwrap(), ["Approve"]);
-        assert_eq!(chosen("approve", &ask(false)).unwrap(), ["Approve"]);
-        assert_eq!(chosen("2", &ask(false)).unwrap(), ["2"], "a name goes before a number");
-        assert_eq!(chosen("3", &ask(false)).unwrap_err(), "3");
-        assert_eq!(chosen("0", &ask(false)).unwrap_err(), "0");
-        assert_eq!(chosen("2, 1", &ask(true)).unwrap(), ["2", "Approve"]);
-        assert_eq!(chosen("1,x", &ask(true)).unwrap_err(), "x");
+    fn a_question_whose_task_failed_was_answered_by_nobody() {
+        let mut people = people(&[], &[]);
+        for number in 0..3 {
+            people.hear(Told::Asked(copy(number), ask(&[])));
+        }
+        people.hear(Told::Moved(copy(0), true));
+        people.hear(Told::Moved(copy(1), false));
+        assert!(!people.is_open(&copy(0)));
+        let left: Vec<String> = people.finish().into_iter().map(|it| it.task).collect();
+        assert_eq!(left, ["a[0]", "a[2]"], "with what is open at the end");
     }
 
     #[test]
     fn fields_that_nobody_fills_in_have_the_values_that_they_had() {
-        let values: Value = serde_json::from_str(&values_of(&ask(false)).unwrap()).unwrap();
+        let values: Value = serde_json::from_str(&values_of(&ask(&[])).unwrap()).unwrap();
         assert_eq!(values, json!({ "n": 3, "name": null }));
     }
 }
