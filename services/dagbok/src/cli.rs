@@ -137,7 +137,7 @@ pub(crate) enum Command {
     /// Run the scheduler, on NATS
     Scheduler(SchedulerArgs),
     /// Run an executor, on NATS
-    Executor(ExecutorArgs),
+    Executor(Box<ExecutorArgs>),
     /// Run a triggerer, on NATS: it runs what deferred tasks wait for
     Triggerer(TriggererArgs),
     /// Run the processor of DAG files, on NATS

@@ -39,8 +39,8 @@ use clap::CommandFactory as _;
 use crate::{
     cli::{
         AlertsCommand, ArchiveCommand, BackfillCommand, Cli, Command, Completion, ConfigCommand,
-        ConnectionsCommand, DagsCommand, ExecutorArgs, ExecutorCommand, ExecutorsCommand,
-        HitlCommand, MetricsCommand, NamespacesCommand, PoolsCommand, RunsCommand, TasksCommand,
+        ConnectionsCommand, DagsCommand, ExecutorCommand, ExecutorsCommand, HitlCommand,
+        MetricsCommand, NamespacesCommand, PoolsCommand, RunsCommand, TasksCommand,
         VariablesCommand, XcomCommand,
     },
     codes::Code,
@@ -127,11 +127,12 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
     match command {
         Command::Standalone(args) => standalone::run(global, args).await,
         Command::Scheduler(args) => service::scheduler(global, args).await,
-        Command::Executor(ExecutorArgs {
-            command: Some(ExecutorCommand::Conformance(args)),
-            ..
-        }) => Box::pin(conformance::run(global, args)).await,
-        Command::Executor(args) => service::executor(global, args).await,
+        Command::Executor(args) => match &args.command {
+            Some(ExecutorCommand::Conformance(args)) => {
+                Box::pin(conformance::run(global, args)).await
+            }
+            None => service::executor(global, args).await,
+        },
         Command::Triggerer(args) => service::triggerer(global, args).await,
         Command::Processor(args) => service::processor(global, args).await,
         Command::Ui(args) => service::ui(global, args).await,

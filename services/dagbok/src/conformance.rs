@@ -118,17 +118,17 @@ fn chosen(names: &[String]) -> Result<Vec<Case>, Failure> {
     if names.is_empty() {
         return Ok(Case::ALL.to_vec());
     }
-    let named = names.iter().map(|name| {
-        Case::ALL.into_iter().find(|case| case.name() == name).ok_or_else(|| {
+    let found = names.iter().map(|wanted| {
+        Case::ALL.into_iter().find(|case| case.name() == wanted).ok_or_else(|| {
             let all: Vec<&str> = Case::ALL.iter().map(|case| case.name()).collect();
-            Failure::new(Code::Usage, format!("there is no case `{name}`"))
+            Failure::new(Code::Usage, format!("there is no case `{wanted}`"))
                 .next(format!("the cases are {}", all.join(", ")))
         })
     });
-    let mut named: Vec<Case> = named.collect::<Result<_, _>>()?;
+    let mut cases: Vec<Case> = found.collect::<Result<_, _>>()?;
     // The last one ends the executor, in whichever order they are named.
-    named.sort_by_key(|case| Case::ALL.iter().position(|it| it == case));
-    Ok(named)
+    cases.sort_by_key(|case| Case::ALL.iter().position(|it| it == case));
+    Ok(cases)
 }
 
 /// Tries one after the other, and tells what came of each; whether all passed.

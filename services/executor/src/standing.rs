@@ -135,7 +135,7 @@ async fn look(shared: &Shared) -> Result<(), PortError> {
         shared.standing.refuse(why);
         shared.shutdown.start();
     }
-    take(shared, cordon.map(|it| read(&key, &it.value)));
+    take(shared, cordon.map(|it| read(&key, &it.value)).as_ref());
     Ok(())
 }
 
@@ -167,8 +167,8 @@ fn read(key: &str, value: &[u8]) -> Cordon {
     })
 }
 
-fn take(shared: &Shared, cordon: Option<Cordon>) {
-    if let Some(Cordon { seq, .. }) = &cordon {
+fn take(shared: &Shared, cordon: Option<&Cordon>) {
+    if let Some(Cordon { seq, .. }) = cordon {
         let mut found = shared.standing.found.lock();
         // The one that was there at the start, in words that can be read now.
         if *found == Some(0) {
@@ -176,9 +176,9 @@ fn take(shared: &Shared, cordon: Option<Cordon>) {
         }
     }
     let changed = shared.standing.cordon.send_if_modified(|now| {
-        let other = *now != cordon;
+        let other = now.as_ref() != cordon;
         if other {
-            now.clone_from(&cordon);
+            *now = cordon.cloned();
         }
         other
     });
@@ -186,7 +186,7 @@ fn take(shared: &Shared, cordon: Option<Cordon>) {
         return;
     }
     shared.holds.tell_changed();
-    match &cordon {
+    match cordon {
         None => tracing::info!("this executor is not cordoned any more: it takes work"),
         Some(Cordon { by, reason, seq, .. }) => {
             let reason = reason.as_deref().unwrap_or_default();

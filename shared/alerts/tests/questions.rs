@@ -15,7 +15,8 @@ use world::{
 
 fn ask(world: &mut World, run: u8, copy: i32, until: Option<Timestamp>, defaults: &[&str]) {
     let ask: HitlAsk =
-        from_value(json!({ "subject": "Ship\n \u{7} it?", "options": ["Approve", "Reject"] })).unwrap();
+        from_value(json!({ "subject": "Ship\n \u{7} it?", "options": ["Approve", "Reject"] }))
+            .unwrap();
     let defaults: Vec<String> = defaults.iter().map(ToString::to_string).collect();
     let trigger: TriggerCall =
         from_value(json!({ "class_path": "airflow.HITLTrigger", "kwargs": { "Inline": "{}" } }))

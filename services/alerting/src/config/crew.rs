@@ -301,10 +301,10 @@ pub(crate) fn of_people<P>(
 ) -> (Vec<Shift>, Option<String>) {
     let (known, others): (Vec<Shift>, Vec<Shift>) =
         shifts.into_iter().partition(|it| people.contains_key(&it.person));
-    let names: BTreeSet<&str> = others.iter().map(|it| it.person.as_str()).collect();
-    let mut named: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
-    if names.len() > named.len() {
-        named.push(format!("{} more", names.len() - named.len()));
+    let unknown: BTreeSet<&str> = others.iter().map(|it| it.person.as_str()).collect();
+    let mut named: Vec<String> = unknown.iter().take(5).map(|name| format!("`{name}`")).collect();
+    if unknown.len() > named.len() {
+        named.push(format!("{} more", unknown.len() - named.len()));
     }
     let strangers = (!named.is_empty()).then(|| {
         format!("it names {}, whom nobody knows: their shifts are left out", named.join(", "))

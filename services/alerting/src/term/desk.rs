@@ -149,7 +149,7 @@ impl Desk {
         match looked {
             Looked::Same => {}
             Looked::Good { digest, policy, ways } => {
-                let names = ways.receivers.keys().cloned().collect();
+                let receivers = ways.receivers.keys().cloned().collect();
                 let schedules = policy.crew.schedules.iter();
                 let troubled = schedules.filter(|(_, it)| it.trouble.is_some()).map(|it| it.0);
                 let named: BTreeSet<&String> = ways.calendars.keys().chain(troubled).collect();
@@ -158,7 +158,7 @@ impl Desk {
                 self.put_in_force(*policy, ways);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
-                    let taken = ConfigurationTaken { digest, receivers: names, calendars };
+                    let taken = ConfigurationTaken { digest, receivers, calendars };
                     self.note(now, AlertFact::ConfigurationTaken(taken));
                     tracing::info!("the alerting configuration is in force");
                 }

@@ -425,7 +425,7 @@ async fn hear(inbox: Arc<dyn Queue>, ports: Ports, heard: Arc<Mutex<Heard>>, cha
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(key = delivery.key, %error, "a message of the inbox is no command")
+                    tracing::warn!(key = delivery.key, %error, "a message of the inbox is no command");
                 }
             }
             drop(delivery.handle.ack().await);
