@@ -193,6 +193,7 @@ const QUEUE: &[&str] = &[
 ];
 const EXECUTOR: &[&str] = &[
     "$JS.API.STREAM.MSG.GET.dagbok_%_work",
+    "$KV.dagbok_%_state.passed.>",
     "$KV.dagbok_%_state.presence.>",
     "$KV.dagbok_%_state.xcom.>",
 ];
