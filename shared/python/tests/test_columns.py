@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conftest import Folder
 from dagbok.compat.absent import absent
 from dagbok.exceptions import NotSupportedYet
 from dagbok.runtime.dag_run import DagRun
@@ -47,3 +48,20 @@ def test_whoever_asks_for_their_values_is_told_what_to_use() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         DagRun.nothing
     assert not hasattr(TaskInstance, "nothing")
+
+
+def test_a_file_that_tidies_the_database_up_is_read(folder: Folder) -> None:
+    spec = folder.spec("""
+        from airflow.jobs.base_job import BaseJob
+        from airflow.models import DagModel, DagRun, Log, SlaMiss, TaskInstance, TaskReschedule, XCom
+        OBJECTS = [
+            {"column": DagRun.execution_date, "filters": [DagRun.external_trigger.is_(False)]},
+            {"column": TaskInstance.execution_date <= 3, "order": DagRun.execution_date.desc()},
+            {"column": Log.dttm}, {"column": XCom.execution_date}, {"column": SlaMiss.execution_date},
+            {"column": DagModel.last_parsed_time}, {"column": TaskReschedule.execution_date},
+            {"column": BaseJob.latest_heartbeat},
+        ]
+        with DAG("cleanup", start_date=datetime(2024, 1, 1), schedule=None):
+            PythonOperator(task_id="t", python_callable=print)
+    """)
+    assert spec["dag_id"] == "cleanup"
