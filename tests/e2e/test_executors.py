@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +27,35 @@ CASES = [
 ]  # fmt: skip
 
 
+@contextlib.contextmanager
+def brokers(folder: Path) -> Iterator[Nats]:
+    """A broker, and an end to what was started on it."""
+    nats = Nats(folder)
+    nats.start()
+    try:
+        yield nats
+    finally:
+        nats.process.kill()
+        # What a broken executor left running is told by its environment, which the suite gave it.
+        for each in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"DAGBOK_CONFORMANCE_NATS={nats.url}".encode() in each.read_bytes().split(b"\0"):
+                    os.kill(int(each.parent.name), signal.SIGKILL)
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Nats]:
     """A broker of the test's own."""
-    nats = Nats(tmp_path)
-    nats.start()
-    yield nats
-    nats.process.kill()
-    # What a broken executor left running is told by its environment, which the suite gave it.
-    for each in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if f"DAGBOK_CONFORMANCE_NATS={nats.url}".encode() in each.read_bytes().split(b"\0"):
-                os.kill(int(each.parent.name), signal.SIGKILL)
+    with brokers(tmp_path) as nats:
+        yield nats
 
 
-def conformance(broker: Nats, command: list[str], *flags: str) -> tuple[int, dict[str, str | None]]:
-    """The exit code, and of each case why it failed."""
+# The exit code, and of each case why it failed.
+Found = tuple[int, dict[str, str | None]]
+
+
+def conformance(broker: Nats, command: list[str], *flags: str) -> Found:
+    """What the suite finds of the executor that a command starts."""
     suite = [str(BIN), "--json", "executor", "conformance", "--nats", broker.url, *flags, "--", *command]
     done = subprocess.run(suite, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout, done.stderr
@@ -55,28 +70,60 @@ def python(script: Path = PYTHON) -> list[str]:
     return [sys.executable, str(script), *where, str(HERE / "tasks.py")]
 
 
-def test_our_own_executor_does_what_the_protocol_asks_for(broker: Nats, tmp_path: Path) -> None:
-    home = ["--home", str(tmp_path / "home"), "--lease", "5s"]
-    own = [str(BIN), "executor", "--nats", "{nats}", "--namespace", "{namespace}", "--queues", "{queue}", *home]
-    code, cases = conformance(broker, own)
-    assert cases == dict.fromkeys(CASES)
-    assert code == 0
+def own(folder: Path) -> Found:
+    """Our own executor."""
+    home = ["--home", str(folder / "home"), "--lease", "5s"]
+    where = ["--nats", "{nats}", "--namespace", "{namespace}", "--queues", "{queue}"]
+    with brokers(folder) as broker:
+        return conformance(broker, [str(BIN), "executor", *where, *home])
 
 
-def test_an_executor_of_200_lines_of_python_does_too(broker: Nats) -> None:
-    assert len(PYTHON.read_text().splitlines()) <= 200
-    code, cases = conformance(broker, python(), "--queue", "science")
-    assert cases == dict.fromkeys(CASES)
-    assert code == 0
+def in_python(folder: Path) -> Found:
+    """The one in Python."""
+    with brokers(folder) as broker:
+        return conformance(broker, python(), "--queue", "science")
 
 
-@pytest.mark.skipif(not MODULES.exists(), reason="npm ci --prefix tests/executors")
-def test_one_of_as_many_lines_of_javascript_does_too(broker: Nats) -> None:
+def in_javascript(folder: Path) -> Found:
+    """The one in JavaScript."""
     where = ["--nats", "{nats}", "--namespace", "{namespace}", "--queue", "{queue}"]
-    command = ["node", str(HERE / "executor.mjs"), *where, "--", sys.executable, str(HERE / "tasks.py")]
-    code, cases = conformance(broker, command)
+    with brokers(folder) as broker:
+        return conformance(
+            broker, ["node", str(HERE / "executor.mjs"), *where, "--", sys.executable, str(HERE / "tasks.py")]
+        )
+
+
+WHOLE: dict[str, Callable[[Path], Found]] = {"our own": own, "in Python": in_python, "in JavaScript": in_javascript}
+
+
+@pytest.fixture(scope="module")
+def trials(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Found]]]:
+    """What the suite found, by who was tried: all that the chosen tests ask for, three at a time, as they mostly wait."""
+    mine = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
+    chosen = [item.callspec.params["trial"] for item in mine if "trials" in item.fixturenames]
+    with ThreadPoolExecutor(3) as pool:
+        started = {}
+        for name in chosen:
+            if name == "in JavaScript" and not MODULES.exists():
+                continue
+            trial = WHOLE.get(name) or functools.partial(broken, name)
+            started[name] = pool.submit(trial, tmp_path_factory.mktemp("trial"))
+        yield started
+
+
+@pytest.mark.parametrize("trial", WHOLE)
+def test_one_that_keeps_the_protocol_passes_every_case(trial: str, trials: dict[str, Future[Found]]) -> None:
+    if trial not in trials:
+        pytest.skip("npm ci --prefix tests/executors")
+    code, cases = trials[trial].result()
     assert cases == dict.fromkeys(CASES)
     assert code == 0
+
+
+def test_the_one_in_python_has_200_lines() -> None:
+    assert len(PYTHON.read_text().splitlines()) <= 200
 
 
 # What is broken, which case must find it, each right line with the wrong one, and what it must say.
@@ -152,18 +199,24 @@ BROKEN: dict[str, tuple[str, list[tuple[str, str]], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_one_fails_the_case_that_it_breaks_and_no_other(fault: str, broker: Nats, tmp_path: Path) -> None:
-    """The same executor with a line or two that are wrong."""
-    case, lines, why = BROKEN[fault]
+def broken(fault: str, folder: Path) -> Found:
+    """The one in Python with a line or two that are wrong."""
+    case, lines, _ = BROKEN[fault]
     text = PYTHON.read_text()
     for right, wrong in lines:
         assert text.count(right) == 1, right
         text = text.replace(right, wrong)
-    broken = tmp_path / "broken.py"
-    broken.write_text(text)
+    script = folder / "broken.py"
+    script.write_text(text)
     only = ",".join(dict.fromkeys(["hello", "claim", case]))
-    code, cases = conformance(broker, python(broken), "--patience", "12s", "--only", only)
+    with brokers(folder) as broker:
+        return conformance(broker, python(script), "--patience", "12s", "--only", only)
+
+
+@pytest.mark.parametrize("trial", BROKEN)
+def test_a_broken_one_fails_the_case_that_it_breaks_and_no_other(trial: str, trials: dict[str, Future[Found]]) -> None:
+    case, _, why = BROKEN[trial]
+    code, cases = trials[trial].result()
     assert all(cases[other] is None for other in ("hello", "claim") if other != case), cases
     assert why in (cases[case] or "it passed")
     assert code == 1
