@@ -100,7 +100,7 @@ WHOLE: dict[str, Callable[[Path], Found]] = {"our own": own, "in Python": in_pyt
 def trials(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Found]]]:
-    """What the suite found, by who was tried: all that the chosen tests ask for, three at a time, as they mostly wait."""
+    """What the suite found, by who was tried: all that the chosen tests ask for, three at a time; they mostly wait."""
     mine = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
     chosen = [item.callspec.params["trial"] for item in mine if "trials" in item.fixturenames]
     with ThreadPoolExecutor(3) as pool:
