@@ -5,27 +5,10 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use serde_json::json;
-use support::{Bench, FAILS, GOOD, Ran, Standalone};
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Asks until the answer will do.
-fn until(ask: impl Fn() -> Ran, will_do: impl Fn(&Ran) -> bool) -> Ran {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        let ran = ask();
-        if will_do(&ran) {
-            return ran;
-        }
-        assert!(Instant::now() < give_up, "it never came: {ran:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use support::{Bench, FAILS, GOOD, Standalone, until};
 
 /// Every file below a folder.
 fn files(dir: &Path) -> Vec<PathBuf> {

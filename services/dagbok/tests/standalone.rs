@@ -7,27 +7,10 @@ use std::{
     os::unix::fs::symlink,
     process::{Child, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use support::{Bench, FAILS, GOOD, Ran, Standalone};
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Asks until the answer will do.
-fn until(ask: impl Fn() -> Ran, will_do: impl Fn(&Ran) -> bool) -> Ran {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        let ran = ask();
-        if will_do(&ran) {
-            return ran;
-        }
-        assert!(Instant::now() < give_up, "it never came: {ran:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use support::{Bench, FAILS, GOOD, PATIENCE, Ran, Standalone, until};
 
 #[test]
 fn an_installation_is_asked_stopped_started_and_asked_again() {

@@ -97,8 +97,8 @@ impl Drop for Mover {
     }
 }
 
-/// Moves the rows of the generation that settles, and puts the cold ones in order. Tries again where the disk refuses: until then they are read from
-/// where they are, and the next generation grows.
+/// Moves the rows of the generation that settles, and puts the cold ones in order. Tries again where the disk
+/// refuses: until then they are read from where they are, and the next generation grows.
 fn move_rows(levels: &ArcSwap<Levels>, stop: &AtomicBool) {
     const WAIT: Duration = Duration::from_secs(10);
     loop {

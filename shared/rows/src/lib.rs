@@ -6,8 +6,8 @@
 //! the whole ([`Kept`]): opened, caught up, followed, and built anew where it is missing, damaged, made by
 //! other rules or from another log.
 //!
-//! Rows are written to sled, and settle in an LSM tree, which nobody outside of this crate needs to know. They may be lost at
-//! any time: the log is the truth. There is deliberately nothing in here about what any row means.
+//! Rows are written to sled, and settle in an LSM tree, which nobody outside of this crate needs to know. They may
+//! be lost at any time: the log is the truth. There is deliberately nothing in here about what any row means.
 mod cold;
 mod hot;
 mod kept;

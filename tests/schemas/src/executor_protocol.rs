@@ -78,7 +78,7 @@ fn channels() -> Vec<Channel> {
         nats::PIECE,
     );
     vec![
-        one("work", "dagbok.{namespace}.work.{queue}.{key}", "WorkItem", &work),
+        one("items", "dagbok.{namespace}.work.{queue}.{key}", "WorkItem", &work),
         one("inbox", "dagbok.{namespace}.inbox.{id}", "Command", &inbox),
         one(
             "answers",
@@ -165,7 +165,7 @@ fn parameter(name: &str) -> &'static str {
 
 /// What is done where: the operation, whether it sends, the channel, what is answered where it is a request, and why.
 const OPERATIONS: [(&str, &str, &str, Option<&str>, &str); 13] = [
-    ("takeWork", "receive", "work", None, "Pulls tries to run, as many as there are free slots."),
+    ("takeWork", "receive", "items", None, "Pulls tries to run, as many as there are free slots."),
     (
         "report",
         "send",

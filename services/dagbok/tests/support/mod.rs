@@ -4,6 +4,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -35,6 +36,22 @@ def raises():
 with DAG('fails', schedule=None):
     PythonOperator(task_id='raises', python_callable=raises)
 ";
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Asks until the answer will do.
+pub(crate) fn until(ask: impl Fn() -> Ran, will_do: impl Fn(&Ran) -> bool) -> Ran {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let ran = ask();
+        if will_do(&ran) {
+            return ran;
+        }
+        assert!(Instant::now() < give_up, "it never came: {ran:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -52,6 +52,17 @@ async fn presence(rig: &Rig) -> dagbok_protocol::Presence {
     dagbok_events::decode_any(&found.unwrap().value).unwrap()
 }
 
+/// Its first words are that it is cordoned, and that it stays.
+async fn assert_cordoned_from_the_start(rig: &Rig) {
+    until("it says so", async || {
+        let key = names::presence_key(&rig.settings.executor);
+        rig.ports.state.get(&key).await.unwrap().is_some()
+    })
+    .await;
+    let now = presence(rig).await;
+    assert!(now.cordoned && !now.draining, "{now:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_cordoned_at_its_start_takes_nothing_and_stays_though_it_says_drain() {
     let ports = memory::ports();
@@ -59,13 +70,7 @@ async fn one_that_is_cordoned_at_its_start_takes_nothing_and_stays_though_it_say
     let mut rig = Rig::with(DAG, ports, |_| {}).await;
     let item = rig.item("quick");
     rig.queue(&item).await;
-    until("it says so", async || {
-        let key = names::presence_key(&rig.settings.executor);
-        rig.ports.state.get(&key).await.unwrap().is_some()
-    })
-    .await;
-    let now = presence(&rig).await;
-    assert!(now.cordoned && !now.draining, "{now:?}");
+    assert_cordoned_from_the_start(&rig).await;
     assert_eq!(rig.depth().await, 1);
     let name = ExecutorName::new("testhost").unwrap();
     rig.ports.state.delete(&names::cordon_key(&name)).await.unwrap();
@@ -208,13 +213,7 @@ async fn a_cordon_that_can_not_be_read_whole_is_one() {
         let mut rig = Rig::with(DAG, ports, |_| {}).await;
         let item = rig.item("quick");
         rig.queue(&item).await;
-        until("it says so", async || {
-            let key = names::presence_key(&rig.settings.executor);
-            rig.ports.state.get(&key).await.unwrap().is_some()
-        })
-        .await;
-        let now = presence(&rig).await;
-        assert!(now.cordoned && !now.draining, "{now:?}");
+        assert_cordoned_from_the_start(&rig).await;
         // The same record in words that it knows: it was there at the start all the same.
         cordon(&rig.ports, 7, true, None).await;
         look(&rig).await;
