@@ -377,6 +377,22 @@ def rules() -> None:
         )
 
 
+def waiting() -> None:
+    """What one decision costs while ever more waits, and about runs that are over while the log grows."""
+    figures = core("waiting")
+    for name, what in (("hand_off_us", "handing on a slot"), ("start_us", "letting another DAG's run begin")):
+        each = {figure["waiting"]: figure[name] for figure in figures}
+        shown = "; ".join(f"{tasks:,}: {us:.0f} us" for tasks, us in each.items())
+        met = each[max(each)] <= 2 * max(each[min(each)], 50)
+        row(f"{what} while so many wait, in memory", shown, "the most <= 2 x none", met)
+    figures = core("past")
+    for name, what in (("clear_ms", "what a clear would do"), ("delete_ms", "a deletion")):
+        each = {figure["records"]: (figure[name]["p50"], figure[name]["max"]) for figure in figures}
+        shown = "; ".join(f"{records:,}: {p50:.1f}, most {most:.1f} ms" for records, (p50, most) in each.items())
+        met = each[max(each)][0] <= max(2 * each[min(each)][0], 20)
+        row(f"{what}, of a run that is over, on a log of so many records", shown, "the most <= 2 x the least", met)
+
+
 def copies() -> None:
     """Runs of ever more copies of one task, on the embedded log with the read model; nothing runs as a process."""
     for figure in core("mapped"):
@@ -531,6 +547,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "floor": lambda _: bare_forks(),
     "imports": lambda _: surface_import(),
     "rules": lambda _: rules(),
+    "waiting": lambda _: waiting(),
     "copies": lambda _: copies(),
     "embedded": embedded,
     "surface": lambda folder: surface(folder, row),

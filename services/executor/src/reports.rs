@@ -1,7 +1,7 @@
 //! The way to the scheduler: reports that must arrive, and the answers to those that ask for one.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dagbok_events::{Actor, CommandId, ExecutorId, TryKey, decode_any};
+use dagbok_events::{Actor, CommandId, ExecutorId, TryKey, decode_packed};
 use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{Answer, CommandBody, Presence, Refusal, Report, ReportBody, names};
 use dagbok_runlog::{PortError, Ports, Signals};
@@ -63,7 +63,7 @@ impl Reporter {
     fn heard(&self, subject: &str, payload: &[u8]) {
         let id = subject.rsplit('.').next().and_then(dagbok_events::unescape_token);
         let Some(id) = id.and_then(|id| CommandId::new(id).ok()) else { return };
-        match decode_any::<Answer>(payload) {
+        match decode_packed::<Answer>(payload) {
             Ok(answer) => {
                 if let Some(waiting) = self.asked.lock().remove(&id) {
                     drop(waiting.send(answer));

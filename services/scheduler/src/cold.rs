@@ -27,10 +27,18 @@ pub(crate) async fn revive(
     key: &RunKey,
     before: Seq,
 ) -> Result<bool, SchedulerError> {
-    let of_dag = records_of(ports, &Scope::Dag(key.dag_id.clone()), before).await?;
     let of_run = records_of(ports, &Scope::Run(key.clone()), before).await?;
-    let all = of_dag.iter().chain(&of_run).map(|(seq, record)| (seq.0, record));
-    let revived = ColdRun::pick(key, all).and_then(|cold| namespace.revive(&cold));
+    let own = ColdRun::of_run(key, of_run.iter().map(|(seq, record)| (seq.0, record.clone())));
+    let revived = match own {
+        // Nearly always: a run of the version of today. What a DAG's schedule did stands among its records too.
+        Ok(cold) if namespace.has_versions_of(&cold) => namespace.revive(&cold),
+        Ok(_) => {
+            let of_dag = records_of(ports, &Scope::Dag(key.dag_id.clone()), before).await?;
+            let all = of_dag.iter().chain(&of_run).map(|(seq, record)| (seq.0, record));
+            ColdRun::pick(key, all).and_then(|cold| namespace.revive(&cold))
+        }
+        Err(error) => Err(error),
+    };
     if let Err(error) = &revived {
         tracing::warn!(run = %key, %error, "a run that is over can't be taken up again");
     }

@@ -10,9 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_events::{ExecutorId, TryKey, encode_any};
-use dagbok_protocol::{Answer, Order, WorkItem, names};
-use dagbok_runlog::{DeliveryHandle, Once, PortError, Ports, Queue, QueueSettings};
+use dagbok_events::{ExecutorId, TryKey, encode_any, encode_packed};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, WorkItem, names};
+use dagbok_runlog::{
+    DeliveryHandle, Once, PortError, Ports, Queue, QueueSettings, limits::MAX_PAYLOAD,
+};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::{
@@ -22,6 +24,8 @@ use tokio::{
 
 /// Requests to a port that are under way at once.
 const AT_ONCE: usize = 128;
+/// Answers longer than this are compressed; none to an executor is.
+const PLAIN_BYTES: usize = 256 << 10;
 /// Batches that may wait to go out before the loop waits for them.
 const BATCHES: usize = 16;
 
@@ -153,7 +157,7 @@ impl Dispatcher {
 
     /// An answer that is lost is asked for again; nothing depends on it.
     async fn answer(&self, subject: &str, answer: &Answer) {
-        let sent = self.ports.signals.publish(subject, encode_any(answer).into()).await;
+        let sent = self.ports.signals.publish(subject, packed(answer).into()).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent");
         }
@@ -302,6 +306,20 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// An answer as it is sent: one of many copies is long, and compresses well. Where that is not enough it says so.
+fn packed(answer: &Answer) -> Vec<u8> {
+    let bytes = encode_packed(answer, PLAIN_BYTES);
+    if bytes.len() <= MAX_PAYLOAD {
+        return bytes;
+    }
+    let message = format!(
+        "the answer has {} bytes, more than the {MAX_PAYLOAD} that fit: ask about a part of it at a time, such as fewer \
+         tasks or copies",
+        bytes.len()
+    );
+    encode_any(&Answer::Refused(Refusal { code: RefusalCode::Invalid, message }))
 }
 
 async fn acknowledge(handle: &dyn DeliveryHandle) -> bool {

@@ -2,7 +2,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
-use dagbok_events::{ExecutorId, LostWhy, Record, RunKey, TryKey};
+use dagbok_events::{ExecutorId, LostWhy, Record, RunKey, Scope, TryKey, subject_of};
 use dagbok_inbox::INBOX_LEASE;
 use dagbok_leading::Steady;
 use dagbok_protocol::{Order, limits, names};
@@ -79,6 +79,25 @@ struct Desk {
     heard: bool,
     /// When what waits for room is counted again.
     count_at: Instant,
+    /// Where records were too long, in this term: it is said once.
+    too_long: BTreeSet<Scope>,
+}
+
+impl Desk {
+    /// Puts a record that nobody asked for on the stage; whether it fits. Where it does not, all else goes on without it:
+    /// a term that ended for it would meet it again.
+    fn put(&mut self, stage: &mut Stage, record: &Record) -> bool {
+        let Err(error) = stage.record(&mut self.namespace, record) else { return true };
+        if self.too_long.insert(record.scope.clone()) {
+            let about = subject_of(&record.scope);
+            tracing::error!(
+                about,
+                %error,
+                "what the rules call for here can't be recorded, and does not happen: clear or cancel a part of the run"
+            );
+        }
+        false
+    }
 }
 
 impl Leader {
@@ -109,8 +128,19 @@ impl Leader {
         let heard = false;
         let again = false;
         let count_at = Instant::now();
-        let mut desk =
-            Desk { namespace, out, watch, snapshot_at, later, steady, again, heard, count_at };
+        let too_long = BTreeSet::new();
+        let mut desk = Desk {
+            namespace,
+            out,
+            watch,
+            snapshot_at,
+            later,
+            steady,
+            again,
+            heard,
+            count_at,
+            too_long,
+        };
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);
@@ -236,8 +266,7 @@ impl Leader {
                     None => desk.namespace.carry_out(now, proposal),
                 };
                 if let Some(record) = record {
-                    stage.record(&mut desk.namespace, &record);
-                    done += 1;
+                    done += usize::from(desk.put(stage, &record));
                 }
             }
             if done == 0 {
@@ -351,7 +380,7 @@ impl Leader {
         let Some(holds) = &self.settings.holds else { return Ok(None) };
         let mut stage = Stage::default();
         for record in hold::records(&desk.namespace, holds, self.clock.now()) {
-            stage.record(&mut desk.namespace, &record);
+            desk.put(&mut stage, &record);
         }
         self.commit(desk, stage).await
     }
@@ -365,7 +394,7 @@ impl Leader {
         let mut stage = Stage::default();
         for executor in known {
             for record in desk.namespace.executor_gone(self.clock.now(), &executor) {
-                stage.record(&mut desk.namespace, &record);
+                desk.put(&mut stage, &record);
             }
         }
         self.commit(desk, stage).await
@@ -378,7 +407,7 @@ impl Leader {
         for executor in desk.watch.silent_for(look, known.iter(), lease) {
             tracing::warn!(%executor, "an executor is gone: its tries are lost");
             for record in desk.namespace.executor_gone(self.clock.now(), &executor) {
-                stage.record(&mut desk.namespace, &record);
+                desk.put(stage, &record);
             }
         }
         for presence in &look.present {
@@ -394,7 +423,7 @@ impl Leader {
         for key in desk.watch.not_held_for(look.elapsed, not_held, lease * 2) {
             tracing::warn!(%key, "its executor does not hold this try: it is lost");
             if let Some(record) = desk.namespace.give_up(self.clock.now(), &key, LostWhy::NotHeld) {
-                stage.record(&mut desk.namespace, &record);
+                desk.put(stage, &record);
             }
         }
         metrics_of(desk);

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use dagbok_domain::namespace::{Decision, Namespace, Outcome};
 use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
-    TryNumber, encode, encode_any, subject_of,
+    TooLong, TryNumber, encode_any, encode_within, subject_of,
 };
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
+use dagbok_protocol::{
+    Answer, Order, Refusal, RefusalCode, ReturnedBy, limits::RECORD_BYTES, names,
+};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
@@ -58,10 +60,15 @@ impl Stage {
         decision: Decision,
     ) {
         metrics().decided();
-        let Decision { records, outcome } = decision;
+        let packed = decision.records.iter().map(pack).collect::<Result<Vec<_>, _>>();
+        let (Decision { records, outcome }, packed) = match packed {
+            Ok(packed) => (decision, packed),
+            // None of it is folded in: it is as if it had not been asked.
+            Err(too_long) => (refused_as(too_long), Vec::new()),
+        };
         let recorded = !records.is_empty() || matches!(outcome, Outcome::Seen { .. });
-        for record in &records {
-            self.record(namespace, record);
+        for (record, payload) in records.iter().zip(packed) {
+            self.put(namespace, record, payload);
         }
         if let Outcome::Refused(refusal) = &outcome {
             metrics().refused(refusal_word(refusal.code));
@@ -96,9 +103,18 @@ impl Stage {
         }
     }
 
-    /// Takes a record in: folds it ahead, and notes what follows outside of the log.
-    pub(crate) fn record(&mut self, namespace: &mut Namespace, record: &Record) {
-        let payload = Bytes::from(encode(record));
+    /// Takes a record in: folds it ahead, and notes what follows outside of the log. One that is too long for the log
+    /// changes nothing.
+    pub(crate) fn record(
+        &mut self,
+        namespace: &mut Namespace,
+        record: &Record,
+    ) -> Result<(), TooLong> {
+        self.put(namespace, record, pack(record)?);
+        Ok(())
+    }
+
+    fn put(&mut self, namespace: &mut Namespace, record: &Record, payload: Bytes) {
         self.bytes += payload.len();
         self.drafts.push(Draft { subject: subject_of(&record.scope), payload });
         if let Scope::Run(key) = &record.scope {
@@ -298,6 +314,21 @@ pub(crate) fn expanded_tasks<'a>(
 }
 
 /// What is said of a run whose history can't be had.
+/// A record as the log takes it.
+fn pack(record: &Record) -> Result<Bytes, TooLong> {
+    encode_within(record, RECORD_BYTES).map(Bytes::from)
+}
+
+/// What becomes of a command whose record nobody could store.
+fn refused_as(too_long: TooLong) -> Decision {
+    let message = format!(
+        "what this changes does not fit into one record ({too_long}): ask for a part of it at a time, such as fewer tasks \
+         or copies"
+    );
+    let outcome = Outcome::Refused(Refusal { code: RefusalCode::Invalid, message });
+    Decision { records: Vec::new(), outcome }
+}
+
 fn no_history(key: &RunKey) -> Refusal {
     let message = format!(
         "run {key} is over, and what the log held of it can't be read any more; trigger a new run"

@@ -59,6 +59,11 @@ impl Head {
         self.prints.binary_search(&print(subject)).is_ok()
     }
 
+    /// About how many bytes it takes in memory.
+    pub(crate) const fn bytes(&self) -> usize {
+        HEAD + self.prints.len() * 4
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + 4 + self.prints.len() * 4);
         bytes.extend_from_slice(MAGIC);

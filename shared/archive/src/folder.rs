@@ -1,5 +1,6 @@
 //! The folder of an archive: files that follow on one another without a gap.
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -42,7 +43,19 @@ pub struct Archive {
     dir: Arc<Path>,
     /// The file that was read last: whoever reads on reads it again.
     last_read: Arc<Mutex<Option<LastRead>>>,
+    /// What files say of themselves, for who looks for a subject in all of them.
+    heads: Arc<Mutex<Heads>>,
 }
+
+/// Heads that were read: a file is written once and stays what it is.
+#[derive(Debug, Default)]
+struct Heads {
+    by_file: BTreeMap<Named, Arc<Head>>,
+    bytes: usize,
+}
+
+/// Bytes of heads that are kept: those of some eight million records. What is beyond is read again each time.
+const HEADS_KEPT: usize = 16 << 20;
 
 /// First and last entry of a file, by its name.
 pub(crate) type Named = (u64, u64);
@@ -50,7 +63,7 @@ pub(crate) type Named = (u64, u64);
 impl Archive {
     /// The archive in `dir`, which is made when the first entries are added.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.into(), last_read: Arc::default() }
+        Self { dir: dir.into(), last_read: Arc::default(), heads: Arc::default() }
     }
 
     /// Where it lies.
@@ -210,13 +223,26 @@ impl Archive {
     pub fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
         let mut found = Vec::new();
         for file in self.files()?.into_iter().take_while(|(first, _)| *first <= until.0) {
-            let path = self.path(file);
-            if Head::load(&path)?.may_hold(subject) {
-                let (_, entries) = file::read(&path)?;
+            if self.head(file)?.may_hold(subject) {
+                let (_, entries) = file::read(&self.path(file))?;
                 let wanted = |entry: &Entry| entry.subject == subject && entry.seq <= until;
                 found.extend(entries.into_iter().filter(wanted));
             }
         }
         Ok(found)
+    }
+
+    /// What a file says of itself.
+    fn head(&self, file: Named) -> Result<Arc<Head>, ArchiveError> {
+        if let Some(head) = self.heads.lock().by_file.get(&file) {
+            return Ok(Arc::clone(head));
+        }
+        let head = Arc::new(Head::load(&self.path(file))?);
+        let mut heads = self.heads.lock();
+        if heads.bytes + head.bytes() <= HEADS_KEPT {
+            heads.bytes += head.bytes();
+            heads.by_file.insert(file, Arc::clone(&head));
+        }
+        Ok(head)
     }
 }

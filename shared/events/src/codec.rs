@@ -33,6 +33,27 @@ pub fn encode(record: &Record) -> Vec<u8> {
     encode_packed(record, COMPRESS_ABOVE)
 }
 
+/// As [`encode`], of a record that fits into `most` bytes and that a reader unpacks.
+pub fn encode_within(record: &Record, most: usize) -> Result<Vec<u8>, TooLong> {
+    let plain = encode_any(record);
+    if plain.len() > UNPACKED_MOST {
+        return Err(TooLong { bytes: plain.len(), most: UNPACKED_MOST });
+    }
+    let packed = pack(plain, COMPRESS_ABOVE);
+    let bytes = packed.len();
+    if bytes > most { Err(TooLong { bytes, most }) } else { Ok(packed) }
+}
+
+/// A record that can't be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record of {bytes} bytes is more than the {most} that fit")]
+pub struct TooLong {
+    /// Bytes that it has, or would have once it is unpacked.
+    pub bytes: usize,
+    /// Bytes that it may have.
+    pub most: usize,
+}
+
 /// Decodes a record, all bytes of it.
 pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     decode_packed(bytes)
@@ -40,7 +61,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
 
 /// As [`encode_any`], and compressed where it is longer than `above` bytes.
 pub fn encode_packed<T: Serialize>(value: &T, above: usize) -> Vec<u8> {
-    let plain = encode_any(value);
+    pack(encode_any(value), above)
+}
+
+fn pack(plain: Vec<u8>, above: usize) -> Vec<u8> {
     if plain.len() <= above {
         return plain;
     }

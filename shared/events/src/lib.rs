@@ -21,7 +21,8 @@ mod time;
 
 pub use asset::{AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource};
 pub use codec::{
-    DecodeError, decode, decode_any, decode_packed, encode, encode_any, encode_packed,
+    DecodeError, TooLong, decode, decode_any, decode_packed, encode, encode_any, encode_packed,
+    encode_within,
 };
 pub use deadline::{Deadline, DeadlineFrom};
 pub use fact::*;

@@ -7,7 +7,7 @@ mod secrets;
 
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{Actor, CommandId, DecodeError, TraceContext, decode_any, encode_packed};
+use dagbok_events::{Actor, CommandId, DecodeError, TraceContext, decode_packed, encode_packed};
 use dagbok_protocol::{
     Answer, Command, CommandBody,
     limits::{COMMAND_PLAIN_BYTES, RECORD_BYTES},
@@ -107,7 +107,7 @@ impl Inbox {
         let mut answers = self.signals.subscribe(&subject).await.map_err(AskError::NotSent)?;
         self.send(id.clone(), Some(subject), ask).await.map_err(AskError::NotSent)?;
         match tokio::time::timeout(within, answers.next()).await {
-            Ok(Some(signal)) => decode_any(&signal.payload).map_err(AskError::Garbled),
+            Ok(Some(signal)) => decode_packed(&signal.payload).map_err(AskError::Garbled),
             Ok(None) | Err(_) => Err(AskError::Silent { id, within }),
         }
     }

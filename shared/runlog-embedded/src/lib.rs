@@ -30,6 +30,7 @@ mod frame;
 mod index;
 mod lock;
 mod log;
+mod read;
 mod read_only;
 mod reader;
 mod recover;

@@ -23,9 +23,10 @@ use crate::{
     disk::Disk,
     frame::{self, Frame},
     lock::{self, Held},
+    read,
     recover,
     trim::Trimmer,
-    view::{self, View},
+    view::View,
     writer::{Request, Writer},
 };
 
@@ -98,7 +99,11 @@ impl RunLog for EmbeddedLog {
     }
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
-        view::read(&self.view, after, limit).await
+        read::read(&self.view, after, limit).await
+    }
+
+    async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
+        read::on_subject(&self.view, subject, until).await
     }
 
     async fn last(&self) -> PortResult<Seq> {
@@ -114,7 +119,7 @@ impl RunLog for EmbeddedLog {
                 let closed = PortError::unavailable("log", "it was closed");
                 return Some((Err(closed), None));
             }
-            match view::read(&view, after, ReadLimit::default()).await {
+            match read::read(&view, after, ReadLimit::default()).await {
                 Ok(entries) => {
                     let seen = entries.last().map_or(after, |entry| entry.seq);
                     Some((Ok(entries), Some((view, durable, seen))))
@@ -130,7 +135,7 @@ impl RunLog for EmbeddedLog {
     }
 
     async fn mark(&self) -> PortResult<Option<LogMark>> {
-        view::mark(&self.view).await
+        read::mark(&self.view).await
     }
 
     async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base> {

@@ -12,8 +12,8 @@ use parking_lot::RwLock;
 use crate::{
     FileBlobs, OpenError, OpenReport,
     base::Trimmed,
-    recover, segment,
-    view::{self, Segment, View},
+    read, recover, segment,
+    view::{Segment, View},
 };
 
 /// How often a follower looks whether the writer, of whom nothing is heard, has written.
@@ -108,13 +108,18 @@ impl RunLog for ReadOnlyLog {
     }
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
-        match view::read(&self.view, after, limit).await {
+        match read::read(&self.view, after, limit).await {
             Ok(entries) if !entries.is_empty() => return Ok(entries),
             // The writer may have trimmed what was there when this looked last.
             Ok(_) | Err(PortError::Unavailable { .. }) => self.look().await?,
             Err(error) => return Err(error),
         }
-        view::read(&self.view, after, limit).await
+        read::read(&self.view, after, limit).await
+    }
+
+    async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
+        self.look().await?;
+        read::on_subject(&self.view, subject, until).await
     }
 
     async fn last(&self) -> PortResult<Seq> {
@@ -146,7 +151,7 @@ impl RunLog for ReadOnlyLog {
 
     async fn mark(&self) -> PortResult<Option<LogMark>> {
         self.look().await?;
-        view::mark(&self.view).await
+        read::mark(&self.view).await
     }
 
     async fn trim(&self, _below: Seq, _chain: Chain) -> PortResult<Base> {

@@ -103,7 +103,9 @@ pub(crate) fn scan(
     loop {
         let begins = reader.offset();
         match reader.next()? {
-            Step::Frame(frame) if frame.seq == scan.last + 1 => index.note(frame.seq, begins),
+            Step::Frame(frame) if frame.seq == scan.last + 1 => {
+                index.note(frame.seq, begins, frame.subject);
+            }
             Step::Frame(_) => scan.fault = Some("a record has another record's place"),
             Step::Fault(why) => scan.fault = Some(why),
             Step::End => return Ok(scan),

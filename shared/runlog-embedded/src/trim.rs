@@ -14,8 +14,9 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     base::Trimmed,
     disk::Disk,
+    read,
     segment,
-    view::{self, View},
+    view::View,
 };
 
 /// What is needed to trim; one trim at a time.
@@ -65,7 +66,7 @@ impl Trimmer {
 fn chain_before(view: &RwLock<View>, base: Base, below: Seq) -> PortResult<Chain> {
     let (mut seen, mut chain) = (Seq(base.first.0 - 1), base.chain);
     while seen.plus(1) < below {
-        let entries = view::read_files(view, seen, ReadLimit::default())?;
+        let entries = read::read_files(view, seen, ReadLimit::default())?;
         for entry in entries.iter().take_while(|entry| entry.seq < below) {
             chain = chain.then(entry);
             seen = entry.seq;

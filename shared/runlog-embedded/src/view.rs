@@ -2,19 +2,16 @@
 //! that who keeps up never reads a file.
 use std::{
     collections::VecDeque,
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use dagbok_runlog::{Base, Entry, LogMark, PortError, PortResult, ReadBudget, ReadLimit, Seq};
-use parking_lot::RwLock;
 
 use crate::{
     base::Trimmed,
-    frame::{self, Frame},
-    index::{Index, Sealed},
-    reader::{FrameReader, Step},
+    frame,
+    index::{Index, Part, Sealed},
 };
 
 /// Entries kept in memory behind the last.
@@ -56,14 +53,15 @@ pub(crate) struct View {
 }
 
 /// Where a read goes on.
-struct Place {
-    path: Arc<Path>,
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) path: Arc<Path>,
     /// The entry at `offset`: the wanted one or some way before it.
-    seq: u64,
-    offset: u64,
-    /// The segment's last entry, and where it ends.
-    last: u64,
-    end: u64,
+    pub(crate) seq: u64,
+    pub(crate) offset: u64,
+    /// The last entry that may be read on to, of the segment or of a part of it, and where it ends.
+    pub(crate) last: u64,
+    pub(crate) end: u64,
 }
 
 impl View {
@@ -100,19 +98,38 @@ impl View {
     pub(crate) fn grow(&mut self, entries: impl IntoIterator<Item = Entry>) {
         let segment = self.segments.last_mut().expect("a log that grows has a segment");
         for entry in entries {
-            segment.index.note(entry.seq.0, segment.end);
+            segment.index.note(entry.seq.0, segment.end, &entry.subject);
             segment.end += frame::size(&entry.subject, &entry.payload) as u64;
             segment.last = entry.seq.0;
             self.tail.push(entry);
         }
     }
 
-    fn locate(&self, seq: u64) -> Option<Place> {
+    /// The newest entries after `after`, where all that are wanted are in memory.
+    pub(crate) fn newest(&self, after: u64, limit: ReadLimit) -> Option<Vec<Entry>> {
+        self.tail.read(after, limit)
+    }
+
+    /// Where an entry lies.
+    pub(crate) fn locate(&self, seq: u64) -> Option<Place> {
         let after = self.segments.partition_point(|segment| segment.first <= seq);
         let segment = self.segments[..after].last().filter(|segment| seq <= segment.last)?;
         let (seq, offset) = segment.index.before(seq)?;
         let Segment { last, end, .. } = *segment;
         Some(Place { path: Arc::clone(&segment.path), seq, offset, last, end })
+    }
+
+    /// Where entries on `subject` may lie, from `base` up to `until`.
+    pub(crate) fn places_of(&self, subject: &str, until: u64) -> Vec<Place> {
+        let there = self.segments.iter().take_while(|segment| segment.first <= until);
+        let places = there.flat_map(|segment| {
+            segment.index.of_subject(subject).into_iter().map(|Part { seq, offset, next }| {
+                let (last, end) =
+                    next.map_or((segment.last, segment.end), |(next, at)| (next - 1, at));
+                Place { path: Arc::clone(&segment.path), seq, offset, last, end }
+            })
+        });
+        places.filter(|place| place.seq <= until).collect()
     }
 }
 
@@ -153,128 +170,4 @@ impl Tail {
 
 fn weight(entry: &Entry) -> usize {
     entry.payload.len() + entry.subject.len()
-}
-
-/// The entries after `after` that are in memory or known not to be there; `None` where files must
-/// be read.
-pub(crate) fn read_memory(view: &RwLock<View>, after: Seq, limit: ReadLimit) -> Option<Vec<Entry>> {
-    let view = view.read();
-    if after.0 >= view.last() {
-        return Some(Vec::new());
-    }
-    view.tail.read(after.0, limit)
-}
-
-/// The entries after `after` from the files. Blocks on the disk.
-pub(crate) fn read_files(
-    view: &RwLock<View>,
-    after: Seq,
-    limit: ReadLimit,
-) -> PortResult<Vec<Entry>> {
-    let mut read = Reading { seen: after.0, entries: Vec::new(), budget: ReadBudget::new(limit) };
-    loop {
-        let place = {
-            let view = view.read();
-            let trimmed = view.check_base(read.seen);
-            trimmed.map(|()| view.locate(read.seen.saturating_add(1)))
-        };
-        let place = match place {
-            Ok(place) => place,
-            // Trimmed under the read: what was read before stands.
-            Err(error) if read.entries.is_empty() => return Err(error),
-            Err(_) => return Ok(read.entries),
-        };
-        let Some(place) = place else { return Ok(read.entries) };
-        match read.read_on(&place) {
-            Ok(true) => {}
-            // The file went by a trim, which the next look sees.
-            Err(_) if view.read().check_base(read.seen).is_err() => {}
-            // What is whole comes first; the next read meets the damage, and says so.
-            Err(error) if read.entries.is_empty() => return Err(error),
-            Ok(false) | Err(_) => return Ok(read.entries),
-        }
-    }
-}
-
-/// A read over one or more files.
-struct Reading {
-    /// The last entry that was read or is not wanted.
-    seen: u64,
-    entries: Vec<Entry>,
-    budget: ReadBudget,
-}
-
-impl Reading {
-    /// Reads one segment on from a place; says whether more may be read after it.
-    fn read_on(&mut self, place: &Place) -> PortResult<bool> {
-        let path = &place.path;
-        let failed = |error| PortError::unavailable("log", format!("{}: {error}", path.display()));
-        let file = File::open(path).map_err(failed)?;
-        let mut reader = FrameReader::new(&file, place.offset, place.end);
-        let mut due = place.seq;
-        loop {
-            let begins = reader.offset();
-            let damaged = |why: &str| PortError::Damaged {
-                what: "log",
-                place: format!("{} byte {begins}", path.display()),
-                why: format!("{why}; put the file back from a backup"),
-            };
-            match reader.next().map_err(failed)? {
-                Step::Frame(frame) if frame.seq == due => {
-                    due += 1;
-                    if frame.seq <= self.seen {
-                        continue;
-                    }
-                    if !self.budget.takes(frame.payload.len()) {
-                        return Ok(false);
-                    }
-                    self.seen = frame.seq;
-                    self.entries.push(entry(frame));
-                }
-                Step::Frame(_) => return Err(damaged("a record has another record's place")),
-                Step::Fault(why) => return Err(damaged(why)),
-                Step::End if due > place.last => return Ok(true),
-                Step::End => return Err(damaged("entries that were there are not")),
-            }
-        }
-    }
-}
-
-/// An entry of its own: a slice of what was read would keep all of that in memory.
-fn entry(frame: Frame<'_>) -> Entry {
-    let Frame { seq, subject, payload } = frame;
-    Entry { seq: Seq(seq), subject: subject.to_owned(), payload: payload.to_vec().into() }
-}
-
-/// As [`read_memory`], else as [`read_files`] where blocking is allowed.
-pub(crate) async fn read(
-    view: &Arc<RwLock<View>>,
-    after: Seq,
-    limit: ReadLimit,
-) -> PortResult<Vec<Entry>> {
-    view.read().check_base(after.0)?;
-    if let Some(entries) = read_memory(view, after, limit) {
-        return Ok(entries);
-    }
-    let view = Arc::clone(view);
-    let read = tokio::task::spawn_blocking(move || read_files(&view, after, limit));
-    read.await.unwrap_or_else(|error| Err(PortError::unavailable("log", error)))
-}
-
-/// Which log it is, by its first entry, where that is not known yet.
-pub(crate) async fn mark(view: &Arc<RwLock<View>>) -> PortResult<Option<LogMark>> {
-    if let Some(mark) = view.read().mark {
-        return Ok(Some(mark));
-    }
-    let one = ReadLimit { entries: 1, ..ReadLimit::default() };
-    let found = match read(view, Seq::ZERO, one).await {
-        // It was trimmed meanwhile, so the mark is known.
-        Err(PortError::Trimmed { .. }) => return Ok(view.read().mark),
-        found => found?,
-    };
-    let mark = found.first().map(LogMark::of);
-    if mark.is_some() {
-        view.write().mark = mark;
-    }
-    Ok(mark)
 }

@@ -10,6 +10,7 @@ mod jetstream;
 mod lists;
 mod mapped;
 mod minutely;
+mod past;
 mod replay;
 mod runs;
 mod scrape;
@@ -126,6 +127,12 @@ enum What {
         #[arg(long, default_value_t = 100)]
         dags: u64,
     },
+    /// Commands about runs that are over, on logs of ever more of them.
+    Past {
+        /// Finished runs, from few to many; two records each.
+        #[arg(long, value_delimiter = ',', default_values_t = [0, 50_000, 500_000])]
+        runs: Vec<u64>,
+    },
     /// One look at the figures of the log, with many DAGs.
     Scrape {
         /// DAGs.
@@ -193,6 +200,7 @@ async fn main() -> anyhow::Result<()> {
         }
         What::YearStart { home } => year::start(&home).await?,
         What::Lists { runs, dags } => lists::measure(&runs, dags).await?,
+        What::Past { runs } => past::measure(&runs).await?,
         What::Scrape { dags } => scrape::measure(dags)?,
         What::Mapped { copies } => mapped::measure(&copies).await?,
         What::Jetstream { nats, tasks, width } => {

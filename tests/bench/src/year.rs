@@ -97,7 +97,9 @@ pub(crate) async fn fill(
             let plan = Plan::make(&model.store(), rules, (now, None, usize::MAX))?;
             for going in plan.runs {
                 let command = deletion(gone, now, going.run)?;
-                for record in writer.namespace.decide(now, &command).records {
+                let decision = writer.namespace.decide(now, &command);
+                ensure!(!decision.records.is_empty(), "a run stays: {:?}", decision.outcome);
+                for record in decision.records {
                     writer.tell(&record).await?;
                 }
                 gone += 1;

@@ -256,7 +256,7 @@ fn decide(
             return false;
         }
         // Who is behind the log reads no further than it has folded.
-        let cold = world.storage.cold(key, fold.last_seq());
+        let cold = world.storage.cold(fold, key);
         fold.revive(&cold).expect("it is over");
         world.note("run revived");
         decision = fold.decide(now, command);

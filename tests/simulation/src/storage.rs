@@ -90,15 +90,20 @@ impl Storage {
         self.wait(store_snapshot(&self.ports, fold));
     }
 
-    /// What is needed to take up a run that is over, out of the entries up to `upto`.
-    pub(crate) fn cold(&self, key: &RunKey, upto: u64) -> ColdRun {
+    /// What `fold` needs to take up a run that is over, out of the entries that it has folded.
+    pub(crate) fn cold(&self, fold: &Namespace, key: &RunKey) -> ColdRun {
+        let upto = fold.last_seq();
         let records_of = |scope: Scope| -> Vec<(u64, Record)> {
             let found = self.wait(self.ports.log.read_subject(&subject_of(&scope), Seq(upto)));
             let found = found.expect("the log can be read").into_iter();
             found.map(|it| (it.seq.0, decode(&it.payload).expect("a record"))).collect()
         };
-        let of_dag = records_of(Scope::Dag(key.dag_id.clone()));
         let of_run = records_of(Scope::Run(key.clone()));
+        let own = ColdRun::of_run(key, of_run.iter().cloned()).expect("the log or its archive has it");
+        if fold.has_versions_of(&own) {
+            return own;
+        }
+        let of_dag = records_of(Scope::Dag(key.dag_id.clone()));
         let all = of_dag.iter().chain(&of_run).map(|(seq, record)| (*seq, record));
         ColdRun::pick(key, all).expect("the log or its archive has it")
     }

@@ -18,7 +18,7 @@ const REVIVED_AT_ONCE: usize = 16;
 pub struct ColdRun {
     /// Which run.
     pub key: RunKey,
-    /// The versions of its DAG that it ran, in the order in which it did.
+    /// The versions of its DAG that it ran, in the order in which it did; those that the fold does not have.
     pub versions: Vec<DagRegistered>,
     /// Its records since it was last created, with their sequences, in order.
     pub records: Vec<(u64, Record)>,
@@ -44,23 +44,46 @@ pub enum NotRevived {
 }
 
 impl ColdRun {
+    /// What the run's own records have, in the log's order: enough where the fold has the versions that it ran.
+    pub fn of_run(
+        key: &RunKey,
+        records: impl IntoIterator<Item = (u64, Record)>,
+    ) -> Result<Self, NotRevived> {
+        let mut own: Vec<(u64, Record)> = Vec::new();
+        for (seq, record) in records {
+            if record.facts.iter().any(|fact| matches!(fact, Fact::RunCreated(_))) {
+                own.clear();
+            }
+            own.push((seq, record));
+        }
+        let cold = Self { key: key.clone(), versions: Vec::new(), records: own };
+        let is_whole = cold.ran().next().is_some();
+        if is_whole { Ok(cold) } else { Err(NotRevived::NoCreation(key.clone())) }
+    }
+
+    /// The versions that it ran by its records, each with the sequence of the record that says so.
+    fn ran(&self) -> impl Iterator<Item = (u64, DagVersion)> {
+        self.records.iter().flat_map(|(seq, record)| {
+            record.facts.iter().filter_map(|fact| match fact {
+                Fact::RunCreated(f) => Some((*seq, f.version)),
+                Fact::RunVersionChanged(f) => Some((*seq, f.version)),
+                _ => None,
+            })
+        })
+    }
+
     /// Picks what is needed out of records in the log's order; others than the run's and its DAG's are
     /// passed over.
     pub fn pick<'a>(
         key: &RunKey,
         records: impl IntoIterator<Item = (u64, &'a Record)>,
     ) -> Result<Self, NotRevived> {
-        let (mut versions, mut own) = (Vec::new(), Vec::new());
+        let (mut registered, mut own) = (Vec::new(), Vec::new());
         for (seq, record) in records {
             match &record.scope {
-                Scope::Run(run) if run == key => {
-                    if record.facts.iter().any(|fact| matches!(fact, Fact::RunCreated(_))) {
-                        own.clear();
-                    }
-                    own.push((seq, record.clone()));
-                }
+                Scope::Run(run) if run == key => own.push((seq, record.clone())),
                 Scope::Dag(dag_id) if *dag_id == key.dag_id => {
-                    versions.extend(record.facts.iter().filter_map(|fact| match fact {
+                    registered.extend(record.facts.iter().filter_map(|fact| match fact {
                         Fact::DagRegistered(f) => Some((seq, f)),
                         _ => None,
                     }));
@@ -68,23 +91,14 @@ impl ColdRun {
                 _ => {}
             }
         }
-        let named = own.iter().flat_map(|(seq, record)| {
-            record.facts.iter().filter_map(|fact| match fact {
-                Fact::RunCreated(f) => Some((*seq, f.version)),
-                Fact::RunVersionChanged(f) => Some((*seq, f.version)),
-                _ => None,
-            })
-        });
-        let registered = |(at, version): (u64, DagVersion)| {
-            let found = versions.iter().rfind(|(seq, f)| *seq < at && f.version == version);
+        let cold = Self::of_run(key, own)?;
+        let version_at = |(at, version): (u64, DagVersion)| {
+            let found = registered.iter().rfind(|(seq, f)| *seq < at && f.version == version);
             let found = found.map(|(_, f)| f.as_ref().clone());
             found.ok_or_else(|| NotRevived::NoVersion { key: key.clone(), version })
         };
-        let versions: Vec<DagRegistered> = named.map(registered).collect::<Result<_, _>>()?;
-        if versions.is_empty() {
-            return Err(NotRevived::NoCreation(key.clone()));
-        }
-        Ok(Self { key: key.clone(), versions, records: own })
+        let versions: Vec<DagRegistered> = cold.ran().map(version_at).collect::<Result<_, _>>()?;
+        Ok(Self { versions, ..cold })
     }
 }
 
@@ -134,16 +148,26 @@ impl Namespace {
         Ok(())
     }
 
+    /// Whether the fold has every version that a run ran, so that no record of its DAG is needed to revive it.
+    pub fn has_versions_of(&self, cold: &ColdRun) -> bool {
+        let Some(dag) = self.dags.get(&cold.key.dag_id) else { return false };
+        cold.ran().all(|(_, version)| dag.version(version).is_some())
+    }
+
+    /// A DAG that has a run is not forgotten, so that a number is of one version as long as it is of a run.
     fn version_of(&self, cold: &ColdRun, number: DagVersion) -> Option<Arc<Version>> {
-        let f = cold.versions.iter().find(|f| f.version == number)?;
         let known = self.dags.get(&cold.key.dag_id).and_then(|dag| dag.version(number));
+        let Some(f) = cold.versions.iter().find(|f| f.version == number) else {
+            return known.map(Arc::clone);
+        };
         Some(match known.filter(|version| version.digest == f.spec_digest) {
             Some(version) => Arc::clone(version),
             None => Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone())),
         })
     }
 
-    pub(super) fn revived_run(&self, key: &RunKey) -> Option<&Run> {
+    /// A run that is over and was taken up.
+    pub fn revived_run(&self, key: &RunKey) -> Option<&Run> {
         self.revived.iter().find(|run| run.key() == key).map(Arc::as_ref)
     }
 

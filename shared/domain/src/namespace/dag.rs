@@ -16,6 +16,7 @@ use super::{
     backfill::Backfill,
     consecutive::Newest,
     dates::Dates,
+    kept::Kept,
     partitions::Partitions,
     past::{Deleted, Past},
     previous::Ended,
@@ -65,6 +66,8 @@ pub struct Dag {
     pub(super) left: BTreeSet<RunNo>,
     /// Runs that are over.
     pub(super) past: Past,
+    /// What is kept of these beyond that, for whoever deletes one.
+    pub(super) kept: Kept,
     /// Runs that were deleted.
     pub(super) deleted: Deleted,
     /// The logical dates of all runs there are.
@@ -109,6 +112,7 @@ impl Dag {
             backfill: None,
             left: BTreeSet::new(),
             past: Past::default(),
+            kept: Kept::default(),
             deleted: Deleted::default(),
             dates: Dates::default(),
             named_dates: BTreeMap::new(),

@@ -266,6 +266,7 @@ impl Namespace {
         self.watch_caps(&key.dag_id, run.version());
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.past.remove(&key.run_id);
+        dag.kept.forget(&key.run_id);
         self.enqueue(key, run);
     }
 
@@ -351,6 +352,7 @@ impl Namespace {
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.newest.forget(&key.run_id);
         dag.past.remove(&key.run_id);
+        dag.kept.forget(&key.run_id);
         dag.deleted.insert(&key.run_id, f.tries, f.ends);
         if let Some(date) = f.logical_date {
             dag.dates.remove(date);
@@ -463,6 +465,7 @@ impl Namespace {
         dag.active.remove(&number);
         dag.remember_end(&run);
         dag.remember_date(&run);
+        dag.kept.note(&run);
         dag.past.insert(&key.run_id, ending);
         dag.release_version(version);
     }

@@ -20,6 +20,7 @@ mod evolve;
 mod evolve_shared;
 mod horizon;
 mod index;
+mod kept;
 mod lanes;
 mod partitions;
 mod past;

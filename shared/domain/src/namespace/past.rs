@@ -152,7 +152,7 @@ impl Highest {
 }
 
 /// FNV-1a over 128 bits: the same on every machine and in every build.
-fn hash(run_id: &RunId) -> u128 {
+pub(super) fn hash(run_id: &RunId) -> u128 {
     let step = |sum: u128, byte: u8| {
         (sum ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
     };

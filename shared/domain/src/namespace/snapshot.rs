@@ -19,6 +19,7 @@ use super::{
     consecutive::Newest,
     dates::Dates,
     partitions::Partitions,
+    kept::Kept,
     past::{Deleted, Forgotten, Past},
     previous::Ended,
     queued::SavedExecutor,
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 28;
+pub const SNAPSHOT_VERSION: u32 = 29;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,7 @@ struct SavedDag {
     unpaused_at: Option<Timestamp>,
     full_until: Option<Timestamp>,
     past: Past,
+    kept: Kept,
     deleted: Deleted,
     dates: Dates,
     named_dates: BTreeMap<Timestamp, RunId>,
@@ -390,6 +392,7 @@ impl Namespace {
         dag.unpaused_at = saved.unpaused_at;
         dag.full_until = saved.full_until;
         dag.past = saved.past;
+        dag.kept = saved.kept;
         dag.deleted = saved.deleted;
         dag.dates = saved.dates;
         dag.named_dates = saved.named_dates;
@@ -478,6 +481,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         unpaused_at: dag.unpaused_at,
         full_until: dag.full_until,
         past: dag.past.clone(),
+        kept: dag.kept.clone(),
         deleted: dag.deleted.clone(),
         dates: dag.dates.clone(),
         named_dates: dag.named_dates.clone(),

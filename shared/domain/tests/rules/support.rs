@@ -291,6 +291,9 @@ impl World {
             self.revive(&key.clone());
             decision = self.namespace.decide(self.now, command);
         }
+        if let CommandBody::DeleteRun { .. } = &command.body {
+            self.assert_deletion_is_right(&decision.records);
+        }
         for record in &decision.records {
             self.append(record);
         }
@@ -300,8 +303,27 @@ impl World {
     /// Takes a run up again that is over, from what the log has of it.
     #[track_caller]
     pub(crate) fn revive(&mut self, key: &RunKey) {
-        let cold = ColdRun::pick(key, (1..).zip(&self.log)).expect("the log has it");
-        self.namespace.revive(&cold).expect("it is over");
+        let of_run = (1..).zip(&self.log).filter(|(_, it)| it.scope == Scope::Run(key.clone()));
+        let own = ColdRun::of_run(key, of_run.map(|(seq, record)| (seq, record.clone())));
+        let own = own.expect("the log has it");
+        let picked = ColdRun::pick(key, (1..).zip(&self.log)).expect("the log has it");
+        assert_eq!((&own.key, &own.records), (&picked.key, &picked.records));
+        let known = self.namespace.has_versions_of(&own);
+        self.namespace.revive(if known { &own } else { &picked }).expect("it is over");
+    }
+
+    /// What the fold keeps of a run that is over is what the run's own records say.
+    #[track_caller]
+    fn assert_deletion_is_right(&mut self, records: &[Record]) {
+        for record in records {
+            let (Scope::Run(key), [Fact::RunDeleted(f)]) = (&record.scope, &record.facts[..]) else {
+                continue;
+            };
+            self.revive(key);
+            let run = self.namespace.revived_run(key).expect("it was revived");
+            let read = (run.meta().logical_date, run.most_tries(), run.ends());
+            assert_eq!((f.logical_date, f.tries, f.ends), read, "of {key}");
+        }
     }
 
     /// Appends a record, as the log would store it, and checks that nothing depends on having seen it live.

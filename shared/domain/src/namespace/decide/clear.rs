@@ -1,5 +1,5 @@
 //! Clearing tasks, and deleting runs: commands about runs that may be over.
-use dagbok_events::{DagId, Fact, RunDeleted, RunId, RunKey, Scope, TaskId, Timestamp};
+use dagbok_events::{DagId, Fact, RunId, RunKey, Scope, TaskId, Timestamp};
 use dagbok_protocol::{ClearTasks, ClearedTask, Command, OnRunning, RefusalCode, TaskCopy};
 
 use super::runs::no_dag;
@@ -78,13 +78,9 @@ impl Namespace {
             let why = format!("run {key} is not over; cancel it first");
             return refuse(RefusalCode::RunActive, why);
         }
-        let run = match self.any_run(&key) {
-            Ok(run) => run,
-            Err(decision) => return decision,
-        };
-        let logical_date = run.meta().logical_date;
-        let (tries, ends) = (run.most_tries(), run.ends());
-        let facts = vec![Fact::RunDeleted(RunDeleted { logical_date, tries, ends })];
+        let dag = self.dags.get(dag_id).filter(|_| self.past_ending(&key).is_some());
+        let Some(dag) = dag else { return self.no_run(&key) };
+        let facts = vec![Fact::RunDeleted(dag.kept.deletion_of(run_id))];
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
     }
 
