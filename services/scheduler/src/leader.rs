@@ -2,7 +2,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
-use dagbok_events::{ExecutorId, LostWhy, Record, RunKey, Scope, TryKey, subject_of};
+use dagbok_events::{ExecutorId, LostWhy, Record, RunKey, TryKey};
 use dagbok_inbox::INBOX_LEASE;
 use dagbok_leading::Steady;
 use dagbok_protocol::{Order, limits, names};
@@ -15,12 +15,13 @@ use crate::{
     SchedulerError, SchedulerSettings, archivist,
     bad::Bad,
     cold,
+    desk::Desk,
     effects::{Dispatcher, Effects},
     hold,
     inbox::{self, Received},
     load::{Loaded, load},
     offers::Offers,
-    presence::{self, Look, PresenceWatch},
+    presence::{self, Look},
     snapshot,
     stage::Stage,
 };
@@ -64,42 +65,6 @@ enum Wake {
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 const COUNT_SHARE: u32 = 100;
 
-/// The state of a term: the fold, and the ways out.
-struct Desk {
-    namespace: Namespace,
-    out: mpsc::Sender<Effects>,
-    watch: PresenceWatch,
-    snapshot_at: u64,
-    /// Commands about runs that ended in the batch in which they came: the log has to say so first.
-    later: Vec<Received>,
-    steady: Steady,
-    /// A backfill waits for a run that is over, and of which this batch says something: plan again once it is in the log.
-    again: bool,
-    /// Whether what was said before this term began was heard: what began meanwhile is known as begun.
-    heard: bool,
-    /// When what waits for room is counted again.
-    count_at: Instant,
-    /// Where records were too long, in this term: it is said once.
-    too_long: BTreeSet<Scope>,
-}
-
-impl Desk {
-    /// Puts a record that nobody asked for on the stage; whether it fits. Where it does not, all else goes on without it:
-    /// a term that ended for it would meet it again.
-    fn put(&mut self, stage: &mut Stage, record: &Record) -> bool {
-        let Err(error) = stage.record(&mut self.namespace, record) else { return true };
-        if self.too_long.insert(record.scope.clone()) {
-            let about = subject_of(&record.scope);
-            tracing::error!(
-                about,
-                %error,
-                "what the rules call for here can't be recorded, and does not happen: clear or cancel a part of the run"
-            );
-        }
-        false
-    }
-}
-
 impl Leader {
     pub(crate) fn new(
         ports: Ports,
@@ -124,23 +89,7 @@ impl Leader {
             archivist::start(&self.ports, archiving.clone(), self.clock.clone(), &self.term);
         }
         let steady = Steady::new(self.clock.now(), namespace.last_clock());
-        let (watch, later) = (PresenceWatch::default(), Vec::new());
-        let heard = false;
-        let again = false;
-        let count_at = Instant::now();
-        let too_long = BTreeSet::new();
-        let mut desk = Desk {
-            namespace,
-            out,
-            watch,
-            snapshot_at,
-            later,
-            steady,
-            again,
-            heard,
-            count_at,
-            too_long,
-        };
+        let mut desk = Desk::new(namespace, snapshot_at, out, steady);
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);

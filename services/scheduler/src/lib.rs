@@ -6,6 +6,7 @@
 mod archivist;
 mod bad;
 mod cold;
+mod desk;
 mod effects;
 mod error;
 mod hold;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use dagbok_domain::namespace::{Decision, Namespace, Outcome};
 use dagbok_events::{
-    Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
-    TooLong, TryNumber, encode_any, encode_within, subject_of,
+    Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TooLong,
+    TryKey, TryNumber, encode_any, encode_within, subject_of,
 };
 use dagbok_protocol::{
     Answer, Order, Refusal, RefusalCode, ReturnedBy, limits::RECORD_BYTES, names,

@@ -3,16 +3,17 @@
 
 mod common;
 
-use common::{World, dag_id, digest, spec, task};
-use dagbok_events::{DagSpec, Expand, Fact, MapIndex, RunId, TaskId};
+use common::{World, dag_id, spec, task};
+use dagbok_events::{Expand, Fact, MapIndex, RunId, TaskMark};
 use dagbok_protocol::{
-    Answer, ClearTasks, CommandBody, DagFile, RegisteredDag, TaskCopy, limits::RECORD_BYTES,
+    Answer, ClearTasks, CommandBody, MarkTasks, TaskCopy,
+    limits::{COPIES_PER_TASK, RECORD_BYTES},
 };
 use dagbok_runlog::memory;
 use dagbok_scheduler::SchedulerSettings;
 
 const COPIES: u32 = 60_000;
-const TASKS: usize = 5_000;
+const TASKS: usize = 9;
 
 fn run_id() -> RunId {
     RunId::new("r1").unwrap()
@@ -50,49 +51,57 @@ async fn a_preview_of_copies_that_are_scattered_arrives_whole() {
     assert_eq!(tasks.len(), wanted);
 }
 
-/// Ids that nothing compresses much, other ones for another seed.
-fn unlike(seed: u64) -> Vec<TaskId> {
+/// Half of all copies, by a seed: nobody can say it in much fewer bytes than one a copy.
+fn half(seed: u64) -> Vec<MapIndex> {
     let mut state = seed;
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from_digit(u32::try_from(state >> 33).unwrap() % 36, 36).unwrap()
+    let mut coin = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 63 == 1
     };
-    (0..TASKS)
-        .map(|_| TaskId::new((0..200).map(|_| letter()).collect::<String>()).unwrap())
-        .collect()
-}
-
-fn dag_of(seed: u64) -> DagSpec {
-    let upstream: Vec<&[u32]> = vec![&[]; TASKS];
-    let mut dag = spec(&upstream, 0);
-    for (task, task_id) in dag.tasks.iter_mut().zip(unlike(seed)) {
-        task.task_id = task_id;
-    }
-    dag
+    let most = i32::try_from(COPIES_PER_TASK).unwrap();
+    (0..most).filter(|_| coin()).map(MapIndex).collect()
 }
 
 #[tokio::test]
 async fn a_change_that_fits_into_no_record_is_refused_and_the_rest_goes_on() {
     let world = World::new(memory::ports()).await;
+    let none: &[u32] = &[];
+    let mut dag = spec(&[none; TASKS], 0);
+    for task in &mut dag.tasks {
+        task.is_mapped = true;
+        task.expand = Some(Expand::Literal { length: COPIES_PER_TASK });
+    }
     let (_shutdown, running) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
-    world.register(dag_of(1)).await;
+    world.register(dag).await;
     world.trigger("r1").await;
     world.until("it runs", |facts| facts.iter().any(|it| matches!(it, Fact::TaskQueued(_)))).await;
     cancel(&world).await;
-    let file = DagFile {
-        file: "pipeline.py".into(),
-        bundle: digest('c'),
-        dags: vec![RegisteredDag { spec_digest: digest('d'), spec: dag_of(2), foretold: None }],
-        errors: vec![],
-        paused_at_creation: false,
-    };
-    let answer = world.ask(CommandBody::DagFileRead(Box::new(file))).await;
-    assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
-    let clear = ClearTasks { on_latest_version: true, ..ClearTasks::of(dag_id(), run_id()) };
+    for at in 0..TASKS {
+        let copies = half(at as u64).into_iter();
+        let copies = copies.map(|map_index| TaskCopy { task_id: task(at), map_index }).collect();
+        let mark = MarkTasks {
+            dag_id: dag_id(),
+            run_id: run_id(),
+            task_ids: Vec::new(),
+            copies,
+            state: TaskMark::Failed,
+            upstream: false,
+            downstream: false,
+            dry_run: false,
+        };
+        let answer = world.ask(CommandBody::MarkTasks(mark)).await;
+        assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+    }
     let before = world.records().await.len();
-    let answer = world.ask(CommandBody::ClearTasks(clear)).await;
-    let Answer::Refused(refusal) = answer else { panic!("it fits: {answer:?}") };
-    assert!(refusal.message.contains("does not fit into one record"), "{}", refusal.message);
+    let clear = ClearTasks { only_failed: true, ..ClearTasks::of(dag_id(), run_id()) };
+    let preview = ClearTasks { dry_run: true, ..clear.clone() };
+    for (ask, said) in [(preview, "the answer has"), (clear, "does not fit into one record")] {
+        let Answer::Refused(refusal) = world.ask(CommandBody::ClearTasks(ask)).await else {
+            panic!("it fits")
+        };
+        assert!(refusal.message.contains(said), "{}", refusal.message);
+    }
     assert_eq!(world.records().await.len(), before, "nothing was done");
     assert!(matches!(world.trigger("r2").await, Answer::Accepted { .. }));
     assert!(!running.is_finished());

@@ -115,7 +115,9 @@ impl Sealed {
             bytes.extend_from_slice(&offset.to_le_bytes());
             let count = u32::try_from(prints.len()).map_err(io::Error::other)?;
             bytes.extend_from_slice(&count.to_le_bytes());
-            prints.iter().for_each(|print| bytes.extend_from_slice(&print.to_le_bytes()));
+            for print in prints {
+                bytes.extend_from_slice(&print.to_le_bytes());
+            }
         }
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
@@ -198,9 +200,8 @@ mod tests {
     #[test]
     fn the_parts_with_a_subject_hold_all_of_its_entries_and_little_else() {
         let index = sealed().index;
-        let held = |part: &Part, seq: u64| {
-            seq >= part.seq && part.next.is_none_or(|(next, _)| seq < next)
-        };
+        let held =
+            |part: &Part, seq: u64| seq >= part.seq && part.next.is_none_or(|(next, _)| seq < next);
         for wanted in ["dag".to_owned(), subject(5), subject(555), subject(999)] {
             let parts = index.of_subject(&wanted);
             let of_it: Vec<u64> = (0..1_000).filter(|n| subject(*n) == wanted).collect();

@@ -11,13 +11,7 @@ use dagbok_runlog::{
 };
 use parking_lot::{Mutex, RwLock};
 
-use crate::{
-    base::Trimmed,
-    disk::Disk,
-    read,
-    segment,
-    view::View,
-};
+use crate::{base::Trimmed, disk::Disk, read, segment, view::View};
 
 /// What is needed to trim; one trim at a time.
 #[derive(Debug)]

@@ -31,7 +31,9 @@ async fn fill(log: &dyn RunLog) -> Vec<Entry> {
         })
         .collect();
     for some in entries.chunks(64) {
-        let drafts = some.iter().map(|it| Draft { subject: it.subject.clone(), payload: it.payload.clone() });
+        let drafts = some
+            .iter()
+            .map(|it| Draft { subject: it.subject.clone(), payload: it.payload.clone() });
         log.append(Seq(some[0].seq.0 - 1), drafts.collect()).await.unwrap();
     }
     entries
@@ -40,7 +42,9 @@ async fn fill(log: &dyn RunLog) -> Vec<Entry> {
 /// Whoever reads each subject finds what a walk over everything finds.
 async fn assert_all(log: &dyn RunLog, entries: &[Entry]) {
     let last = entries.last().unwrap().seq;
-    for subject in (0..RUNS).step_by(7).map(|run| format!("log.run.{run}")).chain(["log.dag".to_owned()]) {
+    for subject in
+        (0..RUNS).step_by(7).map(|run| format!("log.run.{run}")).chain(["log.dag".to_owned()])
+    {
         for until in [last, Seq(last.0 / 2), entries[0].seq] {
             let wanted = entries.iter().filter(|it| it.subject == subject && it.seq <= until);
             let found = log.read_subject(&subject, until).await.unwrap();
@@ -55,14 +59,14 @@ async fn a_subject_has_the_same_while_written_opened_again_read_beside_and_trimm
     let home = tempfile::tempdir().unwrap();
     let mut entries = fill(&*ports(home.path()).log).await;
     let (beside, _) = open_read_only(home.path()).unwrap();
-    assert_all(&beside.log, &entries).await;
+    assert_all(&*beside.log, &entries).await;
     let log = ports(home.path()).log;
     assert_all(&*log, &entries).await;
     let below = Seq(entries.len() as u64 / 2);
     log.trim(below, chain_at(&*log, Seq(below.0 - 1)).await.unwrap()).await.unwrap();
     entries.retain(|entry| entry.seq >= below);
     assert_all(&*log, &entries).await;
-    assert_all(&beside.log, &entries).await;
+    assert_all(&*beside.log, &entries).await;
 }
 
 #[tokio::test]

@@ -256,7 +256,7 @@ fn decide(
             return false;
         }
         // Who is behind the log reads no further than it has folded.
-        let cold = world.storage.cold(fold, key);
+        let cold = world.storage.cold(fold, key, fold.last_seq());
         fold.revive(&cold).expect("it is over");
         world.note("run revived");
         decision = fold.decide(now, command);
@@ -372,7 +372,7 @@ fn plan(world: &mut World, fold: &mut Namespace, now: Timestamp, batch: &mut Bat
                     continue;
                 }
                 let logged = fold.last_seq() - batch.records.len() as u64;
-                let cold = world.storage.cold(&key, logged);
+                let cold = world.storage.cold(fold, &key, logged);
                 fold.revive(&cold).expect("it is over");
                 world.note("run revived for a backfill");
             }

@@ -90,16 +90,16 @@ impl Storage {
         self.wait(store_snapshot(&self.ports, fold));
     }
 
-    /// What `fold` needs to take up a run that is over, out of the entries that it has folded.
-    pub(crate) fn cold(&self, fold: &Namespace, key: &RunKey) -> ColdRun {
-        let upto = fold.last_seq();
+    /// What `fold` needs to take up a run that is over, out of the entries up to `upto`.
+    pub(crate) fn cold(&self, fold: &Namespace, key: &RunKey, upto: u64) -> ColdRun {
         let records_of = |scope: Scope| -> Vec<(u64, Record)> {
             let found = self.wait(self.ports.log.read_subject(&subject_of(&scope), Seq(upto)));
             let found = found.expect("the log can be read").into_iter();
             found.map(|it| (it.seq.0, decode(&it.payload).expect("a record"))).collect()
         };
         let of_run = records_of(Scope::Run(key.clone()));
-        let own = ColdRun::of_run(key, of_run.iter().cloned()).expect("the log or its archive has it");
+        let own =
+            ColdRun::of_run(key, of_run.iter().cloned()).expect("the log or its archive has it");
         if fold.has_versions_of(&own) {
             return own;
         }

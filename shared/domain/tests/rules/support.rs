@@ -3,9 +3,9 @@ use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
     Actor, AssetUpdated, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure,
     FailureKind, Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunExpected,
-    RunFailed, RunId, RunKey, Schedule, SourceLocation, TaskCleared, TaskGone, TaskId, TaskMarked,
-    TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey, TryNumber, Usage, decode,
-    encode,
+    RunFailed, RunId, RunKey, Schedule, Scope, SourceLocation, TaskCleared, TaskGone, TaskId,
+    TaskMarked, TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey, TryNumber,
+    Usage, decode, encode,
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
@@ -316,7 +316,8 @@ impl World {
     #[track_caller]
     fn assert_deletion_is_right(&mut self, records: &[Record]) {
         for record in records {
-            let (Scope::Run(key), [Fact::RunDeleted(f)]) = (&record.scope, &record.facts[..]) else {
+            let (Scope::Run(key), [Fact::RunDeleted(f)]) = (&record.scope, &record.facts[..])
+            else {
                 continue;
             };
             self.revive(key);
