@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -99,6 +101,56 @@ def trigger(api: Api, dag_id: str, run_id: str, accepted: set[tuple[str, str]]) 
         return
     if answer.status_code in (200, 202):  # 202: decided, and not shown yet
         accepted.add((dag_id, run_id))
+
+
+class Insistent(threading.Thread):
+    """A client behind its own proxy: it asks for each run under a key until somebody answers, and what was done and
+    not heard of is not done again."""
+
+    def __init__(self, api: Api, dag_id: str, pause: float = 0.1) -> None:
+        """Prepares everything; `start` starts it."""
+        super().__init__(daemon=True)
+        self.proxy = Proxy(free_port(), api.port)
+        self.api, self.dag_id, self.pause = Api(self.proxy.port), dag_id, pause
+        self.accepted: set[tuple[str, str]] = set()
+        self.odd: list[str] = []
+        self.again = 0
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        """Starts the way and the client."""
+        self.proxy.start()
+        super().start()
+
+    def run(self) -> None:
+        """Asks for one run after the other."""
+        number = 0
+        while not self._over.wait(self.pause):
+            self._insist(f"keyed-{number}")
+            number += 1
+
+    def _insist(self, run_id: str) -> None:
+        body = {"dag_run_id": run_id, "logical_date": None}
+        while True:
+            try:
+                answer = self.api.post(f"/dags/{self.dag_id}/dagRuns", body, {"Idempotency-Key": run_id})
+            except httpx.HTTPError:
+                answer = None
+            if answer is not None and answer.status_code in (200, 202):
+                self.accepted.add((self.dag_id, run_id))
+                return
+            if answer is not None and answer.status_code < 500:
+                self.odd.append(f"{run_id}: {answer.status_code} {answer.text}")
+                return
+            self.again += 1
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends once the run in hand is answered for."""
+        self._over.set()
+        self.join(60)
+        assert not self.is_alive(), "nobody answers"
+        self.proxy.stop()
 
 
 def wait_all(api: Api, accepted: set[tuple[str, str]], patience: float) -> None:

@@ -75,6 +75,73 @@ def watched(dag_id: str, width: int = 8, pause: float = 0.0) -> str:
     return WATCHED.format(dag_id=dag_id, width=width, pause=pause)
 
 
+MIXED = '''
+"""A task that fails once, one that waits for a trigger, and copies. Each notes apart from Dagbok what it does."""
+import os
+from datetime import datetime, timedelta, timezone
+from airflow.decorators import dag, task
+from airflow.models import BaseOperator
+from airflow.triggers.temporal import DateTimeTrigger
+
+EFFECTS = os.environ["EFFECTS"]
+
+
+def note(what, ti):
+    line = f"{{what}} {{ti.run_id}} {{ti.task_id}} {{ti.map_index}} {{ti.try_number}}\\n"
+    out = os.open(EFFECTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(out, line.encode())
+    os.close(out)
+
+
+class Waits(BaseOperator):
+    def execute(self, context):
+        moment = datetime.now(timezone.utc) + timedelta(seconds=0.3)
+        self.defer(trigger=DateTimeTrigger(moment), method_name="over")
+
+    def over(self, context, event=None):
+        note("start", context["ti"])
+        note("end", context["ti"])
+        return 3
+
+
+@task(retries=3, retry_delay=timedelta(seconds=0.2))
+def flaky(ti=None):
+    note("start", ti)
+    if ti.try_number == 1:
+        raise RuntimeError("the first time")
+    note("end", ti)
+
+
+@task(retries=2)
+def numbers(count, ti=None):
+    note("start", ti)
+    note("end", ti)
+    return list(range(count))
+
+
+@task(retries=2)
+def each(number, ti=None):
+    note("start", ti)
+    note("end", ti)
+
+
+@dag(dag_id="{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False,
+     max_active_runs=100, max_active_tasks=64)
+def mixed():
+    waits = Waits(task_id="waits", retries=2)
+    flaky() >> waits
+    each.expand(number=numbers(waits.output))
+
+
+mixed()
+'''
+
+
+def mixed(dag_id: str) -> str:
+    """A retry, a deferral and three copies; what runs leaves lines in the file `EFFECTS`."""
+    return MIXED.format(dag_id=dag_id)
+
+
 SLEEPER = '''
 """One long task that spawns a child of its own, and retries never."""
 import os, subprocess, time

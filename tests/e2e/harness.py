@@ -330,8 +330,12 @@ TERMINAL = {
 RUN_ENDS = {"RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled"}
 
 
-def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]]) -> None:
-    """Holds a log to the promises: see the assertions' texts."""
+def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]], slots: bool = True) -> None:
+    """Holds a log to the promises: see the assertions' texts.
+
+    Where acknowledged reports are taken away, or delivered again, the log hears late of ends, and can't say who used
+    which slot: then without `slots`.
+    """
     assert [record["seq"] for record in records] == list(range(1, len(records) + 1)), "the log has a gap"
     created: Counter[tuple[str, str]] = Counter()
     ended: Counter[tuple[str, str]] = Counter()
@@ -368,7 +372,8 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
             if kind == "TaskMarked" and fact["state"] == "success":
                 first = fact.get("map_index", -1)
                 succeeded |= {(*run, fact["task_id"], first + n) for n in range(fact.get("further", 0) + 1)}
-    check_slots(records)
+    if slots:
+        check_slots(records)
     lost = accepted - set(created)
     assert not lost, f"accepted triggers were lost: {lost}"
     assert all(n == 1 for n in created.values()), "a run was created twice"

@@ -61,6 +61,12 @@ class Rogue:
         """Stores a value under a key of the keyed state."""
         self.put(f"$KV.dagbok_{NAMESPACE}_state.{key}", payload)
 
+    def drop_state(self, key: str) -> None:
+        """Takes a value of the keyed state away, as if it had never been."""
+        subject = f"$KV.dagbok_{NAMESPACE}_state.{key}"
+        answer = self.api(f"STREAM.PURGE.{self.stream('state')}", filter=subject)
+        assert answer.get("success"), answer
+
     def put_log(self, payload: bytes) -> None:
         """Stores what is no record on the log."""
         self.put(f"dagbok.{NAMESPACE}.log.rogue", payload)

@@ -279,3 +279,18 @@ def test_codes_are_explained_and_commands_completed() -> None:
     script = 'source <("$0" completion bash); ' + words
     done = subprocess.run(["bash", "-c", script, str(BIN)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["why"], json.dumps([done.stdout, done.stderr])
+
+
+@pytest.mark.parametrize("command", [["explain", "DBK0014"], ["--help"], ["completion", "bash"], ["explain"]])
+def test_what_can_t_be_written_is_an_error_of_its_own_and_a_reader_that_left_is_none(command: list[str]) -> None:
+    """A full disk is neither success nor a run that failed."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([str(BIN), *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 8, done.stderr
+    assert "the results can't be written to stdout" in done.stderr
+    # `| head` took what it wanted.
+    with subprocess.Popen([str(BIN), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as left:
+        assert left.stdout
+        assert left.stderr
+        left.stdout.close()
+        assert (left.wait(30), left.stderr.read()) == (0, "")
