@@ -35,7 +35,7 @@ def network_lies(folder: Path, seed: int, seconds: float, quiet: float = 0.4) ->
             trigger(apart.api, "watched", f"r{number}", accepted)
             number += 1
             # The schedulers' way most of all: they send each item once, and must know what became of it.
-            kind = rng.choice(["scheduler", "scheduler", "executor", ""])
+            kind = rng.choice(["scheduler", "scheduler", "executor", "client", ""])
             proxies = apart.proxies | {"client": client.proxy}
             victim = rng.choice([name for name in sorted(proxies) if name.startswith(kind)])
             print(victim, proxies[victim].hurt(rng))
