@@ -3,9 +3,9 @@
 mod agenda;
 mod bundle_state;
 mod file_state;
-mod haste;
 mod inputs;
 mod reading;
+mod repeats;
 mod telling;
 
 use std::{

@@ -87,7 +87,7 @@ enum What {
     /// One run of ever more tasks, in memory: what each task costs.
     Sizes {
         /// Tasks of the run, from few to many.
-        #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000, 50_000])]
+        #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000, 20_000])]
         tasks: Vec<usize>,
         /// How they hang together.
         #[arg(long, value_enum, default_value_t = Shape::Fan)]

@@ -3,7 +3,7 @@ use dagbok_events::{DagSpec, Record};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::executor_protocol::executor_protocol;
+use crate::{executor_protocol::executor_protocol, limits};
 
 pub(crate) fn schema<T: JsonSchema>(title: &str, description: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
@@ -29,7 +29,11 @@ pub fn documents() -> Vec<(&'static str, Value)> {
 /// Name and text of every page for people.
 pub fn pages() -> Vec<(&'static str, String)> {
     let statsd = dagbok_metrics::airflow::statsd_reference();
-    vec![("metrics.md", dagbok_metrics::reference()), ("statsd.md", statsd)]
+    vec![
+        ("limits.md", limits::page()),
+        ("metrics.md", dagbok_metrics::reference()),
+        ("statsd.md", statsd),
+    ]
 }
 
 fn events() -> Value {

@@ -3,12 +3,14 @@
 mod documents;
 mod executor_protocol;
 mod growth;
+mod limits;
 
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 pub use documents::{documents, pages};
 pub use growth::broken_promises;
+pub use limits::{Limit, limits};
 use serde_json::Value;
 
 /// Where the schemas are checked in.

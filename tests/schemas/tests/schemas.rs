@@ -1,7 +1,8 @@
 //! The two promises about `schemas/`.
 use std::fs;
 
-use dagbok_schemas::{broken_promises, documents, folder, pages, text_of};
+use dagbok_protocol::limits as published;
+use dagbok_schemas::{broken_promises, documents, folder, limits, pages, text_of};
 use serde_json::{Value, json};
 
 #[test]
@@ -28,6 +29,24 @@ fn the_events_checked_in_can_still_be_read() {
         let (_, now) = documents().into_iter().find(|(name, _)| *name == file).unwrap();
         assert_eq!(broken_promises(&stored, &now), Vec::<String>::new());
     }
+}
+
+#[test]
+fn the_page_of_limits_has_the_numbers_of_the_code() {
+    let found = limits();
+    let of = |name: &str| found.iter().find(|it| it.name == name).expect("it is one of them").value;
+    for (name, value) in [
+        ("RECORD_BYTES", i64::try_from(published::RECORD_BYTES)),
+        ("SPEC_BYTES", i64::try_from(published::SPEC_BYTES)),
+        ("ASSET_EVENTS_PER_TRY_BYTES", i64::try_from(published::ASSET_EVENTS_PER_TRY_BYTES)),
+        ("PARTITION_KEYS_BYTES", i64::try_from(published::PARTITION_KEYS_BYTES)),
+        ("COPIES_PER_TASK", Ok(i64::from(published::COPIES_PER_TASK))),
+        ("AHEAD_US", Ok(published::AHEAD_US)),
+    ] {
+        assert_eq!(Ok(of(name)), value, "{name}");
+    }
+    assert!(found.len() > 50, "{}", found.len());
+    assert!(found.iter().all(|it| !it.meaning.is_empty()));
 }
 
 fn events() -> Value {

@@ -9,8 +9,8 @@ use dagbok_runtime::{Backoff, Shutdown};
 use tokio::time::Instant;
 
 use super::{
-    haste::{Haste, Pace},
     inputs::Inputs,
+    repeats::{Pace, Repeats},
 };
 use crate::{
     bundle::{BundleError, pack},
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// goes on and on is written by something that runs.
 static DATA: Pace = Pace {
     within: Duration::from_mins(2),
-    borne: 4,
+    allowed: 4,
     rest: (Duration::from_secs(2), Duration::from_mins(5)),
 };
 /// Files named in a warning, at most.
@@ -41,7 +41,7 @@ pub(super) struct Bundle {
     trouble: Option<String>,
     published: Option<Digest>,
     /// Bundles of changed data in a row.
-    haste: Option<Haste>,
+    repeats: Option<Repeats>,
     /// The folder that has other data and no bundle of its own yet.
     rests: Option<Rest>,
     /// Of which rest was warned last.
@@ -168,20 +168,20 @@ impl Bundle {
         }
         self.of = Some(Arc::clone(&taken));
         if data.is_some() {
-            let before = self.haste.take();
-            let again = |haste: Haste| haste.again(began);
-            self.haste = Some(before.map_or_else(|| Haste::begun(&DATA), again));
+            let before = self.repeats.take();
+            let again = |repeats: Repeats| repeats.again(began);
+            self.repeats = Some(before.map_or_else(|| Repeats::begun(&DATA), again));
         }
         self.digest.is_some().then_some(taken)
     }
 
     /// Leaves the change of these files for later, where there were too many like it.
     fn rest(&mut self, snapshot: &Snapshot, names: &BTreeSet<String>) -> bool {
-        let Some(haste) = &self.haste else { return false };
-        let Some(until) = haste.rests_until().filter(|until| *until > Instant::now()) else {
+        let Some(repeats) = &self.repeats else { return false };
+        let Some(until) = repeats.rests_until().filter(|until| *until > Instant::now()) else {
             return false;
         };
-        let pause = haste.rest();
+        let pause = repeats.rest();
         if self.warned != pause {
             let first: Vec<_> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
             tracing::warn!(
@@ -276,7 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut folder = Folder(folder, memory::ports(), Bundle::default());
         assert!(folder.write("dag.py", "", false).await);
-        for n in 0..=DATA.borne {
+        for n in 0..=DATA.allowed {
             assert!(folder.write("app.log", &n.to_string(), false).await, "{n}");
         }
         folder
@@ -293,7 +293,7 @@ mod tests {
             assert_eq!(folder.rest(), None);
         }
         tokio::time::advance(DATA.rest.1 + DATA.within).await;
-        for n in 0..=DATA.borne {
+        for n in 0..=DATA.allowed {
             assert!(folder.write("query.sql", &n.to_string(), false).await, "a new beginning");
         }
     }

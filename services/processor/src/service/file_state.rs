@@ -6,8 +6,8 @@ use dagbok_runtime::Shutdown;
 use tokio::{task::Id, time::Instant};
 
 use super::{
-    haste::{Haste, Pace},
     inputs::Inputs,
+    repeats::{Pace, Repeats},
 };
 use crate::{
     ParsedFile,
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// come from a file that changes at its import what it depends on, which would have it read for ever.
 static READINGS: Pace = Pace {
     within: Duration::from_secs(30),
-    borne: 4,
+    allowed: 4,
     rest: (Duration::from_secs(2), Duration::from_mins(1)),
 };
 
@@ -49,7 +49,7 @@ pub(super) struct FileState {
     /// Those of them whose timetables are written in Python.
     to_foretell: BTreeSet<DagId>,
     /// Readings of the same text in a row.
-    haste: Option<(Option<Hash>, Haste)>,
+    repeats: Option<(Option<Hash>, Repeats)>,
 }
 
 #[derive(Debug)]
@@ -146,8 +146,8 @@ impl FileState {
 
     /// Until when this text, which was read again and again, is left alone.
     pub(super) fn rests_until(&self, text: Option<Hash>) -> Option<Instant> {
-        let (of, haste) = self.haste.as_ref()?;
-        haste.rests_until().filter(|_| *of == text)
+        let (of, repeats) = self.repeats.as_ref()?;
+        repeats.rests_until().filter(|_| *of == text)
     }
 
     /// Why it is being read, while it is.
@@ -163,10 +163,10 @@ impl FileState {
     /// A job ended: why it read, or `None` where it is not the one that reads this file now.
     pub(super) fn end(&mut self, job: Id) -> Option<Why> {
         let job = self.job.take_if(|reading| reading.id == job)?;
-        let before = self.haste.take().filter(|(text, _)| *text == job.text);
-        let haste =
-            before.map_or_else(|| Haste::begun(&READINGS), |(_, haste)| haste.again(job.began));
-        self.haste = Some((job.text, haste));
+        let before = self.repeats.take().filter(|(text, _)| *text == job.text);
+        let repeats = before
+            .map_or_else(|| Repeats::begun(&READINGS), |(_, repeats)| repeats.again(job.began));
+        self.repeats = Some((job.text, repeats));
         Some(job.why)
     }
 
@@ -249,14 +249,14 @@ mod tests {
         assert_eq!(read("another"), None, "a change of its own counts anew");
         for _ in 0..20 {
             tokio::time::advance(READINGS.within).await;
-            assert_eq!(read("another"), None, "what comes now and then is no haste");
+            assert_eq!(read("another"), None, "what comes now and then is not too soon");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn readings_that_take_long_are_counted_as_well() {
         let (mut state, text) = (FileState::default(), Some(hash_bytes(b"")));
-        for n in 0..=READINGS.borne {
+        for n in 0..=READINGS.allowed {
             assert_eq!(state.rests_until(text), None, "{n}");
             let job = tokio::spawn(async {});
             state.begin(Why::Changed, text, job.id(), Shutdown::new());
