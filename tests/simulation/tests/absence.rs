@@ -23,7 +23,7 @@ fn dag(expression: &str, zone: &str) -> DagSpec {
     let timetable = Timetable::CronTrigger { expression: expression.to_owned() };
     let spec = json!({
         "dag_id": "nightly", "owner": "ml", "schedule": { "timetable": "Manual", "timezone": zone }, "catchup": false,
-        "max_active_runs": 1, "max_active_tasks": 1, "tasks": [], "source": { "file": "nightly.py" },
+        "max_active_runs": 16, "max_active_tasks": 1, "tasks": [], "source": { "file": "nightly.py" },
     });
     let mut spec: DagSpec = serde_json::from_value(spec).expect("a DAG");
     spec.schedule.timetable = timetable;
@@ -59,7 +59,9 @@ impl Scheduler {
         };
         let decision = it.namespace.decide(now, &command);
         assert!(matches!(decision.outcome, Outcome::Accepted { .. }), "{:?}", decision.outcome);
-        decision.records.iter().for_each(|record| it.write(record));
+        for record in &decision.records {
+            it.write(record);
+        }
         it.settle(now);
         it
     }
