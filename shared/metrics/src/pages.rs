@@ -157,3 +157,111 @@ impl Pages {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dagbok_alerts::{
+        AlertOpened, AlertScope, By, NotificationAccepted, NotificationFailed, Purpose, Rule,
+    };
+    use dagbok_events::{RunId, RunKey, hex};
+
+    use super::*;
+
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn opened(id: u64, trace: Option<&str>) -> AlertFact {
+        let dag_id: dagbok_events::DagId = "etl".parse().unwrap();
+        AlertFact::AlertOpened(Box::new(AlertOpened {
+            id,
+            rule: Rule::RunFailed,
+            scope: AlertScope::Dag(dag_id.clone()),
+            generation: 1,
+            dedup_key: format!("key-{id}"),
+            labels: [("severity".to_owned(), "critical".to_owned())].into(),
+            summary: String::new(),
+            details: Vec::new(),
+            causes: Vec::new(),
+            since: Timestamp(1),
+            run: Some(RunKey { dag_id, run_id: RunId::new("r").unwrap() }),
+            trace: trace.map(str::to_owned),
+            only: None,
+        }))
+    }
+
+    fn attempted(id: u64, attempt: u32) -> AlertFact {
+        AlertFact::NotificationAttempted(Box::new(NotificationAttempted {
+            id,
+            message: format!("message-{id}"),
+            purpose: Purpose::Trigger,
+            receiver: "pager".to_owned(),
+            route: "platform".to_owned(),
+            turn: 0,
+            step: 0,
+            attempt,
+            instead_of: None,
+            person: Some("ana".to_owned()),
+            text_digest: String::new(),
+            gathers: None,
+            plain_since: None,
+        }))
+    }
+
+    fn failed(id: u64) -> AlertFact {
+        AlertFact::NotificationFailed(NotificationFailed {
+            id,
+            message: format!("message-{id}"),
+            attempt: 1,
+            status: Some(503),
+            why: "busy".to_owned(),
+            retry_at: Timestamp(9),
+            took_ms: 2,
+        })
+    }
+
+    fn accepted(id: u64) -> AlertFact {
+        AlertFact::NotificationAccepted(NotificationAccepted {
+            id,
+            message: format!("message-{id}"),
+            attempt: 2,
+            status: Some(202),
+            provider_id: None,
+            took_ms: 3,
+        })
+    }
+
+    fn told(facts: Vec<AlertFact>) -> Vec<Span> {
+        let (mut pages, mut say) = (Pages::default(), Vec::new());
+        for (at, fact) in (1_000..).step_by(1_000).zip(facts) {
+            let (at, facts) = (Timestamp(at), vec![fact]);
+            let record = AlertRecord { at, by: By::Rules, reason: None, seen: 0, facts };
+            pages.take(&record, &mut say);
+        }
+        say
+    }
+
+    #[test]
+    fn each_attempt_is_a_span_of_the_trace_of_the_alerts_run() {
+        let facts =
+            vec![opened(1, Some(TRACE)), attempted(1, 1), failed(1), attempted(1, 2), accepted(1)];
+        let said = told(facts);
+        let [first, second] = said.as_slice() else { panic!("{said:?}") };
+        for span in [first, second] {
+            assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
+            assert_eq!(span.parent.map(|id| hex(&id)).as_deref(), Some("b7ad6b7169203331"));
+            assert_eq!(span.name, "page pager");
+        }
+        assert_ne!(first.span_id, second.span_id);
+        assert_eq!((first.start, first.end), (Timestamp(2_000), Timestamp(4_000)));
+        assert_eq!((first.error.as_deref(), second.error.as_deref()), (Some("busy"), None));
+        assert!(second.attributes.contains(&("dagbok.outcome", "accepted".to_owned())));
+        assert!(second.attributes.contains(&("dagbok.person", "ana".to_owned())));
+    }
+
+    #[test]
+    fn what_is_about_no_run_or_about_one_that_is_not_sampled_is_no_span() {
+        let silent = TRACE.replace("-01", "-00");
+        for trace in [None, Some(silent.as_str())] {
+            assert_eq!(told(vec![opened(1, trace), attempted(1, 2), accepted(1)]), []);
+        }
+    }
+}
