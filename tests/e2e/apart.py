@@ -24,15 +24,17 @@ class Apart:
         alerting: int = 0,
         proxied: bool = False,
         triggerers: int = 0,
+        most: int | None = None,
     ) -> None:
         """Prepares everything; `start` starts it. With `proxied` each service has a way of its own to the broker.
 
-        Alerting reads `alerting.toml` in the folder.
+        Alerting reads `alerting.toml` in the folder. With `most` the broker holds so many bytes in files, and services
+        know its page.
         """
         self.folder = folder
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True, exist_ok=True)
-        self.nats = Nats(folder, with_users=True)
+        self.nats = Nats(folder, with_users=True, most=most)
         self.api = Api(free_port())
         self.cli = Cli(["--api", self.api.url])
         self.effects = folder / "effects"
@@ -41,6 +43,8 @@ class Apart:
             "EFFECTS": str(self.effects),
             "DAGBOK__EXECUTOR__LEASE": f"{LEASE}s",
         }
+        if self.nats.monitor is not None:
+            env["DAGBOK__NATS__MONITOR"] = self.nats.monitor
         self.proxied, self.proxies = proxied, dict[str, Proxy]()
         names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
         names += [f"alerting-{n}" for n in range(alerting)] + [f"triggerer-{n}" for n in range(triggerers)]

@@ -273,8 +273,10 @@ class Nats:
     """A real nats-server with JetStream on a free port, its store kept between lives; with the users of deploy/nats
     where asked for."""
 
-    def __init__(self, folder: Path, sync_always: bool = False, with_users: bool = False) -> None:
-        """Prepares it; `start` starts it."""
+    def __init__(
+        self, folder: Path, sync_always: bool = False, with_users: bool = False, most: int | None = None
+    ) -> None:
+        """Prepares it; `start` starts it. With `most` JetStream may hold so many bytes in files, and its page tells."""
         binary = NATS_DIR / f"nats-server-{NATS_VERSION}"
         if not binary.exists():
             raise SystemExit(f"{binary} is missing: run tests/nats/install.sh {NATS_DIR}")
@@ -289,7 +291,12 @@ class Nats:
             # Somebody who may do everything: whoever breaks things.
             rogue = f'    {{ user: "rogue", password: "{password("rogue")}" }}\n'
             users = users.replace("users: [\n", f"users: [\n{rogue}", 1)
-        text = f'host: 127.0.0.1\nport: {self.port}\njetstream {{\n  store_dir: "{store}"\n{sync}}}\n{users}\n'
+        self.monitor, page = None, ""
+        if most is not None:
+            sync += f"  max_file_store: {most}\n"
+            self.monitor = f"http://127.0.0.1:{free_port()}"
+            page = f'http: "{self.monitor.removeprefix("http://")}"\n'
+        text = f'host: 127.0.0.1\nport: {self.port}\n{page}jetstream {{\n  store_dir: "{store}"\n{sync}}}\n{users}\n'
         conf.write_text(text)
         env = {f"DAGBOK_{user.upper()}_PASSWORD": f'"{password(user)}"' for user in USERS}
         self.process = Process("nats-server", [str(binary), "-c", str(conf)], folder, env)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 from alert_scenes import config
 from apart import Apart
-from harness import Process, wait_until, write_dag
+from harness import NAMESPACE, Cli, Process, password, wait_until, write_dag
 from receivers import hook
 
 # Fifty copies of a task, each of which fails: fifty facts of the same trouble.
@@ -57,3 +59,32 @@ def told(it: Apart) -> list[str] | None:
     found = it.api.get("/dagbok/runs/training/night_1/told")["alerts"]
     taken = [one["state"] for alert in found for one in alert["notifications"] if one["state"] == "accepted"]
     return taken or None
+
+
+# What the broker may hold, in bytes.
+MOST = 8 << 20
+
+
+def test_a_broker_that_is_nearly_full_pages_and_the_doctor_says_so(tmp_path: Path) -> None:
+    """What takes the room is the DAG folder's own data, which comes with its code."""
+    with hook() as pager:
+        config(tmp_path, f'[receivers.pager.webhook]\nurl = "{pager.url}"\n')
+        it = Apart(tmp_path, alerting=1, most=MOST)
+        write_dag(it.dags, "training.py", MANY)
+        (it.dags / "model.bin").write_bytes(os.urandom(int(MOST * 0.97)))
+        with it:
+            wait_until("the DAG", lambda: it.api.get("/dags/training"))
+            (page, *_) = wait_until("the page", lambda: pager.of("firing"), 90.0)
+            labels = page.body["data"]["labels"]
+            assert (labels["rule"], labels["severity"], labels["store"][:13]) == (
+                "disk_filling",
+                "critical",
+                "JetStream on ",
+            )
+            assert "once it is full the broker refuses every record" in page.body["data"]["title"]
+            argv = ["doctor", "--nats", it.nats.url, "--namespace", NAMESPACE, "--nats-user", "alerting", "--json"]
+            env = {"DAGBOK__NATS__PASSWORD": password("alerting"), "DAGBOK__NATS__MONITOR": it.nats.monitor or ""}
+            found = json.loads(Cli(env=env).run(*argv).stdout)
+            (storage,) = [one for one in found["findings"] if one["check"] == "storage"]
+            assert storage["status"] == "error"
+            assert storage["message"].startswith("7 of 8 MiB are taken of what JetStream on"), storage

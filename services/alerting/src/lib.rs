@@ -8,10 +8,12 @@ mod error;
 mod keys;
 mod receivers;
 mod service;
+mod stores;
 mod study;
 mod term;
 
 pub use config::{ConfigError, Loaded, load, load_policy, load_without_secrets, schema};
 pub use error::AlertingError;
 pub use service::{Parts, Settings, run};
+pub use stores::{StoreObserved, Stores};
 pub use term::calendars::with_calendars;

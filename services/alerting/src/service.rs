@@ -6,7 +6,7 @@ use dagbok_runlog::{KeyedState, RunLog, Signals, Snapshots};
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 
 use crate::{
-    AlertingError,
+    AlertingError, Stores,
     term::{Term, TermEnd},
 };
 
@@ -14,8 +14,10 @@ use crate::{
 const LEASE: &str = "lease/alerting";
 /// How long it holds.
 const LEASE_TIME: Duration = Duration::from_secs(5);
-/// A dead leader is replaced within ten seconds: its lease runs out, and as long again is for the one who takes it.
-const _: () = assert!(LEASE_TIME.as_secs() * 2 <= 10);
+/// How long a server may take to let go of a key whose time is over, and the next leader to fold what it keeps no snapshot of.
+const START: Duration = Duration::from_secs(4);
+/// A dead leader is replaced, and what it had under way is sent again, within ten seconds.
+const _: () = assert!(Lease::longest_gap(LEASE_TIME).as_millis() + START.as_millis() <= 10_000);
 
 /// What alerting stands on.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Parts {
     pub signals: Arc<dyn Signals>,
     /// The fold of the run log, so that a start is quick.
     pub snapshots: Arc<dyn Snapshots>,
+    /// What the broker may hold; `None` where there is no broker.
+    pub stores: Option<Arc<dyn Stores>>,
 }
 
 /// How alerting is set up.

@@ -194,6 +194,7 @@ fn live(
     // Its lease dies with it here: how long another waits for that is told elsewhere.
     let fresh = memory::ports();
     let parts = Parts {
+        stores: None,
         run_log: Arc::clone(run_log),
         alert_log,
         state: fresh.state,

@@ -210,6 +210,7 @@ fn opened(id: u64, run: &RunKey) -> Draft {
         causes: Vec::new(),
         since: FIRST,
         run: Some(run.clone()),
+        trace: None,
         only: None,
     };
     let facts = vec![AlertFact::AlertOpened(Box::new(opened))];

@@ -7,6 +7,7 @@ mod lineage;
 mod numbers;
 mod past;
 mod refold;
+mod series;
 mod settings;
 mod statsd;
 mod traces;
@@ -17,12 +18,13 @@ pub(crate) use http::{bind, serve, with_health};
 pub(crate) use lineage::{export_lineage, lineage};
 pub(crate) use numbers::{Numbers, with_metrics};
 pub(crate) use refold::{Folded, Points, with_refolds};
+pub(crate) use series::push_series;
 pub(crate) use settings::{
     alerting, alerting_file, archiving, connections, executor, key_file, own_key_file, processor,
     queues, retention, scheduler, triggerer,
 };
 pub(crate) use statsd::{Socket, statsd};
-pub(crate) use traces::export_runs;
+pub(crate) use traces::{export_pages, export_runs};
 
 use dagbok_config::{Config, LogFormat};
 use dagbok_telemetry::{LogSettings, Telemetry};

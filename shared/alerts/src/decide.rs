@@ -338,6 +338,7 @@ fn test(
         causes: Vec::new(),
         since: now,
         run: None,
+        trace: None,
         only: Some(receiver.to_owned()),
     };
     Ok((id, vec![AlertFact::AlertOpened(Box::new(opened))]))

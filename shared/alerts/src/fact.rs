@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AlertScope, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten,
     HeartbeatReceived, Labels, ProjectionObserved, Rule, SignOfLife, SignOfLifeAccepted,
-    SignOfLifeFailed,
+    SignOfLifeFailed, StoreObserved,
 };
 
 /// Who decided, or asked for it.
@@ -96,6 +96,8 @@ pub enum AlertFact {
     DiskObserved(DiskObserved),
     /// Alerting is behind the run log for some time, or is so no more.
     ProjectionObserved(ProjectionObserved),
+    /// How much is taken of what the broker may hold, where it changed or it is long since that was noted.
+    StoreObserved(StoreObserved),
 }
 
 /// See [`AlertFact::ClockWentBack`].
@@ -213,6 +215,9 @@ pub struct AlertOpened {
     /// The run that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunKey>,
+    /// W3C's `traceparent` of that run's span: what is told is part of its trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Of a test: the one receiver that is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<String>,
@@ -234,6 +239,9 @@ pub struct AlertRecurred {
     /// The run that it is about now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunKey>,
+    /// W3C's `traceparent` of that run's span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// See [`AlertFact::AlertAcknowledged`].

@@ -70,7 +70,7 @@ pub enum Rule {
     QuestionWaiting,
     /// Reports of executors are refused again and again.
     ReportsRefused,
-    /// The disk on which the installation writes is full before long.
+    /// The disk on which the installation writes, or what the broker may hold, is full before long.
     DiskFilling,
     /// Alerting has not folded what the run log has for some time.
     ProjectionBehind,
@@ -190,6 +190,8 @@ pub enum AlertScope {
     Task(DagId, TaskId),
     /// A schedule's, by its name.
     Schedule(String),
+    /// Of what the broker keeps things in, by its name.
+    Store(String),
     /// The whole namespace's, of which alerting itself is a part.
     Namespace,
 }
@@ -203,6 +205,7 @@ impl fmt::Display for AlertScope {
             Self::Heartbeat(name) => write!(f, "heartbeat:{name}"),
             Self::Task(dag_id, task_id) => write!(f, "task:{dag_id}/{task_id}"),
             Self::Schedule(name) => write!(f, "schedule:{name}"),
+            Self::Store(name) => write!(f, "store:{name}"),
             Self::Namespace => f.write_str("namespace"),
         }
     }

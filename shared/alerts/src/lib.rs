@@ -49,7 +49,7 @@ pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
 pub use lives::{
     CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten, HeartbeatReceived,
-    ProjectionObserved, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed,
+    ProjectionObserved, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed, StoreObserved,
 };
 pub use mute::MuteTime;
 pub use oncall::{Contact, Crew, Person, Rotation, Schedule, Shift};

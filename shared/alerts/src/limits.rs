@@ -130,5 +130,9 @@ pub const DISK_LOW: u64 = 5;
 pub const DISK_AHEAD: Micros = Micros::from_secs(24 * 3_600);
 /// What became of it over less time says nothing.
 pub const DISK_SPAN: Micros = Micros::from_secs(1_800);
+/// Stores of the broker that are watched at once; further ones are passed over.
+pub const STORES: usize = 64;
+/// One that was not seen for so long, while others were, is there no more.
+pub const STORE_GONE: Micros = Micros::from_secs(24 * 3_600);
 /// How long alerting may know of records of the run log that it has not folded.
 pub const BEHIND: Micros = Micros::from_secs(60);

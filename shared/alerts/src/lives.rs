@@ -86,6 +86,17 @@ pub struct DiskObserved {
     pub total: u64,
 }
 
+/// See [`crate::AlertFact::StoreObserved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreObserved {
+    /// Which store of the broker it is: the account's limit, or a server by its name.
+    pub store: String,
+    /// What is taken of it, in bytes.
+    pub used: u64,
+    /// What it may hold, in bytes.
+    pub most: u64,
+}
+
 /// See [`crate::AlertFact::ProjectionObserved`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectionObserved {

@@ -31,7 +31,8 @@ impl AlertFact {
             | Self::CalendarTaken(_)
             | Self::CalendarRefused(_)
             | Self::DiskObserved(_)
-            | Self::ProjectionObserved(_) => None,
+            | Self::ProjectionObserved(_)
+            | Self::StoreObserved(_) => None,
         }
     }
 }

@@ -236,6 +236,7 @@ fn link_of(alert: &Alert, base: &str) -> Option<String> {
             | AlertScope::Receiver(_)
             | AlertScope::Heartbeat(_)
             | AlertScope::Schedule(_)
+            | AlertScope::Store(_)
             | AlertScope::Namespace,
             None,
         ) => None,

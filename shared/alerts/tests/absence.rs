@@ -84,7 +84,7 @@ fn paged(world: &World) -> Vec<(Rule, String)> {
 type Story = fn(&mut World);
 
 /// What happens, and by which rule and cause that is told.
-const TABLE: [(&str, Story, (Rule, &str)); 11] = [
+const TABLE: [(&str, Story, (Rule, &str)); 13] = [
     ("nobody knows why", |_| {}, (Rule::RunMissing, "late")),
     (
         "paused",
@@ -134,11 +134,29 @@ const TABLE: [(&str, Story, (Rule, &str)); 11] = [
             world.log(Scope::Namespace, Fact::ClockWentBack(ClockWentBack { from, to }));
             promise(world, HOUR);
         },
-        (Rule::RunMissing, "late"),
+        (Rule::RunMissing, "clock_jump"),
     ),
     (
         "the clock jumped an hour ahead",
         |world| world.now = world.now.plus(HOUR),
+        (Rule::RunMissing, "late"),
+    ),
+    (
+        "the clock jumped an hour ahead, and was put right",
+        |world| {
+            let to = world.now;
+            let from = to.plus(HOUR);
+            world.log(Scope::Namespace, Fact::ClockWentBack(ClockWentBack { from, to }));
+        },
+        (Rule::RunMissing, "clock_jump"),
+    ),
+    (
+        "the clock was put right before, and that is not why",
+        |world| {
+            let to = world.now;
+            let from = to.plus(Micros(HOUR.0 / 2));
+            world.log(Scope::Namespace, Fact::ClockWentBack(ClockWentBack { from, to }));
+        },
         (Rule::RunMissing, "late"),
     ),
 ];

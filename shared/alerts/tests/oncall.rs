@@ -187,3 +187,24 @@ fn a_route_that_is_always_mute_reaches_nobody() {
     world.policy.mute_times.insert(names[1].clone(), mute(&[], Some((22, 7))));
     assert_eq!(reached(&world), 0);
 }
+
+#[test]
+fn a_round_robin_tells_one_of_its_people_and_the_next_alert_the_next_of_them() {
+    let mut world = world();
+    let cleo = world.policy.crew.people["ana"].clone();
+    world.policy.crew.people.insert("cleo".to_owned(), cleo);
+    let round_robin = ["ana", "bo", "cleo"].map(str::to_owned).to_vec();
+    let step = Rung { round_robin, wait: Micros::from_secs(3_600), ..Rung::default() };
+    world.policy.root.as_mut().unwrap().chain.steps = vec![step];
+    world.agenda.look_again();
+    for dag in 0..6 {
+        world.take(&Step::Create(dag, 0));
+        world.take(&Step::Fail(dag, 0));
+    }
+    let people: Vec<String> =
+        told(&world).into_iter().filter_map(|(_, person, _)| person).collect();
+    let turns = ["bo", "cleo", "ana", "bo", "cleo"];
+    // From the sixth on they are told together.
+    assert_eq!(people[..turns.len()], turns, "one each, in turn");
+    assert!(people.len() <= 6, "{people:?}");
+}

@@ -225,8 +225,8 @@ pub struct Nats {
     /// Copies of every stream that has to be made: 1, 3 or 5; where not set, 3 in a cluster and 1 on one server.
     #[schemars(extend("enum" = [1, 3, 5, null]))]
     pub replicas: Option<usize>,
-    /// The server's monitoring address (`http://127.0.0.1:8222`), from which `doctor` reads its
-    /// durability.
+    /// The servers' monitoring addresses (`http://127.0.0.1:8222`), with commas between them: from there `doctor` reads
+    /// durability, and alerting how full JetStream is.
     pub monitor: Option<String>,
     /// How long one question to the server may take, from `100ms` on; `5s` where not set.
     #[schemars(extend("minimum" = 0.1))]

@@ -8,6 +8,8 @@ use tokio::time::{Instant, sleep};
 
 /// How often whoever can't lead says why.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// Whoever stands by looks so many times while a lease holds.
+const LOOKS: u32 = 6;
 /// A lease that does not change for this many spans is renewed by nobody, and does not run out either.
 const UNCHANGED: u32 = 3;
 
@@ -32,6 +34,15 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// How long nobody leads at most after whoever led was killed, by a lease that holds for `ttl`: it runs out, and is found
+    /// to have at the next look of whoever stands by.
+    pub const fn longest_gap(ttl: Duration) -> Duration {
+        match ttl.checked_div(LOOKS) {
+            Some(look) => ttl.saturating_add(look),
+            None => ttl,
+        }
+    }
+
     /// A claim that holds for `ttl` after each renewal.
     pub fn new(state: Arc<dyn KeyedState>, of: LeaseOf, ttl: Duration) -> Self {
         Self { state, of, ttl, holder: fresh_id(), revision: 0, ignore: false }
@@ -69,7 +80,7 @@ impl Lease {
                 }
                 Err(StateError::Port(error)) => waiting.fails(&error),
             }
-            sleep(self.ttl / 6).await;
+            sleep(self.ttl / LOOKS).await;
         }
     }
 
@@ -219,4 +230,64 @@ fn holder_of(held: &Versioned) -> Option<&str> {
         if DASHES.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
     };
     (name.len() == 36 && name.bytes().enumerate().all(fits)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_runlog::memory;
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(5);
+    /// Timers go by whole milliseconds.
+    const GRAIN: Duration = Duration::from_millis(5);
+    const OF: LeaseOf = LeaseOf { key: "lease/test", service: "test" };
+
+    /// One that leads and is killed so long after it began; how long nobody leads then.
+    async fn gap(killed_after: Duration) -> Duration {
+        let state = memory::ports().state;
+        let mut first = Lease::new(Arc::clone(&state), OF, TTL);
+        first.acquire().await;
+        let leads = tokio::spawn(async move { first.keep().await });
+        let stands_by = tokio::spawn(async move {
+            let mut second = Lease::new(state, OF, TTL);
+            second.acquire().await;
+            Instant::now()
+        });
+        sleep(killed_after).await;
+        assert!(!stands_by.is_finished(), "there is one that leads");
+        leads.abort();
+        let killed = Instant::now();
+        stands_by.await.expect("it takes over") - killed
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_killed_is_replaced_within_the_lease_and_one_look() {
+        let longest = Lease::longest_gap(TTL);
+        assert_eq!(longest, TTL * 7 / 6);
+        let mut most = Duration::ZERO;
+        // At each moment between two renewals, and long after the first.
+        for tenth in (0..50).chain(600..650) {
+            let gap = gap(Duration::from_millis(tenth * 100 + 1)).await;
+            assert!(gap <= longest + GRAIN, "killed after {tenth} tenths of a second: {gap:?}");
+            most = most.max(gap);
+        }
+        assert!(most > TTL * 9 / 10, "the bound is met with: {most:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leaves_in_order_is_replaced_at_the_next_look() {
+        let state = memory::ports().state;
+        let mut first = Lease::new(Arc::clone(&state), OF, TTL);
+        first.acquire().await;
+        let mut second = Lease::new(state, OF, TTL);
+        let stands_by = tokio::spawn(async move {
+            second.acquire().await;
+            Instant::now()
+        });
+        sleep(Duration::from_secs(1)).await;
+        let left = Instant::now();
+        first.release().await;
+        assert!(stands_by.await.expect("it takes over") - left <= TTL / LOOKS + GRAIN);
+    }
 }

@@ -33,6 +33,7 @@ fn line(page: &mut String, it: &Instrument) {
         words.join(", ")
     };
     let from = match it.source {
+        Source::Service("every") => "each service itself".to_owned(),
         Source::Service(service) => format!("the {service} service itself"),
         Source::Fold if it.facts == ["all"] => "all facts".to_owned(),
         Source::Fold => ticked(it.facts),

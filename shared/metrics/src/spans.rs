@@ -1,4 +1,6 @@
 //! Spans of runs and tries, folded from the log: each is said once it is over, with ids that follow from what it is of.
+mod under_way;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use dagbok_events::{
@@ -41,7 +43,7 @@ pub struct Span {
     pub links: Vec<Link>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Run {
     trace_id: [u8; 16],
     parent: Option<[u8; 8]>,
@@ -50,6 +52,8 @@ struct Run {
     due: Timestamp,
     round: u32,
     begun: Timestamp,
+    /// Whether it is said to be under way.
+    is_said: bool,
     by: String,
     /// As what it ends once its teardowns have run: whether it was cancelled, or took too long.
     ending: Option<bool>,
@@ -61,6 +65,8 @@ struct Run {
 struct Copy {
     queued: Option<Timestamp>,
     started: Option<Timestamp>,
+    /// Which try and leg it is and when it began, until it is over or said to be under way.
+    begun: Option<((TryNumber, Leg), Timestamp)>,
     deferred: Option<Timestamp>,
     executor: String,
     host: String,
@@ -143,9 +149,10 @@ impl Run {
         self.copies.entry(task.clone()).or_default().entry(map_index).or_default()
     }
 
-    fn of_try(&self, key: &RunKey, what: &str, token: &Token) -> Span {
-        let (task_id, map_index, try_number, leg) = token.clone();
-        let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
+    fn attributes_of_try(
+        key: &RunKey,
+        (task_id, map_index, try_number, _): &Token,
+    ) -> Vec<(&'static str, String)> {
         let mut attributes = Self::attributes(key);
         attributes.push(("cicd.pipeline.task.name", task_id.to_string()));
         attributes.push(("dagbok.task_id", task_id.to_string()));
@@ -153,11 +160,26 @@ impl Run {
         if !map_index.is_unmapped() {
             attributes.push(("dagbok.map_index", map_index.0.to_string()));
         }
+        attributes
+    }
+
+    fn key_of_try(key: &RunKey, token: &Token) -> TryKey {
+        let (task_id, map_index, try_number, leg) = token.clone();
+        let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
+        TryKey { dag_id, run_id, task_id, map_index, try_number, leg }
+    }
+
+    fn span_of_try(key: &RunKey, due: Timestamp, token: &Token) -> [u8; 8] {
+        try_span("try", &Self::key_of_try(key, token), due)
+    }
+
+    fn of_try(&self, key: &RunKey, what: &str, token: &Token) -> Span {
+        let attributes = Self::attributes_of_try(key, token);
+        let task_id = &token.0;
         let name = if what == "try" { task_id.to_string() } else { format!("{what} {task_id}") };
-        let at = TryKey { dag_id, run_id, task_id, map_index, try_number, leg };
         Span {
             trace_id: self.trace_id,
-            span_id: try_span(what, &at, self.due),
+            span_id: try_span(what, &Self::key_of_try(key, token), self.due),
             parent: Some(self.span_id(key)),
             name,
             start: Timestamp(0),
@@ -218,11 +240,13 @@ impl Spans {
             Fact::TaskQueued(f) => {
                 let copy = run.copy(&f.task_id, f.map_index);
                 (copy.queued, copy.started, copy.deferred) = (Some(at), None, None);
+                copy.begun = None;
             }
             Fact::TryStarted(f) => {
                 let copy = run.copy(&f.task_id, f.map_index);
                 (copy.executor, copy.host) = (f.executor.to_string(), f.hostname.clone());
                 copy.started = Some(f.started_at);
+                copy.begun = Some(((f.try_number, f.leg), f.started_at));
                 if let Some(queued) = copy.queued {
                     let token = (f.task_id.clone(), f.map_index, f.try_number, f.leg);
                     let mut span = run.of_try(key, "queued", &token);
@@ -270,6 +294,7 @@ impl Spans {
             due: created.run_after,
             round: 0,
             begun: at,
+            is_said: false,
             by: who(&record.by),
             ending: None,
             links: links.collect(),
@@ -311,6 +336,7 @@ impl Spans {
             due: over.due,
             round: over.round + 1,
             begun: at,
+            is_said: false,
             by: over.by,
             ending: None,
             links: vec![(over.trace_id, before)],
@@ -427,6 +453,7 @@ fn leg_ended(run: &mut Run, key: &RunKey, end: End, is_deferred: bool) -> Option
     let trace_id = run.trace_id;
     let copy = run.copy(&token.0, token.1);
     copy.deferred = is_deferred.then_some(at);
+    copy.begun = None;
     // What was never begun took no time.
     let started = copy.started.take()?;
     span.links.extend(copy.before.replace(span.span_id).map(|before| (trace_id, before)));

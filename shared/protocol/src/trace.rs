@@ -17,10 +17,22 @@ pub struct RunTrace {
 impl RunTrace {
     /// The trace of whoever asked for the run; where nobody named one, its own.
     pub fn of(run: &RunKey, run_after: Timestamp, traceparent: Option<&str>) -> Self {
-        traceparent.and_then(read).unwrap_or_else(|| {
+        traceparent.and_then(Self::read).unwrap_or_else(|| {
             let digest = hash(&[b"run", run_parts(run).as_bytes(), &run_after.0.to_be_bytes()]);
             Self { trace_id: first(&digest), parent: None, flags: 1 }
         })
+    }
+
+    /// Reads W3C's form; nothing of what is not in it.
+    pub fn read(traceparent: &str) -> Option<Self> {
+        let mut parts = traceparent.split('-');
+        let (version, trace, span, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if version.len() != 2 || version == "ff" || flags.len() != 2 {
+            return None;
+        }
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        Some(Self { trace_id: unhex(trace)?, parent: Some(unhex(span)?), flags })
     }
 
     /// W3C's `traceparent` of a span in it.
@@ -48,6 +60,16 @@ pub fn try_span(what: &str, key: &TryKey, run_after: Timestamp) -> [u8; 8] {
         &key.leg.0.to_be_bytes(),
         &after,
     ]))
+}
+
+/// The span that says of another one that it is not over yet.
+pub fn under_way_span(span_id: [u8; 8]) -> [u8; 8] {
+    first(&hash(&[b"under way", &span_id]))
+}
+
+/// The span of an attempt to tell somebody of an alert: of a message by its name, and a number from 1.
+pub fn page_span(message: &str, attempt: u32) -> [u8; 8] {
+    first(&hash(&[b"page", message.as_bytes(), &attempt.to_be_bytes()]))
 }
 
 fn run_parts(run: &RunKey) -> String {
@@ -79,18 +101,6 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
         *byte = u8::from_str_radix(text.get(n * 2..n * 2 + 2)?, 16).ok()?;
     }
     (bytes != [0; N]).then_some(bytes)
-}
-
-/// Reads W3C's form; nothing of what is not in it.
-fn read(traceparent: &str) -> Option<RunTrace> {
-    let mut parts = traceparent.split('-');
-    let (version, trace, span, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version.len() != 2 || version == "ff" || flags.len() != 2 {
-        return None;
-    }
-    let flags = u8::from_str_radix(flags, 16).ok()?;
-    Some(RunTrace { trace_id: unhex(trace)?, parent: Some(unhex(span)?), flags })
 }
 
 #[cfg(test)]

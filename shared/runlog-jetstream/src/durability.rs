@@ -68,7 +68,7 @@ pub(crate) async fn of(link: &Link, settings: &ConnectSettings) -> PortResult<Du
     if info.config.num_replicas > 1 {
         return Ok(Durability::Replicated(info.config.num_replicas));
     }
-    let Some(monitor) = &settings.monitor else {
+    let Some(monitor) = settings.monitors().next() else {
         return Ok(Durability::Unknown { why: "no monitoring address is given".to_owned() });
     };
     match timeout(settings.timeout, page(monitor, "/varz")).await {
@@ -94,7 +94,7 @@ fn read_varz(page: &str) -> Durability {
 }
 
 /// Reads one page of a monitoring server. Plain HTTP only, as nats-server serves it on loopback.
-async fn page(address: &str, path: &str) -> Result<String, String> {
+pub(crate) async fn page(address: &str, path: &str) -> Result<String, String> {
     let host = address.strip_prefix("http://").ok_or("it must begin with http://")?;
     let host = host.split('/').next().unwrap_or(host);
     let target = if host.contains(':') { host.to_owned() } else { format!("{host}:8222") };

@@ -20,6 +20,7 @@ use crate::{
     names::Names,
     namespaces::{self, Namespace},
     permissions::{self, Permissions},
+    room::{self, Rooms},
     settings::ConnectSettings,
     streams,
     version::ServerVersion,
@@ -154,6 +155,11 @@ impl Connection {
     /// How safe an acknowledged record is from a power cut.
     pub async fn durability(&self) -> PortResult<Durability> {
         durability::of(&self.link, &self.settings).await
+    }
+
+    /// How much JetStream may hold in files, and how much of it is taken.
+    pub async fn rooms(&self) -> PortResult<Rooms> {
+        room::of(&self.link, &self.settings).await
     }
 }
 

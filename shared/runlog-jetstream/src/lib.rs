@@ -23,6 +23,7 @@ mod pieces;
 mod pull;
 mod queue;
 mod read;
+mod room;
 mod settings;
 mod signals;
 mod snapshots;
@@ -41,6 +42,7 @@ pub use durability::Durability;
 pub use error::{ConnectError, LinkFailure};
 pub use health::{Connection, Health};
 pub use namespaces::Namespace;
+pub use room::{Room, Rooms};
 pub use settings::{ConnectSettings, Credentials, Storage, Tls};
 pub use version::ServerVersion;
 

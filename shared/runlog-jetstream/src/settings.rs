@@ -35,7 +35,8 @@ pub struct ConnectSettings {
     pub name: String,
     /// How long one question may take.
     pub timeout: Duration,
-    /// The server's monitoring address (`http://127.0.0.1:8222`), from which its durability is read.
+    /// The servers' monitoring addresses (`http://127.0.0.1:8222`), with commas between them: from the first their
+    /// durability is read, from each what JetStream may hold there.
     pub monitor: Option<String>,
 }
 
@@ -98,6 +99,12 @@ impl ConnectSettings {
             })
         };
         self.urls.iter().map(parse).collect()
+    }
+
+    /// The monitoring addresses.
+    pub(crate) fn monitors(&self) -> impl Iterator<Item = &str> {
+        let all = self.monitor.iter().flat_map(|all| all.split(','));
+        all.map(str::trim).filter(|one| !one.is_empty())
     }
 
     /// The addresses, for people: without users and passwords.

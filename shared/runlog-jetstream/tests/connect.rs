@@ -157,6 +157,55 @@ async fn durability_is_read_from_the_stream_and_the_server() {
     assert_eq!(of(SyncInterval::Always, Storage::Memory, true).await, Durability::Memory);
 }
 
+#[tokio::test]
+async fn how_full_a_server_is_stands_on_its_page_and_of_an_account_in_its_information() {
+    const MOST: u64 = 6 << 20;
+    let extra =
+        "accounts { A { jetstream { max_file: 4194304 }, users: [{ user: a, password: b }] } }";
+    let options = NatsOptions {
+        most: Some(MOST),
+        extra: extra.to_owned(),
+        ..NatsOptions::new(versions::NEWEST)
+    };
+    let server = NatsServer::start_with(&options);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let user = ("a".to_owned(), "b".to_owned());
+    let settings = ConnectSettings {
+        monitor: Some(format!("{}, {silent}", server.monitor_url())),
+        credentials: Credentials::UserPassword { user: user.0, password: user.1 },
+        timeout: Duration::from_millis(500),
+        ..ConnectSettings::new(server.url(), "a")
+    };
+    let (ports, connection) = connect(settings).await.unwrap();
+    let rooms = connection.rooms().await.unwrap();
+    let limits: Vec<(bool, u64)> =
+        rooms.limits.iter().map(|it| (it.of.starts_with("JetStream on "), it.most)).collect();
+    assert_eq!(limits, [(false, 4 << 20), (true, MOST)], "{rooms:?}");
+    let [failure] = rooms.failures.as_slice() else { panic!("{rooms:?}") };
+    assert!(failure.starts_with(&silent), "{failure}");
+    // What is stored is taken of both.
+    let before: Vec<u64> = rooms.limits.iter().map(|it| it.used).collect();
+    for _ in 0..3 {
+        let last = ports.log.last().await.unwrap();
+        let payload = Bytes::from(vec![7; 500_000]);
+        let draft = Draft { subject: "log.x".to_owned(), payload };
+        ports.log.append(last, vec![draft]).await.unwrap();
+    }
+    let after = connection.rooms().await.unwrap().limits;
+    for (before, after) in before.iter().zip(&after) {
+        let taken = after.used - before;
+        assert!((1_500_000..1_600_000).contains(&taken), "{after:?}: {taken}");
+    }
+    let free = NatsServer::start(versions::OLDEST, SyncInterval::Default);
+    let (_ports, connection) = connect(ConnectSettings::new(free.url(), "a")).await.unwrap();
+    assert_eq!(
+        connection.rooms().await.unwrap().limits,
+        [],
+        "nothing limits it, and no page is named"
+    );
+}
+
 /// Greets as a new enough server does and answers pings; hangs up at the first question where `hangs_up`,
 /// and never answers one otherwise.
 async fn half_a_server(hangs_up: bool) -> String {

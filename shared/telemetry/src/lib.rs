@@ -3,19 +3,27 @@
 //! [`init`] is called once by the binary. Libraries log with `tracing` and count with [`metrics`],
 //! which works before and without [`init`], so that tests need no set-up. Nothing here is ever read to
 //! decide anything.
+mod collector;
+mod elsewhere;
 mod lines;
+mod log_records;
 mod logging;
 mod metrics;
 mod otlp;
+mod series;
 mod spans;
 mod statsd;
 mod trace;
 
+pub use collector::Sent;
 pub use logging::{LogFormat, LogSettings, end_lines};
 pub use metrics::{Metrics, metrics};
-pub use spans::{Sent, SpanSender, span_sender};
+pub use series::{SeriesSender, series_sender};
+pub use spans::{SpanSender, span_sender};
 pub use statsd::{Sample, Statsd, StatsdSettings, TagForm, Waiting};
 pub use trace::{adopt, trace_context};
+
+use std::time::Duration;
 
 use thiserror::Error;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -61,12 +69,16 @@ pub enum TelemetryError {
     Twice(String),
 }
 
+/// How long the last log lines may take to a collector.
+const LAST_LINES: Duration = Duration::from_secs(3);
+
 /// Keeps the exporters; [`Telemetry::finish`] sends what they still hold.
 #[derive(Debug)]
 #[must_use = "dropping it loses what the exporters still hold"]
 pub struct Telemetry {
     exporters: otlp::Exporters,
     held: lines::Held,
+    flusher: Option<log_records::Flusher>,
 }
 
 impl Telemetry {
@@ -74,6 +86,10 @@ impl Telemetry {
     pub fn finish(self) {
         self.exporters.finish();
         logging::say_held(&self.held);
+        if let Some(flusher) = self.flusher {
+            // What a collector does not take in time is in the lines on stderr.
+            flusher.flush(LAST_LINES);
+        }
     }
 }
 
@@ -91,11 +107,22 @@ pub fn init(service: &'static str, settings: &LogSettings) -> Result<Telemetry, 
             .with_tracer(tracer)
             .with_filter(tracing_subscriber::filter::filter_fn(|meta| !otlp::is_own(meta.target())))
     });
+    if let Some(sender) = exporters.series_sender()? {
+        series::install(sender);
+    }
     let (lines, held) = logging::layer(settings)?;
+    let (records, flusher) = match exporters.log_collector()? {
+        Some(collector) => {
+            let (records, flusher) = log_records::start(collector)?;
+            (Some(records.with_filter(logging::filter(settings)?)), Some(flusher))
+        }
+        None => (None, None),
+    };
     tracing_subscriber::registry()
         .with(lines)
+        .with(records)
         .with(traces)
         .try_init()
         .map_err(|error| TelemetryError::Twice(error.to_string()))?;
-    Ok(Telemetry { exporters, held })
+    Ok(Telemetry { exporters, held, flusher })
 }

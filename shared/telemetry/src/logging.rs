@@ -58,6 +58,14 @@ pub(crate) fn say_held(held: &Held) {
     }
 }
 
+/// What is logged at all.
+pub(crate) fn filter(settings: &LogSettings) -> Result<EnvFilter, TelemetryError> {
+    let text = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| settings.filter.clone());
+    EnvFilter::builder()
+        .parse(&text)
+        .map_err(|error| TelemetryError::BadFilter { filter: text, why: error.to_string() })
+}
+
 /// The layer that writes lines, and what it holds back.
 pub(crate) fn layer<S>(
     settings: &LogSettings,
@@ -65,10 +73,7 @@ pub(crate) fn layer<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let text = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| settings.filter.clone());
-    let filter = EnvFilter::builder()
-        .parse(&text)
-        .map_err(|error| TelemetryError::BadFilter { filter: text, why: error.to_string() })?;
+    let filter = filter(settings)?;
     let terminal = std::io::stderr().is_terminal();
     let json = match settings.format {
         LogFormat::Auto => !terminal,

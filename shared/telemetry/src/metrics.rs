@@ -7,16 +7,18 @@ use std::{
 };
 
 use dagbok_events::{FailureKind, Fault};
-use dagbok_metrics::airflow::Waiting;
+use dagbok_metrics::{Source, airflow::Waiting, find};
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, Histogram, Meter, MeterProvider as _},
 };
 use opentelemetry_sdk::{
     Resource,
-    metrics::{SdkMeterProvider, reader::MetricReader},
+    metrics::{Aggregation, Instrument, SdkMeterProvider, Stream, reader::MetricReader},
 };
 use prometheus::{Encoder as _, TextEncoder};
+
+use crate::elsewhere::Elsewhere;
 
 /// From half a millisecond to an hour: hand-offs lie at its lower end, queues in trouble at its upper.
 const SECONDS: [f64; 18] = [
@@ -50,7 +52,7 @@ pub struct Metrics {
     import_errors: Gauge<u64>,
     stamp_ahead: Gauge<f64>,
     clock_back: Counter<u64>,
-    elsewhere: Elsewhere,
+    pub(crate) elsewhere: Elsewhere,
     waits: Mutex<Option<Waiting>>,
     terms: Mutex<Vec<Term>>,
 }
@@ -65,59 +67,6 @@ struct Term {
     /// The last record that it is known to have appended.
     last: u64,
     is_over: bool,
-}
-
-/// What waits for room, and what was sent elsewhere.
-struct Elsewhere {
-    waiting: Gauge<u64>,
-    starving: Gauge<u64>,
-    statsd_sent: Counter<u64>,
-    statsd_dropped: Counter<u64>,
-    spans_sent: Counter<u64>,
-    spans_dropped: Counter<u64>,
-    lineage_sent: Counter<u64>,
-    lineage_dropped: Counter<u64>,
-    lineage_waiting: Gauge<u64>,
-}
-
-impl Elsewhere {
-    fn new(meter: &Meter) -> Self {
-        Self {
-            waiting: gauge(
-                meter,
-                "dagbok_tasks_waiting_for_room",
-                "Tasks that wait for nothing but room",
-            ),
-            starving: gauge(
-                meter,
-                "dagbok_tasks_starving",
-                "Tasks that wait for nothing but slots of their pool",
-            ),
-            statsd_sent: counter(meter, "dagbok_statsd_sent", "Values handed to the StatsD socket"),
-            statsd_dropped: counter(
-                meter,
-                "dagbok_statsd_dropped",
-                "Values that the StatsD socket did not take",
-            ),
-            spans_sent: counter(meter, "dagbok_spans_sent", "Spans that the collector took"),
-            spans_dropped: counter(
-                meter,
-                "dagbok_spans_dropped",
-                "Spans that the collector refused",
-            ),
-            lineage_sent: counter(meter, "dagbok_lineage_sent", "Lineage events that were taken"),
-            lineage_dropped: counter(
-                meter,
-                "dagbok_lineage_dropped",
-                "Lineage events that were refused",
-            ),
-            lineage_waiting: gauge(
-                meter,
-                "dagbok_lineage_waiting",
-                "Lineage events that are due and not taken yet",
-            ),
-        }
-    }
 }
 
 impl fmt::Debug for Metrics {
@@ -151,6 +100,17 @@ pub(crate) fn flush() {
     }
 }
 
+/// Leaves out what the log tells of: a process sees its own part of that.
+fn only_own(instrument: &Instrument) -> Option<Stream> {
+    let name = instrument.name();
+    let counted = format!("{name}_total");
+    let found = find(name).or_else(|| find(&counted));
+    if found.is_some_and(|it| matches!(it.source, Source::Service(_))) {
+        return None;
+    }
+    Stream::builder().with_aggregation(Aggregation::Drop).build().ok()
+}
+
 /// The figures' provider, read by the registry and, where there is one, by who pushes them.
 fn provider(
     push: Option<impl MetricReader>,
@@ -164,7 +124,8 @@ fn provider(
         .expect("a fresh registry takes its first collector");
     let builder = SdkMeterProvider::builder().with_resource(resource).with_reader(pull);
     let provider = match push {
-        Some(push) => builder.with_reader(push).build(),
+        // What the log tells of is pushed from there: see `series`.
+        Some(push) => builder.with_reader(push).with_view(only_own).build(),
         None => builder.build(),
     };
     (registry, provider)
@@ -377,48 +338,17 @@ impl Metrics {
         terms.iter().any(|term| seq > term.after && (!term.is_over || seq <= term.last))
     }
 
-    /// The StatsD socket took so many values.
-    pub fn statsd_sent(&self, values: u64) {
-        self.elsewhere.statsd_sent.add(values, &[]);
-    }
-
-    /// The StatsD socket did not take so many values.
-    pub fn statsd_dropped(&self, values: u64) {
-        self.elsewhere.statsd_dropped.add(values, &[]);
-    }
-
-    /// The collector took so many spans.
-    pub fn spans_sent(&self, spans: u64) {
-        self.elsewhere.spans_sent.add(spans, &[]);
-    }
-
-    /// The collector refused so many spans.
-    pub fn spans_dropped(&self, spans: u64) {
-        self.elsewhere.spans_dropped.add(spans, &[]);
-    }
-
-    /// So many lineage events were taken, and so many were refused.
-    pub fn lineage_sent(&self, taken: u64, dropped: u64) {
-        self.elsewhere.lineage_sent.add(taken, &[]);
-        self.elsewhere.lineage_dropped.add(dropped, &[]);
-    }
-
-    /// So many lineage events are due and not taken yet.
-    pub fn lineage_waiting(&self, events: usize) {
-        self.elsewhere.lineage_waiting.record(events as u64, &[]);
-    }
-
     /// `n` DAG files can't be read now.
     pub fn set_import_errors(&self, n: u64) {
         self.import_errors.record(n, &[]);
     }
 }
 
-fn gauge(meter: &Meter, name: &'static str, what: &'static str) -> Gauge<u64> {
+pub(crate) fn gauge(meter: &Meter, name: &'static str, what: &'static str) -> Gauge<u64> {
     meter.u64_gauge(name).with_description(what).build()
 }
 
-fn counter(meter: &Meter, name: &'static str, what: &'static str) -> Counter<u64> {
+pub(crate) fn counter(meter: &Meter, name: &'static str, what: &'static str) -> Counter<u64> {
     meter.u64_counter(name).with_description(what).build()
 }
 

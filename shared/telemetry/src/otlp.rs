@@ -10,16 +10,20 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, SdkTracerProvider},
 };
 
-use crate::{SpanSender, TelemetryError};
+use crate::{
+    SeriesSender, SpanSender, TelemetryError,
+    collector::{Collector, LOGS, environment},
+};
 
 /// Longest wait for the last export.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where collectors are named.
-const ENDPOINTS: [&str; 3] = [
+const ENDPOINTS: [&str; 4] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 ];
 
 /// Whether a log target belongs to the exporters themselves, whose spans must not be exported again.
@@ -32,32 +36,38 @@ pub(crate) struct Exporters {
     resource: Resource,
     traces: Option<SdkTracerProvider>,
     metrics: bool,
+    logs: bool,
     service: &'static str,
 }
 
 impl fmt::Debug for Exporters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Exporters(traces: {}, metrics: {})", self.traces.is_some(), self.metrics)
+        write!(
+            f,
+            "Exporters(traces: {}, metrics: {}, logs: {})",
+            self.traces.is_some(),
+            self.metrics,
+            self.logs
+        )
     }
 }
 
 impl Exporters {
     /// Reads the variables and builds what they ask for.
     pub(crate) fn from_environment(service: &'static str) -> Result<Self, TelemetryError> {
-        let wanted =
-            Wanted::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        let wanted = Wanted::read(environment)?;
         let resource = resource(service);
         // The exporters of the SDK would find out at the first span.
         for variable in ENDPOINTS {
             let value = std::env::var(variable).unwrap_or_default();
             let is_http = value.starts_with("http://") || value.starts_with("https://");
-            if (wanted.traces || wanted.metrics) && !value.is_empty() && !is_http {
+            if (wanted.traces || wanted.metrics || wanted.logs) && !value.is_empty() && !is_http {
                 let why = "an address that begins with http:// or https:// is";
                 return Err(TelemetryError::Unsupported { variable, value, why });
             }
         }
         let traces = if wanted.traces { Some(tracer_provider(resource.clone())?) } else { None };
-        Ok(Self { resource, traces, metrics: wanted.metrics, service })
+        Ok(Self { resource, traces, metrics: wanted.metrics, logs: wanted.logs, service })
     }
 
     /// Who the figures and spans are from.
@@ -72,8 +82,18 @@ impl Exporters {
 
     /// Where spans that the log tells of go.
     pub(crate) fn span_sender(&self) -> Result<Option<SpanSender>, TelemetryError> {
-        let get = |name: &'static str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        self.traces.as_ref().map(|_| SpanSender::new(&get, &self.resource)).transpose()
+        let new = |_: &SdkTracerProvider| SpanSender::new(&environment, &self.resource);
+        self.traces.as_ref().map(new).transpose()
+    }
+
+    /// Where figures that the log tells of go.
+    pub(crate) fn series_sender(&self) -> Result<Option<SeriesSender>, TelemetryError> {
+        self.metrics.then(|| SeriesSender::new(&environment, &self.resource)).transpose()
+    }
+
+    /// Where log lines go.
+    pub(crate) fn log_collector(&self) -> Result<Option<Collector>, TelemetryError> {
+        self.logs.then(|| Collector::new(LOGS, &environment, &self.resource)).transpose()
     }
 
     /// What pushes the metrics every `OTEL_METRIC_EXPORT_INTERVAL`.
@@ -126,12 +146,13 @@ fn tracer_provider(resource: Resource) -> Result<SdkTracerProvider, TelemetryErr
 struct Wanted {
     traces: bool,
     metrics: bool,
+    logs: bool,
 }
 
 impl Wanted {
     fn read(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, TelemetryError> {
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Ok(Self { traces: false, metrics: false });
+            return Ok(Self { traces: false, metrics: false, logs: false });
         }
         let wants = |exporter: &'static str, endpoint: &'static str, protocol: &'static str| {
             let anywhere = get("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| get(endpoint)).is_some();
@@ -171,6 +192,11 @@ impl Wanted {
                 "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
                 "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
             )?,
+            logs: wants(
+                "OTEL_LOGS_EXPORTER",
+                "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+                "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
+            )?,
         })
     }
 }
@@ -179,32 +205,35 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn wanted(variables: &[(&str, &str)]) -> Result<(bool, bool), String> {
+    fn wanted(variables: &[(&str, &str)]) -> Result<(bool, bool, bool), String> {
         let get = |name: &'static str| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
         Wanted::read(get)
-            .map(|wanted| (wanted.traces, wanted.metrics))
+            .map(|wanted| (wanted.traces, wanted.metrics, wanted.logs))
             .map_err(|error| error.to_string())
     }
 
     #[test]
     fn nothing_is_exported_unasked() {
-        assert_eq!(wanted(&[]), Ok((false, false)));
+        assert_eq!(wanted(&[]), Ok((false, false, false)));
     }
 
     #[test]
     fn an_endpoint_asks_for_what_it_names() {
-        assert_eq!(wanted(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318")]), Ok((true, true)));
+        let all = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318")];
+        assert_eq!(wanted(&all), Ok((true, true, true)));
+        let logs = [("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://c")];
+        assert_eq!(wanted(&logs), Ok((false, false, true)));
         assert_eq!(
             wanted(&[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c")]),
-            Ok((false, true))
+            Ok((false, true, false))
         );
         let but_no_traces =
             [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), ("OTEL_TRACES_EXPORTER", "none")];
-        assert_eq!(wanted(&but_no_traces), Ok((false, true)));
+        assert_eq!(wanted(&but_no_traces), Ok((false, true, true)));
         let disabled = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), ("OTEL_SDK_DISABLED", "TRUE")];
-        assert_eq!(wanted(&disabled), Ok((false, false)));
+        assert_eq!(wanted(&disabled), Ok((false, false, false)));
     }
 
     #[test]
@@ -213,8 +242,8 @@ mod tests {
             [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
         assert!(wanted(&grpc).unwrap_err().contains("http/protobuf"));
         let own = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
-        let none = ("OTEL_METRICS_EXPORTER", "none");
-        assert_eq!(wanted(&[grpc[0], grpc[1], own, none]), Ok((true, false)));
+        let none = ["OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"].map(|it| (it, "none"));
+        assert_eq!(wanted(&[grpc[0], grpc[1], own, none[0], none[1]]), Ok((true, false, false)));
         assert!(
             wanted(&[("OTEL_TRACES_EXPORTER", "zipkin")])
                 .unwrap_err()

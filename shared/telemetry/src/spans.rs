@@ -1,56 +1,24 @@
-//! Spans that the log tells of, to a collector by OTLP over HTTP: each answer is told apart, so that what the collector
-//! has not taken can be sent again, and what it won't take is counted.
-use std::{fmt, sync::OnceLock, time::Duration};
+//! Spans that the log tells of, to a collector by OTLP.
+use std::sync::OnceLock;
 
 use dagbok_metrics::Span;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
-    resource::v1::Resource as ProtoResource,
     trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan, Status, span, status::StatusCode},
 };
 use opentelemetry_sdk::Resource;
 use prost::Message as _;
-use reqwest::{
-    Client, StatusCode as Http, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+
+use crate::{
+    TelemetryError,
+    collector::{Collector, Get, Sent, TRACES, scope, text},
 };
-
-use crate::TelemetryError;
-
-/// How long one answer may take, where `OTEL_EXPORTER_OTLP_TIMEOUT` does not say.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an answer is read: what says which spans were rejected is short.
-const ANSWER: usize = 64 * 1_024;
-/// Where a collector listens when nobody says.
-const DEFAULT: &str = "http://localhost:4318";
 
 static SENDER: OnceLock<SpanSender> = OnceLock::new();
 
-/// What became of spans.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// The collector has them, but for so many.
-    Taken(u64),
-    /// It will never take them, and says why.
-    Refused(String),
-    /// It may take them later.
-    Later(String),
-}
-
 /// Where spans go.
-pub struct SpanSender {
-    client: Client,
-    to: Url,
-    headers: HeaderMap,
-    resource: ProtoResource,
-}
-
-impl fmt::Debug for SpanSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpanSender({})", self.to)
-    }
-}
+#[derive(Debug)]
+pub struct SpanSender(Collector);
 
 /// Where spans of the log go; `None` where nobody asked for them.
 pub fn span_sender() -> Option<&'static SpanSender> {
@@ -63,201 +31,28 @@ pub(crate) fn install(sender: SpanSender) {
     let _ = SENDER.set(sender);
 }
 
-type Get<'a> = &'a dyn Fn(&'static str) -> Option<String>;
-
-/// The address for spans: its own variable's, or a folder of the common one's.
-fn address(get: Get<'_>) -> Result<Url, TelemetryError> {
-    let own = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-    let common = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    let (variable, value, whole) = match (get(own), get(common)) {
-        (Some(own_value), _) => (own, own_value.clone(), own_value),
-        (None, value) => {
-            let value = value.unwrap_or_else(|| DEFAULT.to_owned());
-            let whole = format!("{}/v1/traces", value.trim_end_matches('/'));
-            (common, value, whole)
-        }
-    };
-    let parsed = Url::parse(&whole).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let why = "an address that begins with http:// or https:// is";
-    parsed.ok_or(TelemetryError::Unsupported { variable, value, why })
-}
-
 impl SpanSender {
     pub(crate) fn new(get: Get<'_>, resource: &Resource) -> Result<Self, TelemetryError> {
-        let to = address(get)?;
-        refuse_what_is_not_kept(get)?;
-        let (headers, timeout) = (headers(get)?, timeout(get)?);
-        let client = Client::builder().timeout(timeout).build();
-        let client = client.map_err(|error| TelemetryError::Exporter(error.to_string()))?;
-        let attributes = resource.iter().map(|(name, value)| text(name.as_str(), &value.as_str()));
-        let resource =
-            ProtoResource { attributes: attributes.collect(), ..ProtoResource::default() };
-        Ok(Self { client, to, headers, resource })
+        Collector::new(TRACES, get, resource).map(Self)
     }
 
     /// Sends spans once, and says what became of them.
     pub async fn send(&self, spans: &[Span]) -> Sent {
-        let scope =
-            InstrumentationScope { name: "dagbok".to_owned(), ..InstrumentationScope::default() };
         let count = spans.len() as u64;
         let spans = spans.iter().map(proto).collect();
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: String::new() }];
-        let resource = Some(self.resource.clone());
+        let scope_spans =
+            vec![ScopeSpans { scope: Some(scope()), spans, schema_url: String::new() }];
+        let resource = Some(self.0.resource());
         let resource_spans =
             vec![ResourceSpans { resource, scope_spans, schema_url: String::new() }];
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-        let request = self.client.post(self.to.clone()).headers(self.headers.clone()).body(body);
-        match request.send().await {
-            Ok(response) => answered(response, count).await,
-            Err(error) if error.is_builder() => Sent::Refused(error.to_string()),
-            Err(error) => Sent::Later(error.to_string()),
-        }
+        self.0.send(body, count, rejected).await
     }
 }
 
-/// The first variable that is set, the one for traces before the common one.
-fn first(get: Get<'_>, own: &'static str, common: &'static str) -> Option<(&'static str, String)> {
-    [own, common].into_iter().find_map(|variable| Some((variable, get(variable)?)))
-}
-
-/// The headers of each request: pairs as of baggage, whose values may be percent-encoded.
-fn headers(get: Get<'_>) -> Result<HeaderMap, TelemetryError> {
-    let mut headers = HeaderMap::new();
-    let own = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
-    if let Some((variable, value)) = first(get, own, "OTEL_EXPORTER_OTLP_HEADERS") {
-        for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let of_pair = pair.split_once('=').and_then(|(name, value)| {
-                let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
-                Some((name, HeaderValue::from_bytes(&decoded(value.trim())).ok()?))
-            });
-            let Some((name, mut value)) = of_pair else {
-                // A value may be a secret: the name alone is said.
-                let value = pair.split('=').next().unwrap_or_default().to_owned();
-                let why = "`name=value` pairs with commas between them are, each a header of HTTP";
-                return Err(TelemetryError::Unsupported { variable, value, why });
-            };
-            value.set_sensitive(true);
-            headers.append(name, value);
-        }
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    Ok(headers)
-}
-
-/// `%20` and the like as what they stand for; a value with a `%` that is none of these as it is, as the SDK has it.
-fn decoded(value: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let digits = after.split_at_checked(2).and_then(|(digits, after)| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            Some((u8::from_str_radix(digits, 16).ok()?, after))
-        });
-        let Some((byte, after)) = digits else { return value.as_bytes().to_vec() };
-        bytes.push(byte);
-        rest = after;
-    }
-    bytes
-}
-
-fn timeout(get: Get<'_>) -> Result<Duration, TelemetryError> {
-    let own = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
-    let Some((variable, value)) = first(get, own, "OTEL_EXPORTER_OTLP_TIMEOUT") else {
-        return Ok(TIMEOUT);
-    };
-    match value.trim().parse() {
-        Ok(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
-        _ => {
-            let why = "a number of milliseconds above 0 is";
-            Err(TelemetryError::Unsupported { variable, value, why })
-        }
-    }
-}
-
-/// What would be passed over in silence is said: whoever asks for a certificate wants it checked.
-fn refuse_what_is_not_kept(get: Get<'_>) -> Result<(), TelemetryError> {
-    const CERTIFICATES: [&str; 6] = [
-        "OTEL_EXPORTER_OTLP_CERTIFICATE",
-        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    ];
-    for variable in CERTIFICATES {
-        if let Some(value) = get(variable) {
-            let why = "certificates are those that the system trusts";
-            return Err(TelemetryError::Unsupported { variable, value, why });
-        }
-    }
-    let own = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION";
-    match first(get, own, "OTEL_EXPORTER_OTLP_COMPRESSION") {
-        Some((variable, value)) if value != "none" => {
-            let why = "spans are sent as they are: `none` is";
-            Err(TelemetryError::Unsupported { variable, value, why })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The begin of an answer's body; `None` where it broke off.
-async fn read(response: &mut reqwest::Response) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while body.len() < ANSWER {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
-                let most = chunk.len().min(ANSWER - body.len());
-                body.extend_from_slice(chunk.get(..most)?);
-            }
-            Ok(None) => return Some(body),
-            Err(_) => return None,
-        }
-    }
-    Some(body)
-}
-
-/// What an answer to `count` spans means.
-async fn answered(mut response: reqwest::Response, count: u64) -> Sent {
-    let status = response.status();
-    if status.is_success() {
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_json = kind.is_some_and(|kind| kind.contains("json"));
-        let Some(body) = read(&mut response).await else {
-            return Sent::Later("the answer broke off".to_owned());
-        };
-        // Some collectors speak JSON only where they answer.
-        let partial = match ExportTraceServiceResponse::decode(body.as_slice()) {
-            Ok(answer) => answer.partial_success,
-            Err(_) if is_json => None,
-            Err(_) => {
-                return Sent::Later("what it answered is no answer of a collector".to_owned());
-            }
-        };
-        let rejected = partial.map_or(0, |partial| partial.rejected_spans);
-        return Sent::Taken(u64::try_from(rejected).unwrap_or(0).min(count));
-    }
-    // What it may take once somebody has seen to it is kept: a token that has run out.
-    let later = [
-        Http::TOO_MANY_REQUESTS,
-        Http::REQUEST_TIMEOUT,
-        Http::UNAUTHORIZED,
-        Http::FORBIDDEN,
-        Http::PROXY_AUTHENTICATION_REQUIRED,
-    ];
-    if status.is_server_error() || later.contains(&status) {
-        return Sent::Later(format!("it answered {status}"));
-    }
-    Sent::Refused(format!("it answered {status}"))
-}
-
-fn text(name: &str, value: &str) -> KeyValue {
-    let value = AnyValue { value: Some(Value::StringValue(value.to_owned())) };
-    KeyValue { key: name.to_owned(), value: Some(value), ..KeyValue::default() }
+fn rejected(body: &[u8]) -> Option<i64> {
+    let answer = ExportTraceServiceResponse::decode(body).ok()?;
+    Some(answer.partial_success.map_or(0, |partial| partial.rejected_spans))
 }
 
 fn nanos(at: dagbok_events::Timestamp) -> u64 {
@@ -301,7 +96,9 @@ mod tests {
         let get = |name: &'static str| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
-        address(&get).map(|url| url.to_string()).map_err(|error| error.to_string())
+        crate::collector::address(TRACES, &get)
+            .map(|url| url.to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -329,7 +126,7 @@ mod tests {
     #[test]
     fn headers_are_decoded_and_what_is_none_is_said_at_the_start() {
         let headers = |text: &str| {
-            sender(&[("OTEL_EXPORTER_OTLP_HEADERS", text)]).map(|sender| sender.headers)
+            sender(&[("OTEL_EXPORTER_OTLP_HEADERS", text)]).map(|sender| sender.0.headers.clone())
         };
         let decoded = headers("Authorization=Basic%20YWJj, x-a = b=c%zz,").unwrap();
         assert_eq!(decoded["authorization"], "Basic YWJj");

@@ -107,6 +107,7 @@ fn told_of(id: u64, purpose: Purpose) -> [AlertFact; 3] {
         causes: vec![id * 10],
         since: Timestamp(1_800_000_000_000_000),
         run: Some(RunKey { dag_id, run_id }),
+        trace: None,
         only: None,
         scope,
     };
@@ -209,6 +210,7 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
     let (ports, _) = open(&folder.path().join("runs"), Options::default())?;
     let (own, _) = open(&folder.path().join("alerts"), Options::default())?;
     let stands_on = Parts {
+        stores: None,
         run_log: Arc::clone(&ports.log),
         alert_log: own.log,
         state: ports.state,

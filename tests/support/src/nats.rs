@@ -56,6 +56,8 @@ pub struct NatsOptions {
     pub extra: String,
     /// Whether JetStream is on.
     pub jetstream: bool,
+    /// What it may hold in files, in bytes; without it as much as the server sees fit.
+    pub most: Option<u64>,
 }
 
 impl NatsOptions {
@@ -66,6 +68,7 @@ impl NatsOptions {
             sync: SyncInterval::Default,
             extra: String::new(),
             jetstream: true,
+            most: None,
         }
     }
 }
@@ -307,6 +310,9 @@ fn config(options: &NatsOptions, port: u16, monitor: u16, folder: &Path) -> Stri
             .expect("writing to a string does not fail");
         if options.sync == SyncInterval::Always {
             text.push_str("  sync_interval: always\n");
+        }
+        if let Some(most) = options.most {
+            writeln!(text, "  max_file_store: {most}").expect("writing to a string does not fail");
         }
         text.push_str("}\n");
     }

@@ -10,11 +10,11 @@ const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
 /// Raise it with any change of the fold: it is then made anew.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 /// The name of the checkpoint of the alert log's fold.
 const BOOK: &str = "alerting-book";
 /// Raise it with any change of that fold: it is then made anew.
-const BOOK_VERSION: u32 = 4;
+const BOOK_VERSION: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {

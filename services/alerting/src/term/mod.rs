@@ -10,7 +10,7 @@ mod post;
 
 use std::{sync::Arc, time::Duration};
 
-use dagbok_alerts::{ASK, Ask, AskBody, Refusal, Reply, decide, outcome, sign_answered};
+use dagbok_alerts::{ASK, AlertFact, Ask, AskBody, Refusal, Reply, decide, outcome, sign_answered};
 use dagbok_events::{Timestamp, decode_any, encode_any};
 use dagbok_leading::Steady;
 use dagbok_runlog::{AppendError, Responder};
@@ -93,6 +93,9 @@ impl Term {
         let reloader = Reloader::new(self.settings.config.clone(), good);
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
         let (post, mut outcomes) = Post::new(Arc::new(senders));
+        if let Some(stores) = &self.parts.stores {
+            post.watch(Arc::clone(stores), &self.end);
+        }
         let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
         let studies = Studies::new(Arc::clone(&self.parts.run_log), &self.settings.namespace);
         let mut desk = Desk::new(book, start, reloader, post, links, &self.settings, studies);
@@ -317,6 +320,13 @@ fn record(desk: &mut Desk, now: Timestamp, came: Came) {
             desk.looked(now, reloader, looked);
             // One that was asked for meanwhile.
             desk.look_if_asked(now);
+        }
+        Came::Stores(seen) => {
+            for it in seen {
+                if desk.book.store_is_news(now, &it) {
+                    desk.note(now, AlertFact::StoreObserved(it));
+                }
+            }
         }
         Came::Sign { number, answered } => {
             let fact = sign_answered(&desk.book, number, &answered);

@@ -1,8 +1,9 @@
 //! Sends messages, each apart, and tells what came of it.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dagbok_alerts::Answered;
+use dagbok_alerts::{Answered, StoreObserved};
 use dagbok_events::Timestamp;
+use dagbok_runtime::Shutdown;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, timeout},
@@ -13,6 +14,7 @@ use super::{
     desk::Sending,
 };
 use crate::{
+    Stores,
     config::{Looked, Reloader, Ways},
     receivers::Senders,
 };
@@ -21,6 +23,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// A provider that has not answered by then has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often is looked how full the broker is.
+const STORES_EVERY: Duration = Duration::from_secs(30);
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(crate) enum Came {
     Calendar(Fetched),
     /// Of a look at the configuration.
     Configuration(Box<(Reloader, Looked)>),
+    /// Of a look at what the broker may hold.
+    Stores(Vec<StoreObserved>),
 }
 
 /// Looks at the configuration on a thread for such work, and hands back who looked.
@@ -106,6 +112,26 @@ impl Post {
         tokio::spawn(async move {
             let looked = look(reloader, now).await;
             let _ = outcomes.send(Came::Configuration(Box::new(looked))).await;
+        });
+    }
+
+    /// Has what the broker may hold looked at, apart: a monitoring page that hangs keeps no page to a person waiting.
+    pub(crate) fn watch(&self, stores: Arc<dyn Stores>, end: &Shutdown) {
+        let (outcomes, end) = (self.outcomes.clone(), end.clone());
+        end.clone().spawn(async move {
+            loop {
+                let seen = tokio::select! {
+                    () = end.started() => return,
+                    seen = timeout(PATIENCE, stores.look()) => seen.unwrap_or_default(),
+                };
+                if outcomes.send(Came::Stores(seen)).await.is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = end.started() => return,
+                    () = tokio::time::sleep(STORES_EVERY) => {}
+                }
+            }
         });
     }
 

@@ -6,10 +6,12 @@
 mod bloom;
 mod forget;
 mod keeper;
+mod lost;
 mod plan;
 mod sweep;
 
 pub use forget::{Forgetting, OldVersions};
 pub use keeper::{Keeper, Retention};
+pub use lost::lost;
 pub use plan::{Going, GoingOfDag, Plan, Rules};
 pub use sweep::{Sweep, Swept, sweep};

@@ -96,10 +96,29 @@ pub async fn sweep(
     }
 }
 
-/// Marks every digest in the rows. Tables whose rows move to another as tries come and go are read before
-/// that one, so that none is missed on its way.
+/// Marks every digest in the rows.
 fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
-    let name = &mut named;
+    each_named(store, &mut |name| match name {
+        Named::Blob(digest) | Named::Perhaps(digest) => named.add(digest),
+    })?;
+    Ok(named)
+}
+
+/// What a row names.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named<'a> {
+    /// A blob.
+    Blob(&'a str),
+    /// Something that a try saw, which may be one.
+    Perhaps(&'a str),
+}
+
+/// Goes through every digest in the rows, some of them more than once. Tables whose rows move to another as tries come
+/// and go are read before that one, so that none is missed on its way.
+pub(super) fn each_named(
+    store: &Store,
+    name: &mut impl FnMut(Named<'_>),
+) -> Result<(), StoreError> {
     let mut bundles = HashSet::new();
     each::<RunRow>(store, |run| {
         bundles.insert(run.bundle);
@@ -114,7 +133,7 @@ fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
         bundles.extend(current.map(|version| version.bundle));
     }
     for bundle in &bundles {
-        name.add(bundle.as_str());
+        name(Named::Blob(bundle.as_str()));
     }
     each::<RunInputRow>(store, |row| row.conf.iter().for_each(|conf| payload(name, conf)))?;
     each::<TaskRow>(store, |row| {
@@ -127,27 +146,26 @@ fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
     })?;
     each::<PastTryRow>(store, |row| logs(name, &row.0))?;
     each::<XComRow>(store, |row| payload(name, &row.value))?;
-    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| log_and_usage(name, log)))?;
-    Ok(named)
+    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| log_and_usage(name, log)))
 }
 
 fn each<R: Row>(store: &Store, mut look: impl FnMut(R)) -> Result<(), StoreError> {
     store.scan::<R>(&table::<R>()).try_for_each(|found| found.map(|(_, row)| look(row)))
 }
 
-fn payload(name: &mut Bloom, payload: &Payload) {
+fn payload(name: &mut impl FnMut(Named<'_>), payload: &Payload) {
     if let Payload::Blob { digest, .. } = payload {
-        name.add(digest.as_str());
+        name(Named::Blob(digest.as_str()));
     }
 }
 
-fn log_and_usage(name: &mut Bloom, log: &LogRef) {
-    name.add(log.digest.as_str());
-    log.usage.iter().for_each(|usage| name.add(usage.as_str()));
+fn log_and_usage(name: &mut impl FnMut(Named<'_>), log: &LogRef) {
+    name(Named::Blob(log.digest.as_str()));
+    log.usage.iter().for_each(|usage| name(Named::Blob(usage.as_str())));
 }
 
-fn logs(name: &mut Bloom, row: &TryRow) {
+fn logs(name: &mut impl FnMut(Named<'_>), row: &TryRow) {
     logs_of(row).for_each(|log| log_and_usage(name, log));
     // What a try saw is named by digests, some of which are blobs'.
-    row.inputs.values().for_each(|digest| name.add(digest));
+    row.inputs.values().for_each(|digest| name(Named::Perhaps(digest)));
 }

@@ -29,7 +29,7 @@ pub(crate) struct Backup {
 pub(crate) enum BackupCommand {
     /// Prove that a backup is whole: reads all of it by its manifest, and changes nothing
     #[command(
-        after_help = "Ends with 9 where it is not whole, or where blobs were damaged before it was made. With --json: `ok`, `damaged`, a list of blobs that were, `without_archive`, `folder`, `manifest` (its digest), `made_at`, `records`, `files`, `blobs`, `bytes`, `faults`, a list of `path`, `message`"
+        after_help = "Ends with 9 where it is not whole, or where blobs were damaged or gone before it was made. With --json: `ok`, `damaged`, a list of blobs that were, `missing`, a list of blobs that its log names and that it lacks (null where that can't be told, and `missing_unknown` says why), `without_archive`, `folder`, `manifest` (its digest), `made_at`, `records`, `files`, `blobs`, `bytes`, `faults`, a list of `path`, `message`"
     )]
     Verify(VerifyBackup),
 }

@@ -2,6 +2,7 @@
 //! or not a process writes it. What can be made again (read models, snapshots, caches) is not in it; keys are by
 //! choice. On NATS the logs are the server's to copy: it is said how, and once they are the rest is copied.
 mod copies;
+mod lost;
 mod make;
 mod manifest;
 mod place;

@@ -201,6 +201,12 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
         )
         .await;
         base.crew.add(Stage::Answers, "traces", traces);
+        let pages = services::export_pages(
+            base.alert_log(false).await?,
+            folder.clone(),
+            base.crew.shutdown(Stage::Answers),
+        );
+        base.crew.add(Stage::Answers, "traces of alerts", pages);
         let lineage = services::export_lineage(
             lineage,
             Arc::clone(&base.ports.log),
@@ -358,7 +364,10 @@ pub(crate) async fn alerting(global: &Global, args: &AlertingArgs) -> Outcome {
     run(global, &args.nats, flags, ("alerting", "dagbok-alerting"), async |mut base: Base| {
         let settings = services::alerting(base.config(), &base.context.home()?);
         let log = base.alert_log(true).await?;
-        start_alerting(&mut base.crew, &base.ports, log, settings, &base.clock);
+        let broker: Arc<dyn dagbok_alerting::Stores> =
+            Arc::new(wire::Broker(base.connection.clone()));
+        let stands_on = (log, Some(broker));
+        start_alerting(&mut base.crew, &base.ports, stands_on, settings, &base.clock);
         Ok(base.crew)
     })
     .await

@@ -73,6 +73,9 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     services::follow_executor(&executor.stats, executor.slots, &figures);
     let traces = services::export_runs(ports.log.clone(), Some(&home), figures.clone()).await;
     crew.add(Stage::Answers, "traces", traces);
+    let pages = crew.shutdown(Stage::Answers);
+    let pages = services::export_pages(Arc::clone(&alert_log), Some(home.clone()), pages);
+    crew.add(Stage::Answers, "traces of alerts", pages);
     let lineage = services::export_lineage(lineage, ports.log.clone(), Some(&home), figures).await;
     crew.add(Stage::Answers, "lineage", lineage);
     let deciding = crew.shutdown(Stage::Decides);
@@ -82,7 +85,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
         dagbok_scheduler::run(ports.clone(), scheduler, clock.clone(), deciding),
     );
     let alerting = services::alerting(config, &home);
-    start_alerting(&mut crew, &ports, alert_log, alerting, &clock);
+    start_alerting(&mut crew, &ports, (alert_log, None), alerting, &clock);
     let taking = crew.shutdown(Stage::Takes);
     crew.add(
         Stage::Takes,
@@ -104,7 +107,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
 pub(crate) fn start_alerting(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    alert_log: Arc<dyn RunLog>,
+    (alert_log, stores): (Arc<dyn RunLog>, Option<Arc<dyn dagbok_alerting::Stores>>),
     settings: dagbok_alerting::Settings,
     clock: &Clock,
 ) {
@@ -114,6 +117,7 @@ pub(crate) fn start_alerting(
         state: Arc::clone(&ports.state),
         signals: Arc::clone(&ports.signals),
         snapshots: Arc::clone(&ports.snapshots),
+        stores,
     };
     let shutdown = crew.shutdown(Stage::Tells);
     let service = dagbok_alerting::run(stands_on, settings, clock.clone(), shutdown);
@@ -186,6 +190,7 @@ pub(crate) async fn start_api(
     if let Some(alerts) = &alerts {
         numbers.follow_alerts(Arc::clone(alerts), &shutdown);
     }
+    services::push_series(&numbers, Arc::clone(&ports.log), &shutdown);
     settings.queues = Some(Arc::new(numbers.clone()));
     let more = services::with_metrics(Router::new(), Some(numbers));
     let more = services::with_refolds(more, Arc::clone(&ports.log), clock.clone());

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use dagbok_config::Nats;
 use dagbok_runlog_jetstream::{
-    ConnectError, Connection, Durability,
+    ConnectError, Connection, Durability, Room,
     permissions::{Permissions, SERVICES},
 };
 
@@ -12,6 +12,11 @@ use crate::{cli::Doctor, commands::there, wire};
 
 /// A broker slower than this bounds every hand-off.
 const SLOW: Duration = Duration::from_millis(10);
+
+/// Parts of a hundred of what JetStream may hold that are to be left: with less, it is about to be full.
+const LEAST_LEFT: u128 = 5;
+/// And with less than so many it is time to look after it.
+const SOON: u128 = 20;
 
 /// Connects as a service does, and looks; nothing is made or changed but what `repair` asks for.
 pub(super) async fn check(nats: &Nats, queues: &[String], args: &Doctor) -> Vec<Finding> {
@@ -43,6 +48,7 @@ pub(super) async fn check(nats: &Nats, queues: &[String], args: &Doctor) -> Vec<
     };
     findings.push(clock::against(&connection).await);
     findings.push(durability(&connection, nats).await);
+    findings.extend(storage(&connection, nats).await);
     if !reads {
         let what = format!(
             "`{}` is there; this user may not read its log, as it should be",
@@ -185,4 +191,45 @@ async fn durability(connection: &Connection, nats: &Nats) -> Finding {
             },
         ),
     }
+}
+
+/// How full JetStream is: a finding for each limit, and for each server that does not tell.
+async fn storage(connection: &Connection, nats: &Nats) -> Vec<Finding> {
+    const CHECK: &str = "storage";
+    let rooms = match connection.rooms().await {
+        Ok(rooms) => rooms,
+        Err(error) => {
+            return vec![Finding::warning(CHECK, error.to_string(), "check the server")];
+        }
+    };
+    let room = |it: Room| {
+        let left = u128::from(it.most.saturating_sub(it.used)) * 100;
+        let (used, most) = (it.used >> 20, it.most >> 20);
+        let what = format!("{used} of {most} MiB are taken of what {} may hold", it.of);
+        let next = "raise `max_file_store` (or the account's limit), or have old records archived \
+                    (`retention.archive`): once it is full every record is refused";
+        if left < u128::from(it.most) * LEAST_LEFT {
+            Finding::error(CHECK, what, next)
+        } else if left < u128::from(it.most) * SOON {
+            Finding::warning(CHECK, what, next)
+        } else {
+            Finding::ok(CHECK, what)
+        }
+    };
+    let silent = rooms.failures.into_iter().map(|why| {
+        Finding::warning(
+            CHECK,
+            format!("what a server's JetStream holds can't be told: {why}"),
+            "check the monitoring addresses in `nats.monitor`",
+        )
+    });
+    let mut findings: Vec<Finding> = rooms.limits.into_iter().map(room).chain(silent).collect();
+    if nats.monitor.is_none() {
+        findings.push(Finding::warning(
+            CHECK,
+            "how full the server's JetStream is can't be told: no monitoring address is given",
+            "give the server's monitoring address (`http_port: 8222`) as `nats.monitor`: `doctor` and alerting look there",
+        ));
+    }
+    findings
 }

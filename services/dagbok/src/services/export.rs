@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dagbok_events::{Record, decode};
+use dagbok_events::Timestamp;
 use dagbok_runlog::{Compared, PortError, PortResult, Position, RunLog, Seq};
-use dagbok_runtime::{Backoff, Shutdown};
+use dagbok_runtime::{Backoff, Clock, Shutdown};
 use dagbok_telemetry::{Sent, metrics};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(2);
 /// Items that come closer together go in one request: a request for each would cost hand-offs.
 const GATHER: Duration = Duration::from_millis(500);
+/// How often is looked what follows from the time alone.
+const LOOK: Duration = Duration::from_secs(10);
 /// How often is kept up to where the receiver has it: what was sent since is sent again after a crash, with the same ids.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
 /// The first wait for a receiver that does not take items now, and the longest.
@@ -36,6 +38,8 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 pub(super) trait Exported: Send + Sync + 'static {
     /// What is kept of the log.
     type Fold: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What entries of the log hold.
+    type Record: Send;
     /// What is sent.
     type Item: Send + Sync + 'static;
     /// In a log line: `traces`.
@@ -51,8 +55,12 @@ pub(super) trait Exported: Send + Sync + 'static {
 
     /// Whether records of this subject say anything to the fold.
     fn hears(subject: &str) -> bool;
+    /// Reads an entry; nothing of what can't be read.
+    fn read(payload: &[u8]) -> Option<Self::Record>;
     /// Folds a record in, and says which items follow.
-    fn take(&self, fold: &mut Self::Fold, record: &Record, due: &mut Vec<Self::Item>);
+    fn take(&self, fold: &mut Self::Fold, record: &Self::Record, due: &mut Vec<Self::Item>);
+    /// Says which items follow from the time alone.
+    fn pass(_fold: &mut Self::Fold, _now: Timestamp, _due: &mut Vec<Self::Item>) {}
     /// Sends items once, and says what became of them.
     fn send(&self, items: &[Self::Item]) -> impl Future<Output = Sent> + Send;
     /// So many were taken, and so many never will be.
@@ -89,6 +97,7 @@ struct Export<E: Exported> {
     /// Held by who writes the file.
     writing: Arc<Mutex<()>>,
     sent_at: Instant,
+    looked_at: Instant,
     fold: Arc<E::Fold>,
     seen: Seq,
     /// What came before is folded, and was another's to send.
@@ -144,8 +153,21 @@ impl<E: Exported> Export<E> {
         };
         let (sent_at, due, fold) = (Instant::now(), VecDeque::new(), Arc::new(fold));
         let (kept_at, writing, led) = (None, Arc::default(), false);
-        let export =
-            Self { exported, log, file, kept_at, writing, sent_at, fold, seen, from, due, led };
+        let looked_at = sent_at;
+        let export = Self {
+            exported,
+            log,
+            file,
+            kept_at,
+            writing,
+            sent_at,
+            looked_at,
+            fold,
+            seen,
+            from,
+            due,
+            led,
+        };
         // A crash before the first item is sent must not take what comes now for the past.
         export.write(None).await;
         Some(export)
@@ -174,8 +196,10 @@ impl<E: Exported> Export<E> {
         let log = Arc::clone(&self.log);
         let mut entries = log.follow(self.seen);
         while last.is_none_or(|last| self.seen < last) {
+            self.pass();
             let batch = if self.due.is_empty() {
-                entries.next().await
+                let Ok(batch) = tokio::time::timeout(LOOK, entries.next()).await else { continue };
+                batch
             } else {
                 let Ok(batch) = tokio::time::timeout(GATHER, entries.next()).await else {
                     self.send(last.is_some()).await;
@@ -187,7 +211,7 @@ impl<E: Exported> Export<E> {
             let mut due = Vec::new();
             for entry in batch {
                 if E::hears(&entry.subject)
-                    && let Ok(record) = decode(&entry.payload)
+                    && let Some(record) = E::read(&entry.payload)
                 {
                     let before = due.len();
                     self.exported.take(Arc::make_mut(&mut self.fold), &record, &mut due);
@@ -206,6 +230,18 @@ impl<E: Exported> Export<E> {
                 self.send(last.is_some()).await;
             }
         }
+    }
+
+    /// Takes in what follows from the time, now and then.
+    fn pass(&mut self) {
+        if self.looked_at.elapsed() < LOOK {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let mut due = Vec::new();
+        E::pass(Arc::make_mut(&mut self.fold), Clock::system().now(), &mut due);
+        self.due.extend(due);
+        self.exported.waiting(self.due.len());
     }
 
     /// Sends what is due, for as long as it takes.

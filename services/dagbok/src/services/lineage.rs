@@ -8,7 +8,7 @@ use std::{
 };
 
 use dagbok_config::{Config, LineageCompression, LineageTransport};
-use dagbok_events::Record;
+use dagbok_events::{Record, decode};
 use dagbok_lineage::{Event, Lineage, Names};
 use dagbok_runlog::RunLog;
 use dagbok_runtime::Shutdown;
@@ -212,6 +212,7 @@ fn write(path: &Path, append: bool, events: &[Event]) -> io::Result<()> {
 
 impl Exported for LineageSender {
     type Fold = Lineage;
+    type Record = Record;
     type Item = Event;
     const WHAT: &'static str = "lineage";
     const FILE: &'static str = "lineage.fold";
@@ -222,6 +223,10 @@ impl Exported for LineageSender {
 
     fn hears(subject: &str) -> bool {
         Lineage::hears(subject)
+    }
+
+    fn read(payload: &[u8]) -> Option<Record> {
+        decode(payload).ok()
     }
 
     fn take(&self, fold: &mut Lineage, record: &Record, due: &mut Vec<Event>) {

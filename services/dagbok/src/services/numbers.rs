@@ -113,8 +113,19 @@ impl Numbers {
     /// All figures of the process, and those of the log as soon as all of it is folded: while it is not, each would
     /// rise at a pace that nothing ever had; and none once the fold has stopped, for what was is not what is.
     fn text(&self, exemplars: bool) -> String {
-        let standing = self.progress.now();
         let mut page = own_text();
+        page.push_str(&self.of_log(exemplars));
+        page
+    }
+
+    /// Those of the log alone.
+    pub(super) fn folded(&self) -> String {
+        self.of_log(false)
+    }
+
+    fn of_log(&self, exemplars: bool) -> String {
+        let standing = self.progress.now();
+        let mut page = String::new();
         let lag = standing.lag();
         let about = find("dagbok_metrics_lag_records").map_or("", |it| it.meaning);
         let name = "dagbok_metrics_lag_records";

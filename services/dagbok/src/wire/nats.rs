@@ -1,10 +1,12 @@
 //! The primitives on NATS JetStream.
 use std::{sync::Arc, time::Duration};
 
+use dagbok_alerting::{StoreObserved, Stores};
 use dagbok_archive::{Archive, Whole};
 use dagbok_config::{Config, Nats};
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, Connection, Credentials, Tls};
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::{codes::Code, failure::Failure};
@@ -118,4 +120,27 @@ pub(crate) fn failure(error: &ConnectError) -> Failure {
         | ConnectError::Stream { .. } => Code::BrokerMisconfigured,
     };
     Failure::from_error(code, error)
+}
+
+/// What the broker may hold, for alerting.
+#[derive(Debug)]
+pub(crate) struct Broker(pub(crate) Connection);
+
+impl Stores for Broker {
+    fn look(&self) -> BoxFuture<'_, Vec<StoreObserved>> {
+        Box::pin(async {
+            let rooms = match self.0.rooms().await {
+                Ok(rooms) => rooms,
+                Err(error) => {
+                    tracing::warn!(%error, "how full JetStream is can't be told");
+                    return Vec::new();
+                }
+            };
+            for why in rooms.failures {
+                tracing::warn!(%why, "how full JetStream is can't be told of a server");
+            }
+            let seen = rooms.limits.into_iter();
+            seen.map(|it| StoreObserved { store: it.of, used: it.used, most: it.most }).collect()
+        })
+    }
 }

@@ -42,6 +42,7 @@ impl Book {
         for rule in [Rule::MessagesWaiting, Rule::DiskFilling, Rule::ProjectionBehind] {
             keys.push((rule, AlertScope::Namespace));
         }
+        keys.extend(self.stores().map(|scope| (Rule::DiskFilling, scope)));
         let calendars = self.calendars.keys().cloned().map(AlertScope::Schedule);
         keys.extend(calendars.map(|scope| (Rule::CalendarRefused, scope)));
         let names = self.heartbeats.keys().cloned().map(AlertScope::Heartbeat);
@@ -145,6 +146,7 @@ impl Book {
             (Rule::DiskFilling | Rule::ProjectionBehind, AlertScope::Namespace) => {
                 self.wrong_with_machine(rule, own)
             }
+            (Rule::DiskFilling, AlertScope::Store(name)) => self.wrong_with_store(name, own),
             (Rule::MessagesWaiting, AlertScope::Namespace) => {
                 let (first, count, receivers) = self.overdue(now)?;
                 let receivers = receivers.into_iter().collect::<Vec<_>>().join(", ");

@@ -68,6 +68,7 @@ impl Book {
             AlertFact::CalendarRefused(it) => self.calendar_refused(at, it),
             AlertFact::DiskObserved(it) => self.disk_observed(at, it),
             AlertFact::ProjectionObserved(it) => self.projection_observed(at, it.behind),
+            AlertFact::StoreObserved(it) => self.store_observed(at, it),
             AlertFact::AlertOpened(it) => self.opened(at, it),
             AlertFact::AlertRecurred(it) => self.recurred(at, it),
             AlertFact::AlertAcknowledged(it) => {
@@ -169,6 +170,7 @@ impl Book {
             | AlertFact::CalendarRefused(_)
             | AlertFact::DiskObserved(_)
             | AlertFact::ProjectionObserved(_)
+            | AlertFact::StoreObserved(_)
             | AlertFact::ConfigurationTaken(_)
             | AlertFact::ConfigurationRefused(_)
             | AlertFact::AlertOpened(_)
@@ -329,6 +331,7 @@ impl Book {
             (Rule::DiskFilling | Rule::ProjectionBehind, AlertScope::Namespace) => {
                 self.machine_is_well(rule);
             }
+            (Rule::DiskFilling, AlertScope::Store(name)) => self.store_is_well(name),
             (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
                 if let Some(beat) = self.heartbeats.get_mut(name) {
                     beat.is_closed = true;

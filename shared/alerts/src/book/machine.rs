@@ -1,66 +1,44 @@
-//! What was observed of the machine and of alerting itself: numbers that are on no log of runs.
-use dagbok_events::{Micros, Timestamp};
+//! What was observed of the machine, of what the broker may hold and of alerting itself: numbers that are on no log of runs.
+use std::collections::BTreeMap;
+
+use dagbok_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Book;
+use super::{
+    Book,
+    room::{Filling, Room},
+};
 use crate::{
-    AlertScope, Condition, DiskObserved, Rule, Severity,
-    limits::{DISK_AHEAD, DISK_EVERY, DISK_LEAST, DISK_LOW, DISK_NOTES, DISK_SPAN},
+    AlertScope, Condition, DiskObserved, Rule, Severity, StoreObserved,
+    limits::{STORE_GONE, STORES},
 };
 
 /// The newest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    #[serde(default)]
     host: String,
     folder: String,
-    total: u64,
-    /// What was free of the disk, the oldest first.
-    free: Vec<(Timestamp, u64)>,
-    /// When it came to be as bad as it is.
-    changed: Timestamp,
-    /// Somebody said that the disk is well as it is.
-    disk_closed: bool,
+    disk: Room,
+    /// What the broker may hold, by the store's name.
+    stores: BTreeMap<String, Room>,
     /// Since when alerting is behind, and by how many records.
     behind: Option<(Timestamp, u64)>,
     /// Somebody said that this is well, until it has caught up.
-    #[serde(default)]
     behind_closed: bool,
-}
-
-impl Machine {
-    /// In what time the disk is full, by what became of it from the oldest note to the newest.
-    fn full_in(&self) -> Option<Micros> {
-        let ((first_at, first), (last_at, last)) = (*self.free.first()?, *self.free.last()?);
-        let span = last_at.since(first_at);
-        let taken = i128::from(first.checked_sub(last)?);
-        if span < DISK_SPAN || taken == 0 {
-            return None;
-        }
-        let left = i128::from(last) * i128::from(span.0) / taken;
-        Some(Micros(i64::try_from(left).unwrap_or(i64::MAX)))
-    }
-
-    /// Whether it is about to be full: at once, or by what became of it.
-    fn filling(&self) -> Option<(Severity, Option<Micros>)> {
-        let (_, free) = *self.free.last()?;
-        let full_in = self.full_in().filter(|it| *it <= DISK_AHEAD);
-        if u128::from(free) * 100 < u128::from(self.total) * u128::from(DISK_LOW) {
-            return Some((Severity::Critical, full_in));
-        }
-        full_in.map(|it| (Severity::Warning, Some(it)))
-    }
 }
 
 impl Book {
     /// Whether what is free of a disk is to be noted at `now`: where it changed by a part of a hundred, or seldom.
     pub fn disk_is_news(&self, now: Timestamp, seen: &DiskObserved) -> bool {
-        let Machine { host, folder, total, free, .. } = &self.machine;
-        let Some((at, before)) = free.last() else { return true };
-        let since = now.since(*at);
-        let is_other = *host != seen.host || *folder != seen.folder || *total != seen.total;
-        let has_changed = before.abs_diff(seen.free) >= seen.total / 100;
-        is_other || since >= DISK_LEAST || (has_changed && since >= DISK_EVERY)
+        let Machine { host, folder, disk, .. } = &self.machine;
+        *host != seen.host || *folder != seen.folder || disk.is_news(now, seen.total, seen.free)
+    }
+
+    /// The same of what is left in a store.
+    pub fn store_is_news(&self, now: Timestamp, seen: &StoreObserved) -> bool {
+        let left = seen.most.saturating_sub(seen.used);
+        let stores = &self.machine.stores;
+        stores.get(&seen.store).map_or(stores.len() < STORES, |it| it.is_news(now, seen.most, left))
     }
 
     /// Whether alerting counts as behind the run log.
@@ -68,25 +46,40 @@ impl Book {
         self.machine.behind.is_some()
     }
 
+    /// The stores of which something is known.
+    pub(super) fn stores(&self) -> impl Iterator<Item = AlertScope> {
+        self.machine.stores.keys().cloned().map(AlertScope::Store)
+    }
+
     pub(super) fn disk_observed(&mut self, at: Timestamp, it: &DiskObserved) {
-        let was = self.machine.filling().map(|(severity, _)| severity);
         let machine = &mut self.machine;
-        if machine.host != it.host || machine.folder != it.folder || machine.total != it.total {
-            machine.free.clear();
-        }
-        machine.host.clone_from(&it.host);
-        (machine.folder, machine.total) = (it.folder.clone(), it.total);
-        if machine.free.len() >= DISK_NOTES {
-            machine.free.remove(0);
-        }
-        machine.free.push((at, it.free));
-        let is = machine.filling().map(|(severity, _)| severity);
-        let is_worse = is.is_some() && (was.is_none() || is == Some(Severity::Critical));
-        if was != is {
-            // That it is well was said of what it was, and one that got better wakes nobody.
-            machine.disk_closed &= is.is_some() && !is_worse;
-            machine.changed = if is_worse { at } else { machine.changed };
+        if machine.host != it.host || machine.folder != it.folder {
+            machine.host.clone_from(&it.host);
+            machine.folder.clone_from(&it.folder);
+            machine.disk.begin_anew();
             self.touched_keys.note(|| (Rule::DiskFilling, AlertScope::Namespace));
+        }
+        if machine.disk.take(at, it.total, it.free) {
+            self.touched_keys.note(|| (Rule::DiskFilling, AlertScope::Namespace));
+        }
+    }
+
+    pub(super) fn store_observed(&mut self, at: Timestamp, it: &StoreObserved) {
+        let stores = &mut self.machine.stores;
+        let key = |name: &String| (Rule::DiskFilling, AlertScope::Store(name.clone()));
+        let is_gone = |name: &String, room: &Room| {
+            *name != it.store && room.seen().is_none_or(|seen| at.since(seen) >= STORE_GONE)
+        };
+        for (name, _) in stores.iter().filter(|(name, room)| is_gone(name, room)) {
+            self.touched_keys.note(|| key(name));
+        }
+        stores.retain(|name, room| !is_gone(name, room));
+        if !stores.contains_key(&it.store) && stores.len() >= STORES {
+            return;
+        }
+        let room = stores.entry(it.store.clone()).or_default();
+        if room.take(at, it.most, it.most.saturating_sub(it.used)) {
+            self.touched_keys.note(|| key(&it.store));
         }
     }
 
@@ -99,18 +92,21 @@ impl Book {
 
     pub(super) fn machine_is_well(&mut self, rule: Rule) {
         match rule {
-            Rule::DiskFilling => self.machine.disk_closed = true,
+            Rule::DiskFilling => self.machine.disk.closed = true,
             _ => self.machine.behind_closed = true,
+        }
+    }
+
+    pub(super) fn store_is_well(&mut self, name: &str) {
+        if let Some(room) = self.machine.stores.get_mut(name) {
+            room.closed = true;
         }
     }
 
     pub(super) fn machine_clock_back(&mut self, to: Timestamp) {
         let machine = &mut self.machine;
-        // How fast it fills can't be told over a clock that was set.
-        let last = machine.free.pop();
-        machine.free.clear();
-        machine.free.extend(last.map(|(at, free)| (at.min(to), free)));
-        machine.changed = machine.changed.min(to);
+        machine.disk.clock_back(to);
+        machine.stores.values_mut().for_each(|room| room.clock_back(to));
         machine.behind = machine.behind.map(|(at, behind)| (at.min(to), behind));
     }
 
@@ -128,18 +124,29 @@ impl Book {
             );
             return Some(own(Severity::Critical, since, summary, Vec::new()));
         }
-        let (severity, full_in) = machine.filling().filter(|_| !machine.disk_closed)?;
-        let (at, free) = *machine.free.last()?;
-        let (free, total) = (free >> 20, machine.total >> 20);
-        let when = full_in.map_or_else(String::new, |it| {
-            format!(", and full in {} minutes as it goes on", it.0 / 60_000_000)
-        });
-        let summary = format!(
-            "the disk of {} on {} has {free} of {total} MiB free{when}",
-            machine.folder, machine.host
-        );
-        let details = vec![("free".to_owned(), format!("{free} MiB of {total} MiB"))];
+        let Filling { severity, seen, changed, left, when } = machine.disk.wrong()?;
+        let summary =
+            format!("the disk of {} on {} has {left} free{when}", machine.folder, machine.host);
+        let details = vec![("free".to_owned(), left)];
         // One that got worse wakes somebody.
-        Some(Condition { due: Some(machine.changed), ..own(severity, at, summary, details) })
+        Some(Condition { due: Some(changed), ..own(severity, seen, summary, details) })
+    }
+
+    /// What is wrong with a store of the broker.
+    pub(super) fn wrong_with_store(
+        &self,
+        name: &str,
+        own: impl Fn(Severity, Timestamp, String, Vec<(String, String)>) -> Condition,
+    ) -> Option<Condition> {
+        let Filling { severity, seen, changed, left, when } =
+            self.machine.stores.get(name)?.wrong()?;
+        let summary = format!(
+            "{name} has {left} left{when}: once it is full the broker refuses every record"
+        );
+        let details = vec![("free".to_owned(), left)];
+        let mut condition =
+            Condition { due: Some(changed), ..own(severity, seen, summary, details) };
+        condition.labels.insert("store".to_owned(), name.to_owned());
+        Some(condition)
     }
 }

@@ -7,6 +7,7 @@ mod held;
 mod machine;
 mod pace;
 mod refresh;
+mod room;
 mod unsent;
 mod wordless;
 

@@ -8,7 +8,7 @@ pub(crate) use notices::{Place, first, gathering, has};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::{Micros, Timestamp};
+use dagbok_events::{Micros, RunKey, Timestamp};
 use holds::Holds;
 
 use crate::{
@@ -84,7 +84,7 @@ impl Agenda {
             let is_told = *rule != Rule::TaskRetried || policy.mailing().next().is_some();
             let found = own.or_else(|| watch.condition(*rule, scope, now)).filter(|_| is_told);
             let facts = match found {
-                Some(condition) => about(book, policy, &condition, &mut opened),
+                Some(condition) => traced(watch, about(book, policy, &condition, &mut opened)),
                 None => over(watch, book, *rule, scope),
             };
             changed.extend(facts.iter().filter_map(changes));
@@ -280,6 +280,19 @@ fn about(book: &Book, policy: &Policy, condition: &Condition, opened: &mut u64) 
     }
 }
 
+/// Says of what is opened or happens again whose trace it belongs to.
+fn traced(watch: &Watch, mut facts: Vec<AlertFact>) -> Vec<AlertFact> {
+    let trace = |run: Option<&RunKey>| run.and_then(|run| watch.trace_of(run));
+    for fact in &mut facts {
+        match fact {
+            AlertFact::AlertOpened(it) => it.trace = trace(it.run.as_ref()),
+            AlertFact::AlertRecurred(it) => it.trace = trace(it.run.as_ref()),
+            _ => {}
+        }
+    }
+    facts
+}
+
 /// Whether it came and went too often to be told each time.
 fn flaps(book: &Book, condition: &Condition) -> bool {
     let began = book.began_at.get(&(condition.rule, condition.scope.clone()));
@@ -324,6 +337,7 @@ fn open(
         causes: condition.causes.clone(),
         since: condition.since,
         run: condition.run.clone(),
+        trace: None,
         only: None,
     }))
 }
@@ -336,6 +350,7 @@ fn recurred(alert: &Alert, condition: &Condition) -> AlertFact {
         details: condition.details.clone(),
         causes: condition.causes.iter().copied().filter(|seq| *seq > known).collect(),
         run: condition.run.clone(),
+        trace: None,
     }))
 }
 

@@ -82,6 +82,8 @@ impl Watch {
             ("import_error", Severity::Critical, Some(Fault::User), causes)
         } else if dag.is_gone {
             ("gone", Severity::Critical, Some(Fault::User), vec![promise.seq])
+        } else if let Some(seq) = self.shown_twice(promise.due) {
+            ("clock_jump", Severity::Critical, Some(Fault::System), vec![promise.seq, seq])
         } else if self.last_at < promise.due {
             ("scheduler_silent", Severity::Critical, Some(Fault::System), vec![promise.seq])
         } else if dag.active >= dag.max_active_runs.max(1) {
@@ -100,6 +102,7 @@ impl Watch {
             "gone" => "the DAG is in no file any more",
             "scheduler_silent" => "no scheduler has written anything since",
             "too_many_active" => "max_active_runs of it are running",
+            "clock_jump" => "the scheduler's clock was set back over that time",
             _ => "the scheduler has not made it",
         };
         Some(Condition {
@@ -122,6 +125,13 @@ impl Watch {
                 ("cause".to_owned(), cause.to_owned()),
             ],
         })
+    }
+
+    /// By which record the scheduler's clock was set back over `due`, and somebody has written since: what is due then may
+    /// be thought of as kept, or as to come.
+    fn shown_twice(&self, due: Timestamp) -> Option<u64> {
+        let set = self.set_back.filter(|it| it.to <= due && due <= it.from)?;
+        (self.last_seq > set.seq).then_some(set.seq)
     }
 
     /// No scheduler has written anything since several runs were due: one cause of all of them missing.

@@ -6,7 +6,7 @@ use dagbok_events::{
     Record, Resources, RunExpected, RunMissed, Scope, Timestamp,
 };
 
-use super::{Condition, Dag, Promise, Watch, dag_labels, dues::shift};
+use super::{Condition, Dag, Promise, SetBack, Watch, dag_labels, dues::shift};
 use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut};
 
 /// The pool that is always there.
@@ -115,6 +115,7 @@ impl Watch {
         for fact in &record.facts {
             self.take(seq, record.at, &record.scope, fact);
         }
+        self.note_traces(record);
     }
 
     /// Hands a fact to whom it is about.
@@ -131,7 +132,7 @@ impl Watch {
             (About::Executor, ..) => self.of_executor(seq, at, scope, fact),
             (About::Pool, ..) => self.of_pool(seq, fact),
             (About::Asset, ..) => self.of_asset(seq, fact),
-            (About::Clock, ..) => self.clock_went_back(fact),
+            (About::Clock, ..) => self.clock_went_back(seq, fact),
             (About::Report, ..) => self.report_refused(seq, at),
             _ => {}
         }
@@ -172,8 +173,9 @@ impl Watch {
     }
 
     /// What began later than now by the clock as it was began now, and waits as long from here.
-    fn clock_went_back(&mut self, fact: &Fact) {
+    fn clock_went_back(&mut self, seq: u64, fact: &Fact) {
         let Fact::ClockWentBack(back) = fact else { return };
+        self.set_back = Some(SetBack { seq, from: back.from, to: back.to });
         self.last_at = back.to;
         self.looked_at = self.looked_at.min(back.to);
         let mut waiting: BTreeMap<Timestamp, BTreeMap<DagId, u32>> = BTreeMap::new();

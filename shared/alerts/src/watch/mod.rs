@@ -9,6 +9,7 @@ mod questions;
 mod refusals;
 mod runs;
 mod times;
+mod traces;
 mod watchers;
 mod weigh;
 
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use condition::Condition;
 use questions::Question;
 use runs::TaskFailure;
+use traces::Traced;
 use watchers::FailingWatcher;
 
 use crate::{
@@ -39,6 +41,8 @@ use crate::{
 pub struct Watch {
     last_seq: u64,
     last_at: Timestamp,
+    /// When the scheduler's clock was set back last.
+    set_back: Option<SetBack>,
     dags: BTreeMap<DagId, Dag>,
     runs: BTreeMap<RunKey, Run>,
     /// What facts say is wrong, until facts say that it is so no more.
@@ -75,6 +79,15 @@ pub struct Watch {
     /// Up to when somebody looked at what only time makes wrong.
     #[serde(skip)]
     looked_at: Timestamp,
+}
+
+/// A clock that was set back, and so shows a time twice.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct SetBack {
+    /// Where that was recorded.
+    seq: u64,
+    from: Timestamp,
+    to: Timestamp,
 }
 
 /// A copy of a task of one of a DAG's runs.
@@ -120,6 +133,7 @@ struct Over {
     is_scheduled: bool,
     logical_date: Option<Timestamp>,
     interval_end: Option<Timestamp>,
+    traced: Option<Traced>,
 }
 
 /// The most memory that a task had in a run.
@@ -220,6 +234,8 @@ struct Run {
     /// Whether the schedule made it.
     is_scheduled: bool,
     interval_end: Option<Timestamp>,
+    /// By what its trace is known.
+    traced: Option<Traced>,
     /// When it was made or cleared, and where.
     at: Timestamp,
     seq: u64,

@@ -6,7 +6,7 @@ use dagbok_events::{
 use dagbok_protocol::names::WATCH;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Copy, Dag, Failed, Over, Queued, Run, Watch, dag_labels};
+use super::{Condition, Copy, Dag, Failed, Over, Queued, Run, Traced, Watch, dag_labels};
 use crate::{AlertScope, Rule, Severity, limits, text::cut, thresholds::heed};
 
 /// The first task of a run that failed for good.
@@ -366,6 +366,7 @@ impl Over {
             is_scheduled: self.is_scheduled,
             logical_date: self.logical_date,
             interval_end: self.interval_end,
+            traced: self.traced.clone().map(|it| Traced { round: it.round + 1, ..it }),
             ..Run::default()
         }
     }
@@ -385,6 +386,7 @@ impl Dag {
             is_scheduled: ended.is_scheduled,
             logical_date: ended.logical_date,
             interval_end: ended.interval_end,
+            traced: ended.traced.clone(),
         });
     }
 }

@@ -6,6 +6,7 @@ use dagbok_archive::Archive;
 use serde_json::json;
 
 use super::{
+    lost,
     make::{self, blocking, bytes_of, lines},
     manifest::{Fault, LogSpan, Manifest},
 };
@@ -15,15 +16,24 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
-/// Says what was proved, and every fault; ends with 9 where there is one, or where something was lost before the
-/// backup was made.
+/// Says what was proved, and every fault; ends with 9 where there is one, or where something was damaged or lost before
+/// the backup was made.
 pub(super) async fn run(context: &Context, folder: &Path) -> Outcome {
     let (manifest, digest, faults) = proved(folder).await?;
     let damaged = &manifest.blobs.damaged;
-    let is_whole = faults.is_empty() && damaged.is_empty();
+    // What is broken is not read for what it names.
+    let lost = if faults.is_empty() { Some(lost::found(folder, &manifest).await) } else { None };
+    let (missing, unknown) = match lost {
+        Some(Ok(missing)) => (Some(missing), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    let has_all = missing.as_ref().is_none_or(Vec::is_empty);
+    let is_whole = faults.is_empty() && damaged.is_empty() && has_all;
     let out = context.out;
     if out.is_json() {
-        out.document(&json!({ "ok": is_whole, "damaged": damaged, "folder": folder.display().to_string(),
+        out.document(&json!({ "ok": is_whole, "damaged": damaged, "missing": missing,
+            "missing_unknown": unknown, "folder": folder.display().to_string(),
             "manifest": digest, "made_at": manifest.made_at.to_string(),
             "records": manifest.log.as_ref().map_or(0, |log| log.last), "files": manifest.files.len(),
             "blobs": manifest.blobs.count, "bytes": bytes_of(&manifest), "without_archive": manifest.without_archive, "faults": faults }));
@@ -33,6 +43,15 @@ pub(super) async fn run(context: &Context, folder: &Path) -> Outcome {
         }
         for fault in &faults {
             out.line(&format!("fault in {}: {}", fault.path, fault.message));
+        }
+        if let Some(missing) = missing.filter(|it| !it.is_empty()) {
+            let (count, names) = (missing.len(), missing.join(", "));
+            out.line(&format!(
+                "{count} blobs that its log names are not in it, and were gone before: {names}"
+            ));
+        }
+        if let Some(why) = unknown {
+            out.line(&format!("which blobs its log names can't be told: {why}"));
         }
         let as_of = out.time(manifest.made_at);
         if is_whole {

@@ -13,6 +13,7 @@ struct Few;
 
 impl Exported for Few {
     type Fold = u32;
+    type Record = ();
     type Item = u32;
     const WHAT: &'static str = "few";
     const FILE: &'static str = "few.fold";
@@ -23,7 +24,10 @@ impl Exported for Few {
     fn hears(_: &str) -> bool {
         true
     }
-    fn take(&self, _: &mut u32, _: &Record, _: &mut Vec<u32>) {}
+    fn read(_: &[u8]) -> Option<()> {
+        None
+    }
+    fn take(&self, _: &mut u32, (): &(), _: &mut Vec<u32>) {}
     async fn send(&self, _: &[u32]) -> Sent {
         Sent::Taken(0)
     }
