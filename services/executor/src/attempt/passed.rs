@@ -30,7 +30,9 @@ pub(super) async fn pass_on(shared: &Shared, held: &Held, delivered: u32, unbegu
             tracing::warn!(key = %held.key, %error, "who takes this try up next will think that it may have begun");
         }
     }
-    if let Err(error) = held.handle().nak(rest(delivered, RandomState::new().hash_one(delivered))).await {
+    if let Err(error) =
+        held.handle().nak(rest(delivered, RandomState::new().hash_one(delivered))).await
+    {
         tracing::warn!(key = %held.key, %error, "an item without room comes back only after its lease");
     }
 }

@@ -72,6 +72,9 @@ export default function AlertsView() {
 /** A web address, and nothing that a browser would run. */
 export const web = (url: string | null | undefined) => (url && /^https?:\/\//i.test(url) ? url : undefined);
 
+/** Where nothing was sent yet, or it went with another. */
+const HELD: Record<string, string> = { sending: "being sent", waiting: "is to be sent", withheld: "held back", gathered: "told with others", rejected: "not sent" };
+const SUPPRESSED: Record<string, string> = { grouped: "told with", inhibited: "follows from", silenced: "silenced, as is" };
 const TONE: Record<string, string> = { firing: "bad", acknowledged: "warn", resolved: "quiet" };
 
 /** An alert with everything that was done about it, in order. */
@@ -82,12 +85,14 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
       { at: it().opened_at, word: "opened", text: `${it().rule.replaceAll("_", " ")} · incident ${it().generation}${it().causes.length ? ` · seq ${it().causes.join(", ")}` : ""}` },
     ];
     for (const one of it().notifications) {
+      const who = `${one.person ? `${one.person} by ` : ""}${one.receiver}${one.instead_of ? ` in place of ${one.instead_of}` : ""} · route ${one.route}${one.step ? `, step ${one.step + 1}` : ""}${one.turn ? `, turn ${one.turn + 1}` : ""}`;
+      if (!one.attempts.length) all.push({ at: it().opened_at, word: HELD[one.state] ?? one.state, text: who });
       for (const attempt of one.attempts) {
         const answer = attempt.status ? `answered ${attempt.status}` : attempt.why ?? "no answer yet";
         all.push({
           at: attempt.at,
           word: one.purpose === "trigger" ? "sent" : one.purpose === "refresh" ? "told again" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
-          text: `${one.receiver} by ${one.route}${one.step ? `, step ${one.step + 1}` : ""} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
+          text: `${who} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
           bad: Boolean(attempt.why),
         });
       }
@@ -113,6 +118,10 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         <p class="dim">About <For each={it().runs.slice(-3).reverse()}>{(run) => <A class="pair" href={runPath(run.dag_id, run.dag_run_id)}>{run.dag_id} · {run.dag_run_id}</A>}</For></p>
       </Show>
       <Show when={props.full && !it().runs.length && it().labels["dag"]}>{(dag) => <p class="dim">About <A href={dagPath(dag())}>{dag()}</A></p>}</Show>
+      <Show when={props.full && it().suppressed_by}>{(other) => <p class="dim">Not told by itself: {SUPPRESSED[it().suppressed_why ?? ""] ?? "see"} <A href={`/alerts/${other()}`}>alert {other()}</A></p>}</Show>
+      <Show when={props.full && it().details.length}>
+        <dl class="facts tall said"><For each={it().details}>{(one) => <div><dt>{one.name}</dt><dd>{one.value}</dd></div>}</For></dl>
+      </Show>
       <Show when={web(it().labels["runbook"])}>{(url) => <p><a href={url()} target="_blank" rel="noopener noreferrer">Runbook</a></p>}</Show>
       <ol class="ledger">
         <For each={entries()}>{(one) => <li classList={{ bad: one.bad ?? false }}><Time at={one.at} full /><b>{one.word}</b><span>{one.text}</span></li>}</For>

@@ -76,7 +76,7 @@ function Body(props: { home: Home }) {
       <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
-      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always="in full">
+      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always="with their tracebacks">
         <For each={props.home.import_errors}>
           {(error) => (
             <div class="row wide-first">

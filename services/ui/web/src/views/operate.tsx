@@ -125,7 +125,7 @@ export function ExecutorsView() {
                   {(one) => (
                     <tr data-row>
                       <td>{one.name} <code class="dim" title={one.executor}>{one.executor.slice(0, 17)}</code><Show when={labels(one)}><br /><span class="dim">{labels(one)}</span></Show></td>
-                      <td><span class={`lamp ${one.status === "alive" ? "" : "off"}`}>{STATUS[one.status] ?? one.status}</span><Show when={one.cordon}>{(it) => <><br /><span class="dim">since <Time at={it().since} /> by {it().by}{it().reason ? `: ${it().reason}` : ""}</span></>}</Show></td>
+                      <td><span class={`lamp ${one.status === "alive" ? "" : one.status === "silent" ? "off" : "held"}`}>{STATUS[one.status] ?? one.status}</span><Show when={one.cordon}>{(it) => <><br /><span class="dim">since <Time at={it().since} /> by {it().by}{it().reason ? `: ${it().reason}` : ""}</span></>}</Show></td>
                       <td>{one.hostname}</td>
                       <td><span class="progress"><span class="stack" aria-hidden="true"><i class="running" style={{ width: `${Math.min(100, (100 * one.running) / Math.max(1, one.slots))}%` }} /></span>{one.running} of {one.slots}</span></td>
                       <td>{one.queues.join(", ")}</td>
