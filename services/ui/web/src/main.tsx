@@ -68,6 +68,13 @@ function Frame(props: RouteSectionProps) {
     if (path === "/pools") return OPERATE.includes(here);
     return path === "/" ? here === "/" : here === path || here.startsWith(`${path}/`);
   };
+  // On a narrow page tabs lie beside what is seen: the one that is open is brought into sight.
+  createEffect(on(() => location.pathname + location.search, () => setTimeout(() => {
+    for (const tab of document.querySelectorAll<HTMLElement>(".tabs > .on, .tabs > [aria-selected=true], .tabs > [aria-pressed=true]")) {
+      const box = tab.parentElement as HTMLElement;
+      if (box.scrollWidth > box.clientWidth) box.scrollLeft = tab.offsetLeft - box.offsetLeft - box.clientWidth / 3;
+    }
+  }, 50)));
   const stale = () => link() === "lost";
   createEffect(() => {
     if (at("/")) document.title = "Today · Dagbok";

@@ -55,7 +55,7 @@ export default function AlertsView() {
       </Crumbs>
       <AlertPlaces here="/alerts" />
       <Read of={page} what="Alerts can't be shown.">
-        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>
+        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : state() === "all" ? "Nothing has gone wrong yet that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>
           <Show when={all().total_entries > PAGE}>
             <p class="foot dim">
               {(offset() + 1).toLocaleString("en")} to {(offset() + all().alerts.length).toLocaleString("en")} of {all().total_entries.toLocaleString("en")}
@@ -91,7 +91,7 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         const answer = attempt.status ? `answered ${attempt.status}` : attempt.why ?? "no answer yet";
         all.push({
           at: attempt.at,
-          word: one.purpose === "trigger" ? "sent" : one.purpose === "refresh" ? "told again" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
+          word: attempt.why ? "not taken" : one.purpose === "trigger" ? "sent" : one.purpose === "refresh" ? "told again" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
           text: `${who} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
           bad: Boolean(attempt.why),
         });

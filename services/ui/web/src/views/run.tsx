@@ -50,7 +50,7 @@ function sentence(run: Run): string {
   }
   if (run.state === "success") return `succeeded${after}`;
   const done = (run.counts["success"] ?? 0) + (run.counts["skipped"] ?? 0);
-  if (run.state === "running") return `running for ${length(took ?? 0)}: ${done} of ${run.task_count} done`;
+  if (run.state === "running") return `running for ${length(took ?? 0)}: ${done} of ${run.task_count} done${failure ? `, and ${failure.task_id}${failure.map_index >= 0 ? `[${failure.map_index}]` : ""} failed` : ""}`;
   return "queued";
 }
 

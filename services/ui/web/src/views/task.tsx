@@ -229,7 +229,8 @@ function framesOf(text: string, file: string | undefined): Frame[] {
     const named = file !== undefined && (path === file || path.endsWith(`/${file}`));
     const own = file ? named : !packaged;
     const next = lines[at + 1] ?? "";
-    const short = named ? file : path;
+    // Of what is installed the package says enough.
+    const short = (named ? file : path).replace(/^.*\/(?:site|dist)-packages\//, "");
     found.push({ file: short, line: Number(number), where: `${short}:${number}${name ? ` in ${name}` : ""}`, source: /^\s*File "/.test(next) ? "" : next.trim(), own });
   }
   return found;
