@@ -118,7 +118,7 @@ DIALOGS = (
     ("acknowledge", "/alerts?state=all", ["Acknowledge"], "dialog .consequences"),
     ("silence", "/alerts?state=all", ["Silence"], "dialog .consequences"),
     ("test", "/alerts/routes", ["Send a test"], "dialog .consequences"),
-    ("cordon", "/executors", ["Cordon"], "dialog .consequences"),
+    ("uncordon", "/executors", ["Uncordon"], "dialog .consequences"),
     ("drain", "/executors", ["Drain"], "dialog .consequences"),
     ("pool", "/pools", ["New pool"], "dialog form"),
     ("connection", "/connections", ["New connection"], "dialog form"),

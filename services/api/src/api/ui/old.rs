@@ -76,11 +76,12 @@ pub(super) async fn moved(
     State(state): State<ApiState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-    let named: Named = serde_html_form::from_str(query).unwrap_or_default();
-    let view = path.trim_matches('/').to_owned();
-    let to = place(&state, &view, named).await?;
-    Ok(redirect(path, &to))
+    // A request's body is not shared between threads, its address is.
+    let uri = request.uri().clone();
+    let named: Named =
+        serde_html_form::from_str(uri.query().unwrap_or_default()).unwrap_or_default();
+    let to = place(&state, uri.path().trim_matches('/'), named).await?;
+    Ok(redirect(uri.path(), &to))
 }
 
 /// Where a path within a DAG leads that Airflow 2 had: `/dags/{dag}/grid?dag_run_id=…`; `None` of one that is as it was.

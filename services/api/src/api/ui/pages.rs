@@ -51,7 +51,9 @@ pub(crate) fn routes() -> Router<ApiState> {
 }
 
 async fn page(State(state): State<ApiState>, request: Request) -> Response {
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    // A request's body is not shared between threads, its address is.
+    let uri = request.uri().clone();
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     match old::within_dag(&state, path, query).await {
         Ok(None) => {}
         Ok(Some(moved)) => return moved,

@@ -55,7 +55,7 @@ export default function AlertsView() {
       </Crumbs>
       <AlertPlaces here="/alerts" />
       <Read of={page} what="Alerts can't be shown.">
-        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : state() === "all" ? "Nothing has gone wrong yet that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>
+        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : state() === "all" ? "Nothing has gone wrong yet that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full alone={Boolean(params.id)} then={page.again} />}</For>
           <Show when={all().total_entries > PAGE}>
             <p class="foot dim">
               {(offset() + 1).toLocaleString("en")} to {(offset() + all().alerts.length).toLocaleString("en")} of {all().total_entries.toLocaleString("en")}
@@ -78,7 +78,7 @@ const SUPPRESSED: Record<string, string> = { grouped: "told with", inhibited: "f
 const TONE: Record<string, string> = { firing: "bad", acknowledged: "warn", resolved: "quiet" };
 
 /** An alert with everything that was done about it, in order. */
-export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void }) {
+export function Ledger(props: { alert: Alert; full?: boolean; alone?: boolean; then?: () => void }) {
   const it = () => props.alert;
   const entries = () => {
     const all: { at: string; word: string; text: string; bad?: boolean }[] = [
@@ -119,7 +119,7 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
       </Show>
       <Show when={props.full && !it().runs.length && it().labels["dag"]}>{(dag) => <p class="dim">About <A href={dagPath(dag())}>{dag()}</A></p>}</Show>
       <Show when={props.full && it().suppressed_by}>{(other) => <p class="dim">Not told by itself: {SUPPRESSED[it().suppressed_why ?? ""] ?? "see"} <A href={`/alerts/${other()}`}>alert {other()}</A></p>}</Show>
-      <Show when={props.full && it().details.length}>
+      <Show when={props.alone && it().details.length}>
         <dl class="facts tall said"><For each={it().details}>{(one) => <div><dt>{one.name}</dt><dd>{one.value}</dd></div>}</For></dl>
       </Show>
       <Show when={web(it().labels["runbook"])}>{(url) => <p><a href={url()} target="_blank" rel="noopener noreferrer">Runbook</a></p>}</Show>

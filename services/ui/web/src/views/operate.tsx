@@ -159,9 +159,9 @@ function consequences(what: string, one: Executor, all: Executor[]): string[] {
   const running = own.reduce((sum, it) => sum + it.running, 0);
   const says = [own.length > 1 ? `${own.length} executors are called ${one.name}: it holds for all of them, and for those to come.` : `It holds for ${one.name} over restarts, until somebody says otherwise.`];
   if (what === "uncordon") return [`${own.length > 1 ? `${own.length} executors called ${one.name}` : one.name} take work again.`];
-  const tries = running === 1 ? "1 try that it runs" : `${running} tries that it runs`;
-  if (what === "cordon") says.push(running ? `The ${tries} go on; nothing new is taken.` : "It runs nothing now; nothing new is taken.");
-  else says.push(running ? `The ${tries} may go on until the time is over; what is ended then is tried elsewhere and uses up no retry. Then it leaves.` : "It runs nothing now, and leaves at once.");
+  const tries = running === 1 ? "The try that it runs" : `The ${running} tries that it runs`;
+  if (what === "cordon") says.push(running ? `${tries} ${running === 1 ? "goes" : "go"} on; nothing new is taken.` : "It runs nothing now; nothing new is taken.");
+  else says.push(running ? `${tries} may go on until the time is over; what is ended then is tried elsewhere and uses up no retry. Then it leaves.` : "It runs nothing now, and leaves at once.");
   const served = new Set(all.filter((it) => it.name !== one.name && it.status === "alive").flatMap((it) => it.queues));
   const lonely = one.queues.filter((queue) => !served.has(queue));
   says.push(lonely.length ? `Nobody else takes work from ${lonely.join(", ")}: what is queued there waits.` : "Others take work from each of its queues.");
