@@ -155,7 +155,8 @@ with DAG("release", schedule=None, tags=["people"], default_args={"owner": "ml-p
     ApprovalOperator(task_id="approve", subject="Ship the model of November 19?",
                      body="rmse 0.61, was 0.63.\nThree shards are older than a day: s1, s4, s5.",
                      response_timeout=timedelta(hours=3))
-    HITLOperator(task_id="choose", subject="Where does it go, and to how many?", options=["staging", "canary", "everywhere"],
+    HITLOperator(task_id="choose", subject="Where does it go, and to how many?",
+                 options=["staging", "canary", "everywhere"],
                  multiple=True, assigned_users={"id": "ana", "name": "Ana"},
                  params={"share": Param(5, type="integer", description="per cent of the traffic"), "watch": True})
 

@@ -98,8 +98,8 @@ EMPTY = {
     "empty-silences": "/alerts/silences",
     "empty-routes": "/alerts/routes",
 }
-# What opens over a page: its name, the page, what is pressed one after the other (a key, or a button by its name), and what is
-# waited for.
+# What opens over a page: its name, the page, what is pressed one after the other (a key, or a button by its name), and
+# what is waited for.
 DIALOGS = (
     ("rerun", "/dags/reco_training/runs/bad_1", ["r"], "dialog .cleared li"),
     ("palette", "/dags/reco_training/runs/bad_1", ["Control+k"], "dialog [role=option]"),
@@ -129,7 +129,7 @@ DIALOGS = (
 
 
 def furnish(stage: Standalone) -> None:
-    """Has there be something to see of what runs alone don't show: questions, versions, a silence, a backfill, secrets."""
+    """Has there be something to see of what runs alone don't show: questions, versions, a backfill, secrets."""
     dags = stage.home.parent / "dags"
     (dags / "shown.py").write_text(SHOWN)
     (dags / "lib").mkdir()
@@ -139,10 +139,19 @@ def furnish(stage: Standalone) -> None:
     for dag in ("release", "hungry"):
         assert stage.trigger(dag, "r1", conf={}).status_code == 200
     api = stage.api
-    connection = {"connection_id": "warehouse", "conn_type": "postgres", "host": "db.internal", "login": "etl", "password": "x"}
+    connection = {
+        "connection_id": "warehouse",
+        "conn_type": "postgres",
+        "host": "db.internal",
+        "login": "etl",
+        "password": "x",
+    }
     assert api.post("/connections", connection).status_code == 201
     for key, value in (("model_bucket", "s3://models"), ("api_token", "hidden"), ("limits", '{"rows": 100000}')):
-        assert api.post("/variables", {"key": key, "value": value, "description": f"the {key} of all DAGs"}).status_code == 201
+        assert (
+            api.post("/variables", {"key": key, "value": value, "description": f"the {key} of all DAGs"}).status_code
+            == 201
+        )
     assert api.patch("/dags/etl_source_c", {"is_paused": True}).status_code == 200
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     body = {"from_date": (day - timedelta(days=2)).isoformat(), "to_date": (day - timedelta(days=1)).isoformat()}

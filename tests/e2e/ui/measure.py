@@ -1,8 +1,8 @@
-"""What pages cost: `python tests/e2e/ui/measure.py URL …`, of any address, so that a peer can be measured by the same rules.
+"""What pages cost: `python tests/e2e/ui/measure.py URL …`, of any address, so that a peer is measured by the same rules.
 
-Bytes, requests, elements, heap, layout shift, and milliseconds with how many times those of the reference page they are,
-which is measured in the same run; with `--own` a selector says when a page may be used, and `--axe` looks for what breaks the
-rules of accessibility.
+Bytes, requests, elements, heap, layout shift, and milliseconds with how many times those of the reference page they
+are, which is measured in the same run; with `--own` a selector says when a page may be used, and `--axe` looks for what
+breaks the rules of accessibility.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def main() -> None:
             walk = Walk(chrome.new_context(viewport={"width": 1440, "height": 900}).new_page(), axe)
             found = walk.go(url, asked.own)
             said = [f"{name} {figure:.2f}" for name, figure in found.items() if name not in TIMED]
-            said += [f"{it} {found[it]:.0f} ms ({found[it] / max(measure[it], 1.0):.2f} of the reference)" for it in TIMED]
+            said += [
+                f"{it} {found[it]:.0f} ms ({found[it] / max(measure[it], 1.0):.2f} of the reference)" for it in TIMED
+            ]
             print(f"{url}: {'; '.join(said)}")
             for broken in walk.breaks() if asked.axe else []:
                 print(f"  {broken}")

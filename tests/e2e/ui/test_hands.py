@@ -1,4 +1,4 @@
-"""The rest of the twelve jobs by mouse and by keyboard alone, and what every page has at hand: the palette, undo, old links."""
+"""The rest of the twelve jobs by mouse and by keyboard alone, and what every page has at hand: palette, undo, old links."""
 
 from __future__ import annotations
 
@@ -134,7 +134,19 @@ def test_a_pause_is_undone_at_once(normal: Standalone, visit: Visit) -> None:
 def test_the_palette_is_on_every_page_and_knows_tasks(failed: Standalone, visit: Visit) -> None:
     """A DAG's first letters and a task's lead to the task in the newest run, from wherever one is."""
     page = visit(failed, "/")
-    for path in ("/", "/dags", "/dag_runs", "/alerts", "/assets", "/pools", "/audit", "/health", BAD, "/dags/nowhere", "/nowhere"):
+    for path in (
+        "/",
+        "/dags",
+        "/dag_runs",
+        "/alerts",
+        "/assets",
+        "/pools",
+        "/audit",
+        "/health",
+        BAD,
+        "/dags/nowhere",
+        "/nowhere",
+    ):
         page.goto(failed.api.url + path)
         page.wait_for_selector("main h1")
         page.keyboard.press("Control+k")
@@ -181,8 +193,14 @@ def test_a_log_is_read_by_how_loud_its_lines_are(failed: Standalone, visit: Visi
         ("/dags/reco_training/grid?dag_run_id=bad_1&task_id=train&tab=logs", f"{BAD}/tasks/train?tab=log"),
         ("/dags/reco_training/graph?dag_run_id=bad_1", f"{BAD}?show=graph"),
         ("/dags/reco_training/duration", "/dags/reco_training/trends"),
-        ("/log?dag_id=reco_training&task_id=train&dag_run_id=bad_1&map_index=-1&try_number=2", f"{BAD}/tasks/train?tab=log&try=2"),
-        ("/xcom?dag_id=reco_training&task_id=evaluate&dag_run_id=bad_1&map_index=3", f"{BAD}/tasks/evaluate/mapped/3?tab=xcom"),
+        (
+            "/log?dag_id=reco_training&task_id=train&dag_run_id=bad_1&map_index=-1&try_number=2",
+            f"{BAD}/tasks/train?tab=log&try=2",
+        ),
+        (
+            "/xcom?dag_id=reco_training&task_id=evaluate&dag_run_id=bad_1&map_index=3",
+            f"{BAD}/tasks/evaluate/mapped/3?tab=xcom",
+        ),
         ("/dagrun/list/?_flt_3_dag_id=x", "/dag_runs"),
         ("/taskinstance/list/", "/task_instances"),
         ("/pool/list/", "/pools"),
@@ -203,7 +221,9 @@ def test_old_links_lead_on(old: str, now: str, failed: Standalone) -> None:
 def test_a_logical_date_of_an_old_link_is_its_run(failed: Standalone) -> None:
     """As Airflow 2 named runs: by `execution_date`, with the plus that its own pages did not escape."""
     run = next(
-        it for it in failed.api.get("/dags/~/dagRuns", limit=50)["dag_runs"] if it["logical_date"] and it["dag_id"] == "reco_training"
+        it
+        for it in failed.api.get("/dags/~/dagRuns", limit=50)["dag_runs"]
+        if it["logical_date"] and it["dag_id"] == "reco_training"
     )
     date = run["logical_date"].replace("Z", "+00:00")
     path = f"/log?dag_id=reco_training&task_id=train&execution_date={date}"

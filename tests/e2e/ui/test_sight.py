@@ -1,16 +1,27 @@
-"""Whoever sees otherwise: colours that the system forces, no motion, pages twice as large; and a page that is open for a day."""
+"""Whoever sees otherwise: forced colours, no motion, pages twice as large; and a page that is open for a day."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from ui.stage import Standalone, ready
 
 Visit = Callable[..., Page]
 BAD = "/dags/reco_training/runs/bad_1"
-ROUTES = ("/", "/dags", "/dags/reco_training", "/dag_runs", BAD, f"{BAD}/tasks/train", "/pools", "/executors", "/oncall", "/audit")
+ROUTES = (
+    "/",
+    "/dags",
+    "/dags/reco_training",
+    "/dag_runs",
+    BAD,
+    f"{BAD}/tasks/train",
+    "/pools",
+    "/executors",
+    "/oncall",
+    "/audit",
+)
 # A stream that says what the test has it say.
 STREAM = """window.EventSource = class extends EventTarget {
   constructor(url) { super(); window.source = this; this.url = url; setTimeout(() => this.onopen?.()) }
@@ -50,7 +61,8 @@ def test_nothing_moves_for_whoever_wants_that(failed: Standalone, chrome: Browse
         ready(page)
         moving = page.evaluate(
             "() => [...document.querySelectorAll('*')].filter(it => { const style = getComputedStyle(it);"
-            "return style.animationName !== 'none' || !/^(0s(, )?)+$/.test(style.transitionDuration) }).map(it => it.className)"
+            "return style.animationName !== 'none' || !/^(0s(, )?)+$/.test(style.transitionDuration) })"
+            ".map(it => it.className)"
         )
         assert not moving, (route, moving)
         assert page.evaluate("() => document.getAnimations().length") == 0
@@ -66,24 +78,36 @@ def test_pages_twice_as_large_hold(failed: Standalone, chrome: Browser) -> None:
         ready(page)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 640, route
         over = page.evaluate(
-            """() => { const all = [...document.querySelectorAll('.top a, .top button, .crumbs a, .crumbs button, .tabs a, .tabs button')]
+            """() => { const all = ['.top', '.crumbs', '.tabs']
+            .flatMap(it => [...document.querySelectorAll(`${it} a, ${it} button`)])
             .map(it => [it, it.getBoundingClientRect()]).filter(([, box]) => box.width);
             return all.flatMap(([a, one], at) => all.slice(at + 1).filter(([b, two]) => !a.contains(b) && !b.contains(a)
-              && one.left + 1 < two.right && two.left + 1 < one.right && one.top + 1 < two.bottom && two.top + 1 < one.bottom)
+              && one.left + 1 < two.right && two.left + 1 < one.right
+              && one.top + 1 < two.bottom && two.top + 1 < one.bottom)
               .map(([b]) => `${a.innerText} over ${b.innerText}`)) }"""
         )
         assert not over, (route, over)
     context.close()
 
 
+def heap(devtools: CDPSession) -> float:
+    """What a page holds once what nobody holds is gone, in MB."""
+    devtools.send("HeapProfiler.collectGarbage")
+    return float(devtools.send("Runtime.getHeapUsage")["usedSize"]) / 1e6
+
+
 def test_eight_hours_of_live_updates_leave_memory_flat(failed: Standalone, chrome: Browser) -> None:
-    """One change a second for as long as somebody works: what a tab holds at the end is what it held after the first minutes."""
+    """One change a second while somebody works: what a tab holds at the end is what it held after the first minutes."""
     for path, patch in (
-        ("/", "n => ({verdict: {...data.verdict, running: n % 7}, failed: n % 2 ? data.failed : [...data.failed].reverse()})"),
+        (
+            "/",
+            "n => ({verdict: {...data.verdict, running: n % 7},"
+            " failed: n % 2 ? data.failed : [...data.failed].reverse()})",
+        ),
         (
             "/dags/reco_training",
-            "n => ({columns: {[data.order.at(-1)]: {...data.columns[data.order.at(-1)], cells: data.columns[data.order.at(-1)]"
-            ".cells.replace(/./, String(n % 6))}}})",
+            "n => { const id = data.order.at(-1); const column = data.columns[id];"
+            "return {columns: {[id]: {...column, cells: column.cells.replace(/./, String(n % 6))}}} }",
         ),
         (BAD, "n => ({last_seq: n, counts: {...data.counts, running: n % 5}})"),
     ):
@@ -103,14 +127,10 @@ def test_eight_hours_of_live_updates_leave_memory_flat(failed: Standalone, chrom
             name,
         )
 
-        def heap() -> float:
-            devtools.send("HeapProfiler.collectGarbage")
-            return float(devtools.send("Runtime.getHeapUsage")["usedSize"]) / 1e6
-
         page.evaluate("() => hours(1800)")
-        first, elements = heap(), page.evaluate("() => document.querySelectorAll('*').length")
+        first, elements = heap(devtools), page.evaluate("() => document.querySelectorAll('*').length")
         page.evaluate("() => hours(28800 - 1800)")
-        last = heap()
+        last = heap(devtools)
         print(f"{path}: {first:.2f} MB after half an hour, {last:.2f} MB after eight hours")
         assert last <= first * 1.1 + 0.2
         assert page.evaluate("() => document.querySelectorAll('*').length") <= elements * 1.1 + 20
