@@ -92,8 +92,8 @@ OF = {"nothing": ROUTES, "normal": ROUTES | OF_DAGS | OF_RUNS, "failed": ROUTES 
 # What a page may be, read from an empty cache: KB that are sent, requests, elements, MB of heap, layout shift.
 BUDGET = {"KB": 120.0, "requests": 8.0, "elements": 3_000.0, "heap": 60.0, "CLS": 0.02}
 
-# How many times the reference page's own time each may take, at the worst of all views. A machine that is loaded is slow
-# with both.
+# How many times the reference page's own time each may take, at the worst of all views. A loaded machine is slow with
+# both.
 RATIO = {"FCP ratio": 6.0, "usable ratio": 8.0, "CPU ratio": 8.0, "longest ratio": 8.0}
 # Views that are passed between two looks at the reference: a machine is not equally loaded for minutes.
 LEG = 8

@@ -1,4 +1,4 @@
-"""The rest of the twelve jobs by mouse and by keyboard alone, and what every page has at hand: palette, undo, old links."""
+"""The rest of the twelve jobs by mouse and by keyboard alone, and what every page has: palette, undo, old links."""
 
 from __future__ import annotations
 

@@ -171,8 +171,14 @@ def _settings(dag: DAG) -> Json:
 def _about_params(dag: DAG) -> Json:
     told: Json = {"params": _params(dag)}
     # What a value is for stands with its schema, where JSON Schema has it, too: forms show it.
-    said = {name: {"description": param.description} if param.description else {} for name, param in dag.params.items()}
-    schemas = {name: {**said[name], **param.schema} for name, param in dag.params.items() if said[name] or param.schema}
+    said = {
+        name: {"description": param.description} for name, param in dag.params.items() if param.description
+    }
+    schemas = {
+        name: {**said.get(name, {}), **param.schema}
+        for name, param in dag.params.items()
+        if name in said or param.schema
+    }
     if schemas:
         # Twice, since keys that are no texts (None beside numbers) can't be sorted before they are.
         told["param_schemas"] = dumps(loads(dumps(schemas, default=str)), sort_keys=True)
