@@ -1,4 +1,4 @@
-"""What pages cost: `python tests/e2e/ui/measure.py URL …`, of any address, so that peers are measured by the same rules.
+"""What pages cost: `python tests/e2e/ui/measure.py URL …`, of any address, so that peers are measured by the same rule.
 
 Bytes, requests, elements, heap, layout shift, and milliseconds with how many times those of the reference page they
 are, which is measured in the same run; with `--own` a selector says when a page may be used, and `--axe` looks for what
