@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import ROOT
 
 from ui.stage import browser
-from ui.walk import TIMED, Walk, reference
+from ui.walk import LEAST, TIMED, Walk, reference
 
 
 def main() -> None:
@@ -36,7 +36,8 @@ def main() -> None:
             found = walk.go(url, asked.own)
             said = [f"{name} {figure:.2f}" for name, figure in found.items() if name not in TIMED]
             said += [
-                f"{it} {found[it]:.0f} ms ({found[it] / max(measure[it], 1.0):.2f} of the reference)" for it in TIMED
+                f"{it} {found[it]:.0f} ms ({found[it] / max(measure[it], LEAST[it]):.2f} of the reference)"
+                for it in TIMED
             ]
             print(f"{url}: {'; '.join(said)}")
             for broken in walk.breaks() if asked.axe else []:

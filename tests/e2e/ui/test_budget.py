@@ -9,7 +9,7 @@ import pytest
 from harness import Standalone
 from playwright.sync_api import Browser, Page
 
-from ui.walk import TIMED, Walk, reference
+from ui.walk import LEAST, TIMED, Walk, reference
 
 Visit = Callable[..., Page]
 LIST = "main table.list, main .nothing"
@@ -117,7 +117,7 @@ def test_every_view_keeps_its_budget(
             if at % LEG == 0:
                 measure = other.measure(fixed)
             found = walk.go(stage.api.url + route, own)
-            found |= {f"{name} ratio": found[name] / max(measure[name], 1.0) for name in TIMED}
+            found |= {f"{name} ratio": found[name] / max(measure[name], LEAST[name]) for name in TIMED}
             for name, figure in found.items():
                 may = (BUDGET | RATIO).get(name, 1e9)
                 if figure > may:

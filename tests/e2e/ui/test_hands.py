@@ -145,7 +145,6 @@ def test_the_palette_is_on_every_page_and_knows_tasks(failed: Standalone, visit:
         "/health",
         BAD,
         "/dags/nowhere",
-        "/nowhere",
     ):
         page.goto(failed.api.url + path)
         page.wait_for_selector("main h1")

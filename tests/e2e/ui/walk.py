@@ -33,6 +33,8 @@ const paint = performance.getEntriesByName('first-contentful-paint')[0];
 return [window.shift, document.querySelectorAll('*').length, paint ? paint.startTime : 0, window.longest] }"""
 # What is told in milliseconds: a figure of the machine as much as of the page, so that only its ratio is judged.
 TIMED = ("FCP", "usable", "CPU", "longest")
+# What a ratio is of at least: a task that is no long one is not counted at all, and a quick machine's is no measure.
+LEAST = {"FCP": 10.0, "usable": 10.0, "CPU": 10.0, "longest": 50.0}
 
 
 class Walk:

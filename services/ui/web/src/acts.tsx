@@ -26,7 +26,8 @@ export async function act<T>(what: string, ask: () => Promise<Done<T>>, undo?: (
   try {
     const done = await ask();
     change({ state: "done", seq: done.seq, undo });
-    setTimeout(() => setAsked((all) => all.filter((one) => one.id !== id)), 8_000);
+    // What can be undone stays longer: whoever did it reads first what came of it.
+    setTimeout(() => setAsked((all) => all.filter((one) => one.id !== id)), undo ? 30_000 : 8_000);
     return done.value;
   } catch (error) {
     change({ state: "refused", words: error instanceof Error ? error.message : String(error) });
