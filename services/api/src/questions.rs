@@ -171,13 +171,10 @@ fn handed_on(
         nothing: false,
     };
     let ask = RunAsk {
-        scope: Scope::Dags(vec![run.dag_id.clone()]),
-        states: Vec::new(),
-        types: Vec::new(),
         ranges: vec![before],
         orders: vec![RunOrder { by: RunBy::Field(RunField::LogicalDate), down: true }],
-        skip: 0,
         take: RUNS_LOOKED_AT,
+        ..RunAsk::all(Scope::Dags(vec![run.dag_id.clone()]))
     };
     for row in store.list_runs(&ask, None)?.page {
         if let Some(row) = store.xcom(&row.key(), task, map, name)? {

@@ -8,15 +8,17 @@ use std::{cmp::Ordering, sync::Arc};
 use dagbok_api::model::{
     ReadModel, Store,
     lists::{
-        COUNTED, IN_HAND, Keep, LOOKED, Range, RunAsk, RunBy, RunField, RunOrder, Scope, Value,
+        COUNTED, Given, IN_HAND, Keep, LOOKED, Range, RunAsk, RunBy, RunField, RunOrder, Scope,
+        Value,
     },
     rows::{LastRun, RunRow, RunState},
 };
 use dagbok_events::{
-    Actor, Fact, Micros, Record, RunCreated, RunFailed, RunId, RunStarted, RunSucceeded, RunType,
-    encode, subject_of,
+    Actor, Fact, Micros, Payload, Record, RunCreated, RunFailed, RunId, RunStarted, RunSucceeded,
+    RunType, encode, subject_of,
 };
 use dagbok_runlog::{Draft, RunLog, Seq, memory::MemoryLog};
+use serde_json::{Value as Json, json};
 use support::{
     liars::{Dice, records},
     story::{FIRST, dag, digest, key, spec},
@@ -126,7 +128,7 @@ fn ask(dice: &mut Dice) -> RunAsk {
     let skip = usize::try_from(dice.below(4)).unwrap();
     let states = some(dice, &RunState::ALL);
     let types = some(dice, &TYPES);
-    RunAsk { scope, states, types, ranges, orders, skip, take: 5 }
+    RunAsk { states, types, ranges, orders, skip, take: 5, ..RunAsk::all(scope) }
 }
 
 /// What is asked of stories that the rules would never tell, too.
@@ -204,7 +206,7 @@ async fn many() -> ReadModel {
             run_after: FIRST.plus(Micros::from_secs(-n)),
             version: 1,
             bundle: digest("bundle"),
-            conf: None,
+            conf: Some(Payload::Inline(conf_of(n))),
             note: None,
             asset_events: Vec::new(),
             asset_events_left_out: 0,
@@ -227,6 +229,67 @@ async fn many() -> ReadModel {
         }
     }
     folded(&told).await
+}
+
+/// What a run was given: one value that all have, one of eleven, and one of its own.
+fn conf_of(n: i64) -> String {
+    format!(r#"{{"loss": "bpr", "epochs": {}, "lr": {n}.50}}"#, n % 11)
+}
+
+#[tokio::test]
+async fn runs_are_found_by_what_they_were_given_however_many_there_are() {
+    let model = many().await;
+    let store = model.store();
+    let runs = i64::try_from(store.runs(None).unwrap().len()).unwrap();
+    let due = RunOrder { by: RunBy::Field(RunField::RunAfter), down: true };
+    let given = |name: &str, value: Json| Given::of(name, &value).unwrap();
+    let ask = |given: Vec<Given>| RunAsk { take: 5, given, ..RunAsk::all(Scope::All) };
+    let n_of = |run: &RunRow| FIRST.since(run.run_after).0 / 1_000_000;
+
+    // One of all of them, in whichever order, and whatever else is asked.
+    for orders in [vec![], vec![due], vec![RunOrder { by: RunBy::Dag, down: false }]] {
+        for n in [0, 1_234, runs - 1] {
+            let is = |run: &RunRow| n_of(run) == n;
+            let keep = Some(Keep::rows(&is));
+            let one = vec![given("loss", json!("bpr")), given("lr", json!(n.to_string() + ".50"))];
+            let typed = RunAsk { orders: orders.clone(), ..ask(one) };
+            // As text it is another value, which no run has.
+            assert_eq!(store.list_runs(&typed, keep).unwrap().page.len(), 0);
+            #[expect(clippy::cast_precision_loss, reason = "they are few")]
+            let lr = n as f64 + 0.5;
+            let ask = RunAsk { orders: orders.clone(), ..ask(vec![given("lr", json!(lr))]) };
+            let found = store.list_runs(&ask, keep).unwrap();
+            assert!(found.complete && found.exact && found.page.len() == 1, "{n}: {found:?}");
+            let others = Scope::Dags(vec![dag(if n % 3 == 0 { "chain" } else { "fan" })]);
+            let found = store.list_runs(&RunAsk { scope: others, ..ask }, keep).unwrap();
+            assert!(found.complete && found.page.is_empty(), "{n}: of another DAG: {found:?}");
+        }
+    }
+    // Fewer than are sorted in hand: all of them are counted.
+    let is = |run: &RunRow| n_of(run) % 11 == 4;
+    let found = store.list_runs(&ask(vec![given("epochs", json!(4.0))]), Some(Keep::rows(&is)));
+    let found = found.unwrap();
+    assert_eq!(found.total, usize::try_from((runs + 6) / 11).unwrap());
+    assert!(found.exact && found.complete);
+    // What all were given: the first page, and what is looked for among them goes on where it was broken off.
+    let oldest = |run: &RunRow| n_of(run) == runs - 1;
+    let mut ask = RunAsk { orders: vec![due], ..ask(vec![given("loss", json!("bpr"))]) };
+    let found = store.list_runs(&ask, Some(Keep::rows(&|_| true))).unwrap();
+    assert_eq!(found.page.iter().map(n_of).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let found = store.list_runs(&ask, Some(Keep::rows(&oldest))).unwrap();
+    assert!(!found.complete && found.page.is_empty(), "{found:?}");
+    let to = found.looked_to.unwrap();
+    ask.ranges =
+        vec![Range { field: RunField::RunAfter, from: i64::MIN, to: to.0, nothing: false }];
+    assert!(store.list_runs(&ask, Some(Keep::rows(&oldest))).unwrap().looked_to < Some(to));
+}
+
+#[test]
+fn what_is_in_no_index_is_looked_for() {
+    assert_eq!(Given::of("a", &json!([1])), None);
+    assert_eq!(Given::of(&"a".repeat(121), &json!(1)), None);
+    assert_eq!(Given::of("a", &json!(1)), Given::of("a", &json!("1")));
+    assert_ne!(Given::of("a", &json!(true)), Given::of("a", &json!(null)));
 }
 
 #[tokio::test]

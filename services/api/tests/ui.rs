@@ -340,7 +340,14 @@ async fn assert_home(world: &World, now: Timestamp, seed: u64) {
         now.since(run.updated_at) >= Micros::from_secs(60)
             && (run.state == RunState::Queued || run.state == RunState::Running && tasks > 0)
     };
-    let found = world.model.store().runs(None).unwrap().iter().filter(|run| waits(run)).count();
+    let runs = world.model.store().runs(None).unwrap();
+    let failing = runs.iter().filter(|run| {
+        run.state == RunState::Running
+            && run.counts.get(&TaskInstanceState::Failed).copied().unwrap_or(0) > 0
+    });
+    assert_eq!(verdict["failing"], json!(failing.count()), "seed {seed}: failing");
+    assert_eq!(verdict["failing"], json!(home["failing"].as_array().unwrap().len()));
+    let found = runs.iter().filter(|run| waits(run)).count();
     assert_eq!(verdict["waiting"], json!(found), "seed {seed}: waiting");
     assert_eq!(verdict["waiting"], json!(board["waiting"].as_array().unwrap().len()));
     let shown = home["waiting"].as_array().unwrap();

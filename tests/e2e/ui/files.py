@@ -144,6 +144,39 @@ with DAG("wide", schedule=None, start_date=datetime(2026, 1, 1), is_paused_upon_
         first >> EmptyOperator(task_id=f"shard_{number:04}")
 """
 
+# For people to look at alone: what asks them, what is of partitions, what needs memory for a while.
+SHOWN = r"""
+from datetime import datetime, timedelta
+import time
+from airflow.sdk import DAG, Param, PartitionedAtRuntime, task
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+
+with DAG("release", schedule=None, tags=["people"], default_args={"owner": "ml-platform"}):
+    ApprovalOperator(task_id="approve", subject="Ship the model of November 19?",
+                     body="rmse 0.61, was 0.63.\nThree shards are older than a day: s1, s4, s5.",
+                     response_timeout=timedelta(hours=3))
+    HITLOperator(task_id="choose", subject="Where does it go, and to how many?",
+                 options=["staging", "canary", "everywhere"],
+                 multiple=True, assigned_users={"id": "ana", "name": "Ana"},
+                 params={"share": Param(5, type="integer", description="per cent of the traffic"), "watch": True})
+
+with DAG("regions", schedule=PartitionedAtRuntime(), tags=["people"]):
+    @task
+    def see(dag_run=None):
+        return dag_run.partition_key
+    see()
+
+with DAG("hungry", schedule=None, tags=["ml"]):
+    @task
+    def grow():
+        kept = []
+        for step in range(26):
+            kept.append(bytearray(12_000_000))
+            print(f"step {step}")
+            time.sleep(1)
+    grow()
+"""
+
 BROKEN = """
 from airflow import DAG
 import a_module_that_is_nowhere

@@ -20,6 +20,25 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from ui.files import write
 
 GOOD = 12
+# Who is told: by a receiver, and beside it in Slack and by one that turns everything down.
+ONE = '[route]\nreceiver = "oncall"\n'
+MORE = """[receivers.team]
+fallback = "oncall"
+[receivers.team.slack]
+token = { env = "SLACK_TOKEN" }
+channel = "#ml"
+api_url = "{url}/slack/"
+[receivers.gone.webhook]
+url = "http://127.0.0.1:9/nobody"
+[chains.ml]
+steps = [{ receivers = ["team", "gone"], wait = "30m" }, { schedules = ["week"] }]
+[route]
+receiver = "oncall"
+[[route.routes]]
+matchers = ['owner="ml-platform"']
+chain = "ml"
+runbook = "https://wiki.example.org/ml"
+"""
 # Two people who take turns of a week; whoever it is, is reached by the one receiver.
 CREW = """
 [people.ana]
@@ -71,8 +90,15 @@ class Hook:
         class Taken(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
-                self.send_response(202)
+                if "/slack/" not in self.path:
+                    self.send_response(202)
+                    self.end_headers()
+                    return
+                # As Slack answers an app.
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
                 self.end_headers()
+                self.wfile.write(b'{"ok": true, "channel": "C024BE91L", "ts": "1503435956.000247"}')
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -97,7 +123,13 @@ def empty(folder: Path) -> Iterator[Standalone]:
 
 @contextlib.contextmanager
 def played(
-    folder: Path, *, failed: bool = True, waiting: bool = True, hostile: bool = True, wide: bool = False
+    folder: Path,
+    *,
+    failed: bool = True,
+    waiting: bool = True,
+    hostile: bool = True,
+    wide: bool = False,
+    routes: str = ONE,
 ) -> Iterator[Standalone]:
     """Where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
     dags, hook = folder / "dags", Hook()
@@ -106,10 +138,10 @@ def played(
     home = folder / "home"
     home.mkdir(parents=True)
     (home / "alerting.toml").write_text(
-        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n{CREW}\n'
+        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n{routes.replace("{url}", hook.url)}{CREW}\n'
         '[guard]\nallow = ["127.0.0.1"]\n'
     )
-    with standalone(folder, dags) as it:
+    with standalone(folder, dags, env={"SLACK_TOKEN": "xoxb-of-a-test"}) as it:
         for dag in ("reco_training", "etl_source_a", "gpu_fits", "long_log", *(["hostile"] if hostile else [])):
             it.wait_dag(dag)
         it.cli.ok("pools", "set", "gpu", "1", "for models")

@@ -59,6 +59,51 @@ def test_code_of_each_version_and_what_differs(normal: Standalone, visit: Visit)
     expect(page.locator(".nothing")).to_contain_text("alike")
 
 
+SHARED = """
+from datetime import datetime
+from airflow.decorators import dag, task
+from common.words import GREETING
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1), tags=["code"])
+def greeting():
+    @task(task_id="greet_{number}")
+    def greet():
+        return GREETING
+    greet()
+
+greeting()
+"""
+
+
+def test_every_file_that_differs_between_versions_is_shown(normal: Standalone, visit: Visit) -> None:
+    """The DAG's own first, then the module that it imports and one that is new; each opens to its lines."""
+    dags = normal.home.parent / "dags"
+    (dags / "common").mkdir()
+    (dags / "common/__init__.py").write_text("")
+    (dags / "common/words.py").write_text('GREETING = "hello"\nOTHER = "<i>bye</i>"\n')
+    (dags / "greeting.py").write_text(SHARED.replace("{number}", "1"))
+    normal.wait_dag("greeting")
+    (dags / "common/words.py").write_text('GREETING = "good day"\nOTHER = "<i>bye</i>"\n')
+    (dags / "common/more.py").write_text("MORE = 1\n")
+    (dags / "greeting.py").write_text(SHARED.replace("{number}", "2"))
+    wait_until("a second version", lambda: normal.api.get("/dags/greeting/dagVersions")["total_entries"] == 2)
+    page = visit(normal, "/dags/greeting/code?version=2&against=1")
+    files = page.locator("details.changed")
+    expect(files).to_have_count(3)
+    expect(page.locator(".foot")).to_contain_text("3 files of Python in the DAG folder differ")
+    assert files.locator("summary code").all_inner_texts() == ["greeting.py", "common/more.py", "common/words.py"]
+    expect(files.first.locator(".difference .come")).to_contain_text("greet_2")
+    expect(page.locator(".difference")).to_have_count(1)
+    files.nth(1).locator("summary").click()
+    expect(files.nth(1)).to_contain_text("new")
+    expect(files.nth(1).locator(".difference .come")).to_contain_text("MORE = 1")
+    files.nth(2).locator("summary").click()
+    expect(files.nth(2).locator(".difference .gone")).to_contain_text('GREETING = "hello"')
+    expect(files.nth(2).locator(".difference .come")).to_contain_text('GREETING = "good day"')
+    page.goto(normal.api.url + "/dags/greeting/code?version=2&against=1&file=common/words.py")
+    expect(files.nth(2).locator(".difference .come")).to_contain_text("good day")
+
+
 def test_lines_that_failed_are_marked_in_the_code(failed: Standalone, visit: Visit) -> None:
     """From the error to its line in the text that the run ran; the line says what failed there, with the run."""
     page = visit(failed, "/dags/reco_training/runs/bad_0/tasks/train")

@@ -163,6 +163,7 @@ fn views() -> OpenApiRouter<ApiState> {
         .routes(routes!(ui::executors))
         .routes(routes!(ui::past))
         .routes(routes!(ui::code))
+        .routes(routes!(ui::changes))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))
         .routes(routes!(ui::task))

@@ -1,5 +1,6 @@
 //! The text of DAG files as they were published: out of the archive of the folder that a version or a run names.
 use std::{
+    collections::BTreeMap,
     io::{self, Read as _},
     sync::Arc,
 };
@@ -12,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use dagbok_events::Digest;
-use dagbok_runlog::Blobs;
+use dagbok_runlog::{Blobs, Digester};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -29,6 +30,9 @@ use crate::shapes::{DagSource, Detail};
 const SHOWN: u64 = 1 << 20;
 /// Files that are kept.
 const KEPT: usize = 24;
+/// Archives whose files of Python are kept by name, and how many of each.
+const LISTINGS: usize = 6;
+const LISTED: usize = 20_000;
 
 /// A file as it was published.
 #[derive(Debug)]
@@ -42,6 +46,14 @@ pub(crate) struct Source {
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Arc<Inner>);
 
+/// The files of Python in an archive, each with a digest of what is in it.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Listing {
+    pub(crate) files: BTreeMap<String, String>,
+    /// Whether those are all.
+    pub(crate) complete: bool,
+}
+
 /// A file of an archive, where it is one.
 type Kept = (Digest, String, Option<Arc<Source>>);
 
@@ -49,6 +61,7 @@ type Kept = (Digest, String, Option<Arc<Source>>);
 struct Inner {
     /// The last read is the last.
     kept: Mutex<Vec<Kept>>,
+    listings: Mutex<Vec<(Digest, Arc<Listing>)>>,
     /// One archive is in hand at a time.
     reading: tokio::sync::Mutex<()>,
 }
@@ -81,6 +94,35 @@ impl Sources {
         Ok(found)
     }
 
+    /// The files of Python in the archive; `None` where it is not kept.
+    pub(crate) async fn listing(
+        &self,
+        blobs: &dyn Blobs,
+        bundle: &Digest,
+    ) -> Result<Option<Arc<Listing>>, ApiError> {
+        let known = || {
+            let kept = self.0.listings.lock();
+            kept.iter().find(|(of, _)| of == bundle).map(|(_, listing)| Arc::clone(listing))
+        };
+        if let Some(listing) = known() {
+            return Ok(Some(listing));
+        }
+        let _one = self.0.reading.lock().await;
+        if let Some(listing) = known() {
+            return Ok(Some(listing));
+        }
+        let Some(packed) = blobs.get(bundle.as_str()).await? else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || listed(&packed)).await;
+        let read = read.map_err(|panic| ApiError::bug(&panic))?;
+        let listing = Arc::new(read.map_err(|error| ApiError::bug(&error))?);
+        let mut kept = self.0.listings.lock();
+        if kept.len() >= LISTINGS {
+            kept.remove(0);
+        }
+        kept.push((bundle.clone(), Arc::clone(&listing)));
+        Ok(Some(listing))
+    }
+
     #[expect(clippy::option_option, reason = "that a file is not in an archive is known, too")]
     fn kept(&self, bundle: &Digest, file: &str) -> Option<Option<Arc<Source>>> {
         let mut kept = self.0.kept.lock();
@@ -106,6 +148,34 @@ fn within(packed: &Bytes, file: &str) -> io::Result<Option<Source>> {
         return Ok(Some(Source { text: String::from_utf8_lossy(&bytes).into_owned(), whole }));
     }
     Ok(None)
+}
+
+/// Names the files of Python in an archive.
+fn listed(packed: &Bytes) -> io::Result<Listing> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref())?);
+    let mut listing = Listing { files: BTreeMap::new(), complete: true };
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?;
+        let is_python = path.extension() == Some("py".as_ref());
+        let Some(name) = path.to_str().filter(|_| is_python).map(str::to_owned) else { continue };
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        if listing.files.len() >= LISTED {
+            listing.complete = false;
+            break;
+        }
+        let (mut digester, mut part) = (Digester::default(), vec![0; 64 << 10]);
+        loop {
+            match entry.read(&mut part)? {
+                0 => break,
+                bytes => digester.update(&part[..bytes]),
+            }
+        }
+        listing.files.insert(name, digester.finish());
+    }
+    Ok(listing)
 }
 
 /// Of which version.
@@ -177,5 +247,9 @@ mod tests {
         assert_eq!((short.text.as_str(), short.whole), ("print(1)\n", true));
         assert!(!read("long.py").expect("it is there").whole);
         assert!(read("b.py").is_none());
+        let listing = listed(&packed).expect("an archive");
+        assert!(listing.complete);
+        assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["a/b.py", "long.py"]);
+        assert_eq!(listing.files["a/b.py"], dagbok_runlog::digest_of(b"print(1)\n"));
     }
 }

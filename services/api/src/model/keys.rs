@@ -12,9 +12,9 @@ use super::rows::{
     AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
     BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, CordonRow, DagRow, ExecutorOrderRow,
     ExecutorRow, HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
-    QueuedAssetRow, QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow,
-    RunInputRow, RunOrderRow, RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow,
-    VersionRow, XComRow,
+    QueuedAssetRow, QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunGivenRow,
+    RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, StripRow, TaskRow, TotalsRow,
+    VariableRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -157,6 +157,11 @@ pub(crate) fn runs_having(dag: Option<&DagId>, state: u8) -> Key {
         Some(dag_id) => key.byte(1).text(dag_id.as_str()),
     };
     key.byte(state)
+}
+
+/// The runs that were given a value by a name.
+pub(crate) fn runs_given(name: &str, value: &str) -> Key {
+    table::<RunGivenRow>().text(&without_zero(name)).text(&without_zero(value))
 }
 
 pub(crate) fn totals() -> Key {

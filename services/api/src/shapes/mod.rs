@@ -87,11 +87,11 @@ pub use task::{
     TryLogs, TryUsage,
 };
 pub use ui::{
-    UiAlert, UiAnswer, UiAsk, UiCode, UiCodeError, UiCodeVersion, UiColumn, UiDag, UiDagRow,
-    UiDags, UiDay, UiExecutors, UiExpected, UiFailedRun, UiFailure, UiGridTask, UiHome,
-    UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext, UiParam, UiPast, UiPoint, UiPool,
-    UiPoolTask, UiPools, UiQuestion, UiRun, UiRunTask, UiTask, UiTaskPast, UiTold, UiTryBar,
-    UiVerdict, UiWaiting, UiXCom,
+    UiAlert, UiAnswer, UiAsk, UiChange, UiChangeKind, UiChanges, UiCode, UiCodeError,
+    UiCodeVersion, UiColumn, UiDag, UiDagRow, UiDags, UiDay, UiExecutors, UiExpected, UiFailedRun,
+    UiFailure, UiGridTask, UiHome, UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext,
+    UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiQuestion, UiRun, UiRunTask, UiTask,
+    UiTaskPast, UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
 pub use usage::TryUsageSeries;
 use utoipa::{

@@ -11,20 +11,23 @@ interface Asked {
   state: "asked" | "done" | "refused";
   words?: string;
   seq?: number | undefined;
+  /** Does the opposite, where there is one. */
+  undo?: (() => void) | undefined;
 }
 
 const [asked, setAsked] = createSignal<Asked[]>([]);
 let count = 0;
 
 /** Does something: it stands as asked until its record is in what this page shows. */
-export async function act<T>(what: string, ask: () => Promise<Done<T>>): Promise<T | undefined> {
+export async function act<T>(what: string, ask: () => Promise<Done<T>>, undo?: () => void): Promise<T | undefined> {
   const id = ++count;
   const change = (to: Partial<Asked>) => setAsked((all) => all.map((one) => (one.id === id ? { ...one, ...to } : one)));
   setAsked((all) => [...all.slice(-3), { id, what, state: "asked" }]);
   try {
     const done = await ask();
-    change({ state: "done", seq: done.seq });
-    setTimeout(() => setAsked((all) => all.filter((one) => one.id !== id)), 8_000);
+    change({ state: "done", seq: done.seq, undo });
+    // What can be undone stays longer: whoever did it reads first what came of it.
+    setTimeout(() => setAsked((all) => all.filter((one) => one.id !== id)), undo ? 30_000 : 8_000);
     return done.value;
   } catch (error) {
     change({ state: "refused", words: error instanceof Error ? error.message : String(error) });
@@ -46,6 +49,7 @@ export function AskedList() {
                 {one.state === "asked" || (one.seq ?? 0) > seq() ? "asked…" : one.seq ? `done · seq ${one.seq}` : "done"}
               </span>
             </Show>
+            <Show when={one.undo}>{(undo) => <button type="button" class="small" onClick={() => (close(one.id), undo()())}>Undo</button>}</Show>
             <button type="button" class="close" aria-label="Close" onClick={() => close(one.id)}>
               ×
             </button>
@@ -107,12 +111,13 @@ function Pause(props: { dag: Shapes["UiDagRow"] }) {
   if (dag.paused) {
     get<Shapes["UnpausePreview"]>(`dagbok/dags/${part(dag.dag_id)}/unpausePreview`).then(setPreview, setFault);
   }
+  const put = (to: boolean, undo?: () => void): void =>
+    void act(to ? `Pause ${dag.dag_id}` : `Unpause ${dag.dag_id}`, () => send("PATCH", `dags/${part(dag.dag_id)}`, { is_paused: to }), undo);
   const go = () => {
     close();
     const to = !dag.paused;
-    void act(to ? `Pause ${dag.dag_id}` : `Unpause ${dag.dag_id}`, () =>
-      send("PATCH", `dags/${part(dag.dag_id)}`, { is_paused: to }),
-    );
+    // Runs that are made where it goes on are not unmade by pausing it: that has no opposite.
+    put(to, to ? () => put(false) : undefined);
   };
   const running = (dag.runs["running"] ?? 0) + (dag.runs["queued"] ?? 0);
   return (

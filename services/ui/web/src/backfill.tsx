@@ -3,7 +3,7 @@ import { createSignal, For, onCleanup, onMount, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "./acts";
 import { part, send, type Shapes } from "./base";
 import { Fault } from "./parts";
-import { dateIn, day, now, short, zone } from "./time";
+import { dateIn, day, now, short, zoneName } from "./time";
 
 const close = () => open(undefined);
 const DAY = 86_400_000;
@@ -113,7 +113,7 @@ function Backfill(props: { dag: string; zone: string; from?: string | undefined;
         Why, for others to read
         <input value={reason()} onInput={(event) => setReason(event.currentTarget.value)} />
       </label>
-      <p class="dim">Days are days in {props.zone}; times here are {zone()}. Its runs run the DAG as it is now, and don't count for the DAG's own limit.</p>
+      <p class="dim">Days are days in {props.zone}; times here are {zoneName()}. Its runs run the DAG as it is now, and don't count for the DAG's own limit.</p>
       <Buttons yes={total() ? `Backfill ${total()}` : "Backfill"} disabled={total() === 0} go={() => void go()} />
     </Dialog>
   );

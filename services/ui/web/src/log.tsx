@@ -39,6 +39,9 @@ export function Log(props: { dag: string; run: string; task: string; map: number
   const [times, setTimes] = createSignal(localStorage.getItem("dagbok.times") === "yes");
   const [follow, setFollow] = createSignal(true);
   const [search, setSearch] = createSignal("");
+  const [level, setLevel] = createSignal("");
+  /** Whether lines are picked out of all: then they do not follow one another. */
+  const picked = () => Boolean(search() || level());
   let box!: HTMLDivElement;
   let busy = false;
   // The last lines were asked for while others were on their way.
@@ -93,13 +96,13 @@ export function Log(props: { dag: string; run: string; task: string; map: number
   };
   const grow = async (which: "before" | "after", last = false) => {
     if (busy) pending ||= last;
-    if (busy || search()) return;
+    if (busy || picked()) return;
     const whole = to() >= (head()?.size ?? 0);
     if (which === "before" ? from() === 0 : whole && props.over && !last) return;
     busy = true;
     try {
       const window = await ask(which === "before" ? { before: from() } : { from: to() });
-      if (search()) return;
+      if (picked()) return;
       const kept = lines();
       if (which === "before") {
         const all = [...numbered(window), ...kept];
@@ -145,21 +148,25 @@ export function Log(props: { dag: string; run: string; task: string; map: number
   const find = (text: string) => {
     setSearch(text);
     clearTimeout(waiting);
-    waiting = window.setTimeout(async () => {
-      if (!text) return start();
-      const window = await ask({ grep: text });
-      setHead(window);
-      setLines(window.lines.map((line) => ({ ...line, n: 0 })));
-    }, 200);
+    waiting = window.setTimeout(pick, 200);
   };
+  const pick = async () => {
+    if (!picked()) return start();
+    const of = `${search()} ${level()}`;
+    const window = await ask({ grep: search() || undefined, level: level() || undefined });
+    if (of !== `${search()} ${level()}`) return;
+    setHead(window);
+    setLines(window.lines.map((line) => ({ ...line, n: 0 })));
+  };
+  const whole = () => (setSearch(""), setLevel(""));
   const around = async (line: Numbered) => {
     clearTimeout(waiting);
-    setSearch("");
+    whole();
     const window = await ask({ from: Math.max(0, line.o - 8_192) });
     show(window, line.o);
   };
   const jump = async (where: "error" | "end" | "begin") => {
-    setSearch("");
+    whole();
     setQuery({ line: null }, { replace: true });
     if (where === "begin") {
       show(await ask({ from: 0 }), 0);
@@ -174,6 +181,12 @@ export function Log(props: { dag: string; run: string; task: string; map: number
     <div class="log">
       <div class="bar">
         <input type="search" aria-label="Search the log" placeholder={head()?.line_count ? `search ${(head()?.line_count ?? 0).toLocaleString("en")} ${head()?.line_count === 1 ? "line" : "lines"}` : "search"} value={search()} onInput={(event) => find(event.currentTarget.value)} />
+        <select aria-label="How loud" value={level()} onChange={(event) => (setLevel(event.currentTarget.value), void pick())}>
+          <option value="">all levels</option>
+          <option value="info">info and louder</option>
+          <option value="warning">warnings, errors</option>
+          <option value="error">errors</option>
+        </select>
         <span class="jumps">
           <Show when={head()?.error !== undefined && head()?.error !== null}><button type="button" class="small" onClick={() => void jump("error")}>error</button></Show>
           <button type="button" class="small" onClick={() => void jump("begin")}>begin</button>
@@ -187,7 +200,7 @@ export function Log(props: { dag: string; run: string; task: string; map: number
       </div>
       <Show when={fault()}>{(error) => <Fault what="The log can't be shown." error={error()} />}</Show>
       <div ref={box} class="lines" classList={{ wrap: wrap(), times: times() }} tabindex="0" role="region" aria-label="Log" onScroll={scrolled}>
-        <Show when={!lines().length && head()}><Nothing>{search() ? "No line has that in it." : props.over ? "It wrote nothing." : "Nothing is written yet."}</Nothing></Show>
+        <Show when={!lines().length && head()}><Nothing>{search() ? "No line has that in it." : level() ? "No line is that loud." : props.over ? "It wrote nothing." : "Nothing is written yet."}</Nothing></Show>
         <For each={lines()}>
           {(line) => (
             <div
@@ -196,7 +209,7 @@ export function Log(props: { dag: string; run: string; task: string; map: number
               data-o={line.o}
               data-n={line.n || ""}
               data-t={times() && line.t ? second(line.t) : ""}
-              onDblClick={() => search() && void around(line)}
+              onDblClick={() => picked() && void around(line)}
             >
               {line.m || " "}
             </div>

@@ -11,8 +11,8 @@ import { asOf, link, seq } from "./live";
 import { openPalette } from "./palette";
 import { Crumbs, Fault, Key, Nothing } from "./parts";
 import "./style.css";
-import { put, theme, turn } from "./theme";
-import { learn, now, second, setZone, zone } from "./time";
+import { put, putRows, theme, turn } from "./theme";
+import { learn, now, second, turnZone, zone, zoneName } from "./time";
 import AlertsView from "./views/alerts";
 import DagView from "./views/dag";
 import DagsView from "./views/dags";
@@ -57,7 +57,7 @@ function Frame(props: RouteSectionProps) {
       "?": () => open(() => <Keys />),
       j: () => row(1),
       k: () => row(-1),
-      z: () => setZone(zone() === "UTC" ? "local" : "UTC"),
+      z: turnZone,
       "/": () => document.querySelector<HTMLInputElement>("main input[type=search]")?.focus(),
     },
     { h: () => navigate("/"), d: () => navigate("/dags"), r: () => navigate("/dag_runs"), a: () => navigate("/alerts"), s: () => navigate("/assets"), o: () => navigate("/pools") },
@@ -68,6 +68,13 @@ function Frame(props: RouteSectionProps) {
     if (path === "/pools") return OPERATE.includes(here);
     return path === "/" ? here === "/" : here === path || here.startsWith(`${path}/`);
   };
+  // On a narrow page tabs lie beside what is seen: the one that is open is brought into sight.
+  createEffect(on(() => location.pathname + location.search, () => setTimeout(() => {
+    for (const tab of document.querySelectorAll<HTMLElement>(".tabs > .on, .tabs > [aria-selected=true], .tabs > [aria-pressed=true]")) {
+      const box = tab.parentElement as HTMLElement;
+      if (box.scrollWidth > box.clientWidth) box.scrollLeft = tab.offsetLeft - box.offsetLeft - box.clientWidth / 3;
+    }
+  }, 50)));
   const stale = () => link() === "lost";
   createEffect(() => {
     if (at("/")) document.title = "Today · Dagbok";
@@ -87,7 +94,7 @@ function Frame(props: RouteSectionProps) {
             {(time) => <><i aria-hidden="true" />{stale() ? "reconnecting, " : ""}<span class="words">as of </span>{second(Math.min(Date.parse(time()) + 5_000, Math.max(Date.parse(time()), stale() ? 0 : now())))}</>}
           </Show>
         </span>
-        <button type="button" class="quiet" aria-label={`Times are ${zone()}; switch`} onClick={() => setZone(zone() === "UTC" ? "local" : "UTC")}>{zone()}</button>
+        <button type="button" class="quiet" title={zone() === "DAG" ? `times of the DAG's own zone, ${zoneName()}` : `${zoneName()} times`} aria-label={`Times are ${zoneName()}; switch`} onClick={turnZone}>{zoneName().split("/").pop()?.replaceAll("_", " ")}</button>
         <button type="button" class="quiet" aria-label={theme() === "dark" ? "Light" : "Dark"} onClick={turn}>{theme() === "dark" ? "☀" : "☾"}</button>
       </header>
       <main id="main" tabindex="-1" classList={{ stale: stale() }}>
@@ -113,7 +120,7 @@ function Broken(props: { error: Error; again: () => void }) {
 const KEYS: [string, string][] = [
   ["Ctrl K", "search or do"], ["g h", "today"], ["g d", "DAGs"], ["g r", "runs"], ["g a", "alerts"], ["g s", "assets"], ["g o", "operate"],
   ["j k", "next and previous row"], ["Enter", "open"], ["Esc", "up a level"], ["[ ]", "previous and next failure"],
-  ["{ }", "previous and next run"], ["l", "log"], ["w", "why"], ["t", "trigger"], ["r", "rerun"], ["/", "search in the page"], ["z", "UTC or local time"],
+  ["{ }", "previous and next run"], ["l", "log"], ["w", "why"], ["t", "trigger"], ["r", "rerun"], ["/", "search in the page"], ["z", "UTC, local or the DAG's own time"],
 ];
 const Keys = () => (
   <Dialog title="Keys" close={() => open(undefined)}>
@@ -130,6 +137,7 @@ const Missing = () => (
 );
 
 put();
+putRows();
 const app = document.getElementById("app");
 if (app) {
   render(

@@ -4,10 +4,11 @@ import { createEffect, createMemo, createSignal, For, onCleanup, Show } from "so
 import { Dialog, open } from "./acts";
 import { get, part, type Shapes } from "./base";
 import { later } from "./later";
-import { dagPath, Fault, runPath } from "./parts";
+import { dagPath, Fault, runPath, taskPath } from "./parts";
 import { search } from "./search";
-import { turn } from "./theme";
-import { setZone, short, zone } from "./time";
+import { DIGITS, look } from "./states";
+import { rows, turn, turnRows } from "./theme";
+import { short, turnZone, zoneName } from "./time";
 import { askTrigger } from "./trigger";
 import { askPause } from "./acts";
 
@@ -27,6 +28,17 @@ const backfill = (dag: string) =>
     }
   });
 
+/** Tasks of a DAG whose names have this in them, as they stand in its newest run. */
+function tasksOf(dag: Shapes["UiDag"], name: string): { text: string; hint: string; path: string }[] {
+  const newest = dag.order[dag.order.length - 1];
+  const cells = dag.columns[newest ?? ""]?.cells ?? "";
+  return dag.tasks.flatMap((task, at) => {
+    if (newest === undefined || !task.task_id.toLowerCase().includes(name.toLowerCase())) return [];
+    const state = look(DIGITS[parseInt(cells[at * 2] ?? "0", 16)] ?? "none").word;
+    return [{ text: `${task.task_id} of ${dag.dag.dag_id}`, hint: `task · ${state} in the newest run`, path: taskPath(dag.dag.dag_id, newest, task.task_id) }];
+  }).slice(0, 12);
+}
+
 /** How long nothing is typed before it is asked. */
 const PAUSE_MS = 150;
 
@@ -37,6 +49,7 @@ function Palette() {
   const [text, setText] = createSignal("");
   const [dags, setDags] = createSignal<Shapes["UiDagRow"][]>([]);
   const [runs, setRuns] = createSignal<Shapes["RunCollection"]["dag_runs"]>([]);
+  const [tasks, setTasks] = createSignal<{ text: string; hint: string; path: string }[]>([]);
   const [at, setAt] = createSignal(0);
   const close = () => open(undefined);
   const to = (path: string) => () => (close(), navigate(path));
@@ -52,6 +65,7 @@ function Palette() {
     const asking = new AbortController();
     const { signal } = asking;
     setRuns([]);
+    setTasks([]);
     setCut(undefined);
     coming = true;
     entered = false;
@@ -62,7 +76,15 @@ function Palette() {
           setDags([]);
           setRuns(found.dag_runs);
           if (found.dagbok?.complete === false) setCut(found.dagbok.looked_to ?? "");
-        } else setDags((await get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal)).dags);
+        } else {
+          const found = (await get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal)).dags;
+          // `reco train`: the first words are a DAG's, the last a task's.
+          const [, of, task] = /^(.*\S)\s+(\S+)$/.exec(q.trim()) ?? [];
+          const one = !found.length && of ? (await get<Shapes["UiDags"]>("dagbok/ui/dags", { q: of, limit: 2 }, signal)).dags : [];
+          const first = one.length === 1 ? one[0] : undefined;
+          setTasks(first && task ? tasksOf(await get<Shapes["UiDag"]>(`dagbok/ui/dags/${part(first.dag_id)}`, { runs: 2 }, signal), task) : []);
+          setDags(found);
+        }
         setFault(undefined);
         coming = false;
         if (entered) entries()[at()]?.go();
@@ -95,7 +117,8 @@ function Palette() {
     { text: "Health", hint: "operate", go: to("/health") },
     { text: "Audit", hint: "all records of the log", go: to("/audit") },
     { text: "Light or dark", hint: "theme", go: () => (close(), turn()) },
-    { text: "UTC or local time", hint: "z", go: () => (close(), setZone(zone() === "UTC" ? "local" : "UTC")) },
+    { text: "Rows: compact, normal or roomy", hint: `now ${rows()}`, go: () => (close(), turnRows()) },
+    { text: "UTC, local or the DAG's own time", hint: `z · now ${zoneName()}`, go: () => (close(), turnZone()) },
   ];
   const entries = createMemo<Entry[]>(() => {
     const q = text().trim().toLowerCase();
@@ -110,6 +133,7 @@ function Palette() {
       const all: Entry = { text: `Runs: ${text().trim()}`, hint: cut() === undefined ? "all of them" : cut() ? `2,000 looked through, back to ${short(cut() ?? "")}` : "2,000 looked through", go: to(`/dag_runs?q=${encodeURIComponent(text().trim())}`) };
       return [all, ...runs().map((run): Entry => ({ text: `${run.dag_id} · ${short(run.logical_date ?? run.run_after)}`, hint: `${run.state} · ${run.dag_run_id}`, go: to(runPath(run.dag_id, run.dag_run_id)) }))];
     }
+    for (const task of tasks()) found.push({ text: task.text, hint: task.hint, go: to(task.path) });
     for (const dag of dags()) {
       if (verb) found.push(...acts(dag).filter((one) => one.text.toLowerCase().startsWith(verb)));
       else found.push({ text: dag.dag_id, hint: dag.paused ? "DAG · paused" : "DAG", go: to(dagPath(dag.dag_id)) });

@@ -22,3 +22,19 @@ export function turn() {
   setChosen(to);
   put();
 }
+
+export type Rows = "compact" | "normal" | "roomy";
+const HEIGHTS: Rows[] = ["normal", "compact", "roomy"];
+const before = localStorage.getItem("dagbok.rows");
+const [rows, setRows] = createSignal<Rows>(before === "compact" || before === "roomy" ? before : "normal");
+export { rows };
+/** How tall rows of lists are: a choice of whoever looks. */
+export function putRows() {
+  document.documentElement.dataset["rows"] = rows();
+}
+export function turnRows() {
+  const to = HEIGHTS[(HEIGHTS.indexOf(rows()) + 1) % HEIGHTS.length] ?? "normal";
+  localStorage.setItem("dagbok.rows", to);
+  setRows(to);
+  putRows();
+}

@@ -1,10 +1,30 @@
 /** Instants and lengths of time in words. One zone for the whole page. */
-import { createSignal } from "solid-js";
+import { createEffect, createMemo, createSignal, onCleanup } from "solid-js";
 import { asOf } from "./live";
 
-export type Zone = "local" | "UTC";
-const [zone, setZoneSignal] = createSignal<Zone>(localStorage.getItem("dagbok.zone") === "UTC" ? "UTC" : "local");
-export { zone };
+/** This machine's, UTC, or that of the DAG which is looked at. */
+export type Zone = "local" | "UTC" | "DAG";
+const ZONES: Zone[] = ["local", "UTC", "DAG"];
+const chosen = ZONES.find((one) => one === localStorage.getItem("dagbok.zone")) ?? "local";
+const [wanted, setZoneSignal] = createSignal<Zone>(chosen);
+const [dagZone, setDagZone] = createSignal<string>();
+/** What zone times are in: where no DAG is looked at its own is UTC. */
+export const zone = (): Zone => (wanted() === "DAG" && !dagZone() ? "UTC" : wanted());
+/** What that is called. */
+export const zoneName = (): string => (zone() === "DAG" ? (dagZone() ?? "") : zone());
+/** The next of them, where a DAG is looked at with its own. */
+export function turnZone() {
+  const all = dagZone() && dagZone() !== "UTC" ? ZONES : ZONES.slice(0, 2);
+  setZone(all[(all.indexOf(zone()) + 1) % all.length] ?? "local");
+}
+/** Has the page's DAG be one of this zone, as long as whoever calls is drawn. */
+export function inZoneOf(of: () => string | undefined) {
+  const named = createMemo(of);
+  createEffect(() => {
+    setDagZone(named());
+    onCleanup(() => setDagZone(undefined));
+  });
+}
 export function setZone(to: Zone) {
   localStorage.setItem("dagbok.zone", to);
   setZoneSignal(to);
@@ -12,10 +32,11 @@ export function setZone(to: Zone) {
 
 const made = new Map<string, Intl.DateTimeFormat>();
 function format(options: Intl.DateTimeFormatOptions, of: Zone): Intl.DateTimeFormat {
-  const key = JSON.stringify(options) + of;
+  const named = of === "local" ? undefined : of === "UTC" ? "UTC" : dagZone();
+  const key = `${JSON.stringify(options)}${named ?? "local"}`;
   let found = made.get(key);
   if (!found) {
-    found = new Intl.DateTimeFormat("en-GB", { ...options, ...(of === "UTC" ? { timeZone: "UTC" } : {}), hourCycle: "h23" });
+    found = new Intl.DateTimeFormat("en-GB", { ...options, ...(named ? { timeZone: named } : {}), hourCycle: "h23" });
     made.set(key, found);
   }
   return found;
@@ -45,11 +66,12 @@ export const short = (at: string | number | Date): string => `${day(at)} ${minut
 /** `02:00` today, else `Nov 19 02:00`. */
 export const near = (at: string): string => (day(at) === day(now()) ? minute(at) : short(at));
 
-/** Whole, in both zones, for titles. */
+/** Whole, in each zone, for titles. */
 export function whole(at: string): string {
   const date = new Date(at);
-  const local = `${partsOf(date, "local").month} ${partsOf(date, "local").day} ${format(SECOND, "local").format(date)} local`;
-  return `${at.replace("T", " ").replace(/\.\d+Z$/, "Z").replace("Z", " UTC")} · ${local} · ${ago(at)}`;
+  const said = (of: Zone, name: string) => ` · ${partsOf(date, of).month} ${partsOf(date, of).day} ${format(SECOND, of).format(date)} ${name}`;
+  const own = dagZone();
+  return `${at.replace("T", " ").replace(/\.\d+Z$/, "Z").replace("Z", " UTC")}${said("local", "local")}${own && own !== "UTC" ? said("DAG", own) : ""} · ${ago(at)}`;
 }
 
 /** The date that it is in a zone: `2026-11-19`. */

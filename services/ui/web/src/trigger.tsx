@@ -112,7 +112,7 @@ function Trigger(props: { dag: string }) {
               <p class="note">The DAG is paused: the run waits until it is unpaused.</p>
             </Show>
             <Show when={it.last_conf}>
-              <p class="note">
+              <p class="offer">
                 <button type="button" class="link" onClick={() => fill(it, it.last_conf as Record<string, unknown>)}>
                   Take the last run's values
                 </button>{" "}

@@ -11,7 +11,7 @@ use super::super::{
 };
 use crate::model::{
     Store, StoreError,
-    lists::{Keep, Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
+    lists::{Given, Keep, Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
     rows::{RunEnd, RunOrderRow, RunRow, RunState},
 };
 
@@ -181,6 +181,7 @@ impl Wish {
             states: self.query.state.iter().map(|it| it.state()).collect(),
             types: self.query.run_type.clone(),
             ranges: self.ranges.clone(),
+            given: self.given.iter().filter_map(|(name, value)| Given::of(name, value)).collect(),
             orders: self.orders.clone(),
             skip: page.offset,
             take: page.limit,

@@ -18,7 +18,7 @@ use crate::{
     model::{
         Store, StoreError,
         lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
-        rows::{DagRow, RunRow, RunState},
+        rows::{DagRow, LastRun, RunRow, RunState},
     },
     shapes::{Detail, UiDagRow, UiDags, UiLastRun, seconds},
 };
@@ -35,7 +35,7 @@ const MOST: usize = 500;
 #[into_params(parameter_in = Query)]
 pub(crate) struct DagsQuery {
     /// Words that all stand in the id or the name, or `tag:…`, `owner:…`, `is:paused`, `is:active`, `is:failed`, `is:running`,
-    /// `is:stale`.
+    /// `is:stale`; and in which order, `sort:next`, `sort:last`, `sort:owner` or `sort:name`, the other way round with `sort:-…`.
     pub(super) q: Option<String>,
     /// Entries of the page; 100 where not said, at most 500.
     pub(super) limit: Option<usize>,
@@ -66,6 +66,9 @@ pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDag
         all.retain(|dag| {
             (gone_too || dag.disappeared_at.is_none()) && words.iter().all(|word| wants(dag, word))
         });
+        if let Some(by) = words.iter().find_map(|word| word.strip_prefix("sort:")) {
+            sort(&mut all, by);
+        }
         let (total, skip) = (all.len(), query.offset.unwrap_or(0));
         let page = all.into_iter().skip(skip).take(query.limit.unwrap_or(PAGE).min(MOST));
         let rows = page.filter_map(|dag| row(store, &dag).transpose());
@@ -75,11 +78,38 @@ pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDag
     read.await
 }
 
+/// Orders DAGs by a word; those with nothing in it come last, whichever way. What is equal stays in the order of ids.
+fn sort(all: &mut [DagRow], by: &str) {
+    let (by, down) = by.strip_prefix('-').map_or((by, false), |by| (by, true));
+    let due = |dag: &DagRow| dag.expected.as_ref().filter(|_| !dag.paused).and_then(|run| run.due);
+    let last = |dag: &DagRow| match dag.last_run {
+        // The newest first.
+        LastRun::Is { seq, .. } => Some(u64::MAX - seq),
+        LastRun::None | LastRun::Deleted => None,
+    };
+    let place = |dag: &DagRow| match by {
+        "next" => due(dag).map(|at| (at.0, 0, String::new())),
+        "last" => last(dag).map(|seq| (0, seq, String::new())),
+        "owner" => Some((0, 0, owner_of(&dag.owner).to_lowercase())),
+        "name" => Some((0, 0, dag.dag_id.as_str().to_lowercase())),
+        _ => None,
+    };
+    all.sort_by_cached_key(|dag| {
+        let place = place(dag);
+        (place.is_none(), place)
+    });
+    if down {
+        let some = all.iter().take_while(|dag| place(dag).is_some()).count();
+        all[..some].reverse();
+    }
+}
+
 fn wants(dag: &DagRow, word: &str) -> bool {
     let runs = |state| dag.totals.runs_by_state().get(&state).is_some_and(|count| *count > 0);
     match word.split_once(':') {
         Some(("tag", tag)) => dag.tags.iter().any(|it| it.to_lowercase() == tag),
         Some(("owner", owner)) => owner_of(&dag.owner).to_lowercase().contains(owner),
+        Some(("sort", _)) => true,
         Some(("is", "paused")) => dag.paused,
         Some(("is", "active")) => !dag.paused,
         Some(("is", "failed")) => runs(RunState::Failed),

@@ -23,8 +23,8 @@ use crate::{
     alerts::Alerts,
     model::{
         Store, StoreError,
-        lists::{Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
-        rows::{DagRow, RunRow, RunState},
+        lists::{Keep, Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
+        rows::{DagRow, RunRow, RunState, TaskInstanceState},
     },
     shapes::{DEFAULT_OWNER, Detail, UiFailedRun, UiHome, UiImportError, UiVerdict},
 };
@@ -78,11 +78,12 @@ fn read(
         let range = Range { field: RunField::EndDate, from: since.0, to: i64::MAX, nothing: false };
         list(store, state, Some(range), RunField::EndDate, take)
     };
-    let failed = ended(RunState::Failed, FAILED)?;
-    let succeeded = ended(RunState::Success, 0)?;
+    let (failed, succeeded) = (ended(RunState::Failed, FAILED)?, ended(RunState::Success, 0)?);
     let dags = store.dags()?;
     let expected = Expected::of(&dags, since, now, NEXT);
-    let failed_rows = failed_rows(store, alerts, &failed.page, now)?;
+    let failing = failing(store)?;
+    let rows = |runs: &[RunRow]| failed_rows(store, alerts, runs, now);
+    let (failed_rows, failing_rows) = (rows(&failed.page)?, rows(&failing.page)?);
     // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
     let shown: BTreeSet<u64> = failed_rows.iter().filter_map(|row| row.told.alert_id).collect();
     let alone = told::unacknowledged(alerts, &shown, FEW, now);
@@ -91,10 +92,12 @@ fn read(
     let errors = store.import_errors()?;
     let runs = store.totals()?.runs_by_state();
     let count = |state| runs.get(&state).copied().unwrap_or(0);
-    let live: Vec<&DagRow> = dags.iter().filter(|dag| dag.disappeared_at.is_none()).collect();
+    let (live, paused) = live(&dags);
     let verdict = UiVerdict {
         failed: failed.total,
         failed_is_exact: failed.exact,
+        failing: failing.total,
+        failing_is_exact: failing.exact,
         succeeded: succeeded.total,
         succeeded_is_exact: succeeded.exact,
         running: count(RunState::Running),
@@ -108,8 +111,8 @@ fn read(
         asks: asks.total,
         asks_is_exact: asks.exact,
         import_errors: errors.len(),
-        dags: live.len(),
-        paused: live.iter().filter(|dag| dag.paused).count(),
+        dags: live,
+        paused,
         scheduler: there.scheduler,
         executors: there.executors,
         lag: there.lag,
@@ -125,6 +128,7 @@ fn read(
         needs_human: alone.shown,
         asks: asks.shown,
         failed: failed_rows,
+        failing: failing_rows,
         late: late.into_iter().chain(missed).take(LATE).collect(),
         waiting: waits.runs,
         import_errors: errors.into_iter().take(FEW).map(import_error).collect(),
@@ -149,6 +153,25 @@ fn list(
         ..RunAsk::all(Scope::All)
     };
     store.list_runs(&ask, None)
+}
+
+/// Runs that go on though a task of them has failed: that is no news any more once they are over.
+fn failing(store: &Store) -> Result<Listed<RunRow>, StoreError> {
+    let ask = RunAsk {
+        states: vec![RunState::Running],
+        orders: vec![RunOrder { by: RunBy::Field(RunField::StartDate), down: true }],
+        take: FEW,
+        ..RunAsk::all(Scope::All)
+    };
+    let has_failed =
+        |run: &RunRow| run.counts.get(&TaskInstanceState::Failed).is_some_and(|count| *count > 0);
+    store.list_runs(&ask, Some(Keep::rows(&has_failed)))
+}
+
+/// How many DAGs a file defines, and how many of them are paused.
+fn live(dags: &[DagRow]) -> (usize, usize) {
+    let live = || dags.iter().filter(|dag| dag.disappeared_at.is_none());
+    (live().count(), live().filter(|dag| dag.paused).count())
 }
 
 fn failed_rows(

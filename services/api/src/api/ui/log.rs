@@ -44,6 +44,44 @@ pub(crate) struct LogQuery {
     at: Option<String>,
     /// Only lines that have this text in them, whatever its case; at most 1,000.
     grep: Option<String>,
+    /// Only lines that are as loud, or louder: `debug`, `info`, `warning`, `error`, `critical`; at most 1,000.
+    level: Option<String>,
+    /// Only lines from there: `stdout`, `stderr`, `log`, `system`; at most 1,000.
+    source: Option<String>,
+}
+
+/// From the quietest to the loudest.
+const LEVELS: [&str; 5] = ["debug", "info", "warning", "error", "critical"];
+
+fn loudness(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|it| *it == level)
+}
+
+/// Which lines of all are wanted.
+struct Sought<'a> {
+    text: Option<String>,
+    loud: usize,
+    source: Option<&'a str>,
+}
+
+impl<'a> Sought<'a> {
+    /// What the query looks for, where it does.
+    fn of(query: &'a LogQuery) -> Option<Self> {
+        let level = query.level.as_deref();
+        let sought = query.grep.is_some() || level.is_some() || query.source.is_some();
+        sought.then(|| Self {
+            text: query.grep.as_deref().map(str::to_lowercase),
+            loud: level.and_then(loudness).unwrap_or(0),
+            source: query.source.as_deref(),
+        })
+    }
+
+    fn is(&self, line: &UiLogLine) -> bool {
+        let loud = line.l.as_deref().and_then(loudness).unwrap_or(1);
+        loud >= self.loud
+            && self.source.is_none_or(|source| line.s.as_deref() == Some(source))
+            && self.text.as_ref().is_none_or(|text| line.m.to_lowercase().contains(text))
+    }
 }
 
 /// Lines of a try's log that follow one another.
@@ -58,6 +96,10 @@ pub(crate) async fn log(
     InPath((dag, run, task, number)): InPath<(String, String, String, u16)>,
     InQuery(query): InQuery<LogQuery>,
 ) -> Result<Json<UiLog>, ApiError> {
+    if let Some(level) = query.level.as_ref().filter(|level| loudness(level).is_none()) {
+        let why = format!("`{level}` is no level of a line; there are {}", LEVELS.join(", "));
+        return Err(ApiError::invalid("enum", &["query", "level"], why));
+    }
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
     let reader = Reader::new(state, wanted);
     let row = reader.row().await?;
@@ -150,7 +192,7 @@ fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
     if query.from.is_some_and(|from| clamp(from) >= bytes.len()) {
         from = bytes.len();
     }
-    let wanted = query.grep.as_deref().map(str::to_lowercase);
+    let wanted = Sought::of(query);
     if wanted.is_some() {
         (from, to) = (0, bytes.len());
     }
@@ -166,7 +208,7 @@ fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
         complete: over && to == bytes.len(),
         dropped: row.kept_log().map_or(0, |log| log.dropped),
     };
-    cut(&mut shown, bytes, &index, (from, to), wanted.as_deref());
+    cut(&mut shown, bytes, &index, (from, to), wanted.as_ref());
     shown.complete &= shown.to == shown.size;
     shown
 }
@@ -203,7 +245,7 @@ fn cut(
     bytes: &[u8],
     index: &Index,
     (from, to): (usize, usize),
-    wanted: Option<&str>,
+    wanted: Option<&Sought<'_>>,
 ) {
     const FOUND: usize = 1_000;
     let mut at = from;
@@ -219,7 +261,7 @@ fn cut(
         }
         at = end;
         let read = line_of(start, &bytes[start..end]);
-        if wanted.is_none_or(|wanted| read.m.to_lowercase().contains(wanted)) {
+        if wanted.is_none_or(|wanted| wanted.is(&read)) {
             shown.lines.push(read);
         }
     }
@@ -315,6 +357,25 @@ mod tests {
             lines += shown.lines.len();
         }
         assert_eq!(lines, 3_002);
+    }
+
+    #[test]
+    fn lines_are_picked_out_by_how_loud_they_are_and_where_they_come_from() {
+        let (bytes, row) = (log(), row());
+        let ask = |level: Option<&str>, source: Option<&str>, grep: Option<&str>| {
+            let text = |it: Option<&str>| it.map(str::to_owned);
+            let (level, source, grep) = (text(level), text(source), text(grep));
+            window(&bytes, &row, &LogQuery { level, source, grep, ..LogQuery::default() }, true)
+        };
+        let loud = ask(Some("warning"), None, None);
+        assert_eq!(
+            loud.lines.iter().map(|it| it.m.as_str()).collect::<Vec<_>>(),
+            ["loss is \"NaN\""]
+        );
+        assert_eq!(ask(Some("critical"), None, None).lines.len(), 0);
+        assert_eq!(ask(None, Some("log"), None).lines.len(), 2);
+        assert_eq!(ask(Some("info"), Some("log"), Some("AFTER")).lines.len(), 1);
+        assert_eq!(ask(Some("debug"), None, None).lines.len(), 1_000, "no more than can be read");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! The page comes with the first view's snapshot in it, so that a browser draws before it asks.
 //!
 //! What is asked for is done by the other routes: nothing here changes anything.
+mod changes;
 mod code;
 mod dag;
 mod dags;
@@ -10,6 +11,7 @@ mod expected;
 mod failure;
 mod home;
 mod log;
+mod old;
 mod pages;
 mod past;
 mod patch;
@@ -22,6 +24,7 @@ mod task;
 mod told;
 mod view;
 
+pub(crate) use changes::{__path_changes, changes};
 pub(crate) use code::{__path_code, code};
 pub(crate) use dag::{__path_dag, dag};
 pub(crate) use dags::{__path_dags, dags};

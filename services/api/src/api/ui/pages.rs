@@ -12,6 +12,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::{
     super::{errors::ApiError, state::ApiState},
+    old,
     view::{View, ViewQuery},
 };
 
@@ -41,11 +42,23 @@ const PATHS: [&str; 19] = [
 /// The pages, and `/assets`.
 pub(crate) fn routes() -> Router<ApiState> {
     let pages = PATHS.iter().fold(Router::new(), |router, path| router.route(path, get(page)));
-    pages.layer(CompressionLayer::new()).route("/assets/{name}", get(asset))
+    let olds = old::PATHS.iter().fold(pages, |router, path| {
+        // Airflow 2 wrote some with a slash at their end, and its links have it.
+        let slashed = format!("{path}/");
+        router.route(path, get(old::moved)).route(&slashed, get(old::moved))
+    });
+    olds.layer(CompressionLayer::new()).route("/assets/{name}", get(asset))
 }
 
 async fn page(State(state): State<ApiState>, request: Request) -> Response {
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    // A request's body is not shared between threads, its address is.
+    let uri = request.uri().clone();
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    match old::within_dag(&state, path, query).await {
+        Ok(None) => {}
+        Ok(Some(moved)) => return moved,
+        Err(error) => return error.into_response(),
+    }
     let query: ViewQuery = serde_html_form::from_str(query).unwrap_or_default();
     let base = dagbok_ui::base_of(path);
     let (mut status, mut snapshot) = (StatusCode::OK, String::new());

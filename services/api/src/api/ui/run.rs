@@ -22,7 +22,7 @@ use crate::{
     alerts::Alerts,
     model::{
         Store, StoreError,
-        rows::{RunRow, TaskInstanceState, TaskRow, TryRow},
+        rows::{RunRow, TaskInstanceState, TaskRow, TryRow, VersionRow},
     },
     shapes::{Detail, UiRun, UiRunTask, UiTryBar},
 };
@@ -84,6 +84,7 @@ fn read(
         mark: String::new(),
         dag_id: run.dag_id.to_string(),
         run_id: run.run_id.to_string(),
+        timezone: zone_of(version.as_deref()),
         state: run.state.word().to_owned(),
         run_type: word(&run.run_type),
         logical_date: when(run.logical_date),
@@ -114,6 +115,11 @@ fn read(
         created_seq: run.created_seq,
         last_seq: run.last_seq,
     })
+}
+
+/// The zone that a DAG reckons in; UTC of one whose meaning is missing.
+fn zone_of(version: Option<&VersionRow>) -> String {
+    version.map_or_else(|| "UTC".to_owned(), |row| row.spec.schedule.timezone.clone())
 }
 
 /// Keyed so that the keys' order is the file's, and copies follow their task.
@@ -215,7 +221,7 @@ fn bar(attempt: &TryRow) -> UiTryBar {
 pub(super) fn known(
     store: &Store,
     key: &RunKey,
-) -> Result<(Arc<RunRow>, Arc<crate::model::rows::VersionRow>), ApiError> {
+) -> Result<(Arc<RunRow>, Arc<VersionRow>), ApiError> {
     let unknown = || ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str());
     let run = store.run(key)?.ok_or_else(unknown)?;
     let version = store.version_shared(&run.dag_id, run.version)?.ok_or_else(unknown)?;

@@ -171,7 +171,7 @@ impl View {
 }
 
 /// A part of a path as it was before it was escaped; what is no escape stays.
-fn decoded(part: &str) -> String {
+pub(super) fn decoded(part: &str) -> String {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

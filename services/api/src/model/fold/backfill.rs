@@ -9,7 +9,7 @@ use dagbok_rows::key::table;
 
 use super::Context;
 use crate::model::{
-    Overlay, StoreError, keys,
+    Overlay, StoreError, keys, lists,
     rows::{
         BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow, DagRow, RunInputRow, RunRow,
         RunState,
@@ -155,7 +155,10 @@ fn taken(
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     (row.backfill_id, row.run_type) = (Some(fact.backfill_id), RunType::Backfill);
     if fact.conf.is_some() {
-        let note = rows.peek::<RunInputRow>(keys::run_input(run))?.and_then(|it| it.note.clone());
+        let row = row.clone();
+        let before = rows.peek::<RunInputRow>(keys::run_input(run))?.cloned();
+        let (had, note) = before.map_or((None, None), |input| (input.conf, input.note));
+        lists::put_given(rows, &row, had.as_ref(), fact.conf.as_ref());
         let input = RunInputRow { conf: fact.conf.clone(), note };
         rows.put(keys::run_input(run), Some(input));
     }

@@ -8,7 +8,7 @@ use dagbok_events::{
 
 use super::{Context, counted, task, version};
 use crate::model::{
-    Overlay, StoreError, keys,
+    Overlay, StoreError, keys, lists,
     rows::{
         DagRow, HitlOpenRow, HitlRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd,
         RunInputRow, RunRow, RunState, SeqsRow, Stretch, VersionRow, XComRow,
@@ -78,6 +78,7 @@ pub(super) fn created(
         updated_at: context.at,
         seqs: Vec::new(),
     };
+    lists::put_given(rows, &row, None, conf.as_ref());
     rows.put(keys::run(run), Some(row));
     if conf.is_some() || note.is_some() {
         let input = RunInputRow { conf: conf.clone(), note: note.clone() };
@@ -208,10 +209,12 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(
 /// A run that is gone, with all that was its; one that is not over can't go, as by the rules.
 pub(super) fn deleted(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
-    let Some(row) = rows.peek::<RunRow>(keys::run(run))? else { return Ok(()) };
+    let Some(row) = rows.peek::<RunRow>(keys::run(run))?.cloned() else { return Ok(()) };
     if !row.state.is_over() {
         return Ok(());
     }
+    let input = rows.peek::<RunInputRow>(keys::run_input(run))?.cloned();
+    lists::put_given(rows, &row, input.as_ref().and_then(|it| it.conf.as_ref()), None);
     counted::forget_all(rows, context, run)?;
     rows.remove_all::<PastTryRow>(&keys::within_run::<PastTryRow>(run))?;
     rows.remove_all::<XComRow>(&keys::within_run::<XComRow>(run))?;

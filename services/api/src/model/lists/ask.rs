@@ -6,6 +6,7 @@ use dagbok_events::{DagId, RunType, Timestamp};
 use super::{
     super::rows::{RunOrderRow, RunRow, RunState},
     field::{RunField, Value},
+    given::Given,
 };
 
 /// Which DAGs' runs.
@@ -63,6 +64,8 @@ pub struct RunAsk {
     pub types: Vec<RunType>,
     /// With what they have in a field within these.
     pub ranges: Vec<Range>,
+    /// What they were given, each as the parts of the index that may have it; see [`Given`](super::Given).
+    pub given: Vec<Given>,
     /// In which order; that of making where empty.
     pub orders: Vec<RunOrder>,
     /// Runs of the list before the page.
@@ -116,6 +119,7 @@ impl RunAsk {
             states: Vec::new(),
             types: Vec::new(),
             ranges: Vec::new(),
+            given: Vec::new(),
             orders: Vec::new(),
             skip: 0,
             take: usize::MAX,
@@ -128,6 +132,15 @@ impl RunAsk {
 
     pub(super) fn has_type(&self, of: RunType) -> bool {
         self.types.is_empty() || self.types.contains(&of)
+    }
+
+    /// Whether a run is one of those whose they are, in these states and of these types: an index of something else has all.
+    pub(super) fn has_run(&self, run: &RunRow) -> bool {
+        let is_within = match &self.scope {
+            Scope::All => true,
+            Scope::Dags(dags) => dags.contains(&run.dag_id),
+        };
+        is_within && self.has_state(run.state) && self.has_type(run.run_type)
     }
 
     pub(super) fn has_ranges(&self, run: &RunRow) -> bool {

@@ -3,11 +3,12 @@
 //! Every run stands in the index ([`RunIndexRow`](super::rows::RunIndexRow)) once for each field that
 //! lists are ordered by, over all DAGs and within its own, under its state and its type. A list merges the
 //! parts of the index that may have what is wanted, and stops once the page is full; counts come from
-//! counters. What no index stands for (patterns, names, dates of another field than the order's) is
+//! counters. What runs were given has an index of its own. What no index stands for (patterns, names, dates of another field than the order's) is
 //! looked for in at most [`LOOKED`] runs, and the answer says so.
 mod ask;
 mod event;
 mod field;
+mod given;
 mod merge;
 mod run;
 mod section;
@@ -18,6 +19,8 @@ mod walk;
 pub use ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};
 pub use event::{EventAsk, EventsOf, KeepEvent};
 pub use field::{RunField, Value};
+pub use given::Given;
+pub(super) use given::put as put_given;
 pub(super) use standing::{Standing, moved};
 pub use task::State;
 

@@ -10,6 +10,7 @@ use super::{
     COUNTED, COUNTED_READ, IN_HAND, LOOKED,
     ask::{Keep, Listed, Range, RunAsk, Scope},
     field::{NOTHING, RunField, SOMETHING, Value, part},
+    given::Given,
     merge::{Hit, Merge, Stream},
     section::Section,
     walk::Walk,
@@ -22,6 +23,9 @@ impl Store {
         ask: &RunAsk,
         keep: Option<Keep<'_>>,
     ) -> Result<Listed<RunRow>, StoreError> {
+        if let Some(listed) = self.list_given(ask, keep)? {
+            return Ok(listed);
+        }
         let total = self.count_runs(ask)?;
         let (_, (main, _), rest) = ask.split();
         let aside = ask.ranges.iter().any(|range| range.field != main);
@@ -35,11 +39,11 @@ impl Store {
                 return self.in_hand(ask, keep, hits()?);
             }
         }
-        self.walk(ask, keep, total)
+        self.walk(ask, keep, total, None)
     }
 
     /// Reads the few that may be wanted, and sorts them.
-    fn in_hand(
+    pub(super) fn in_hand(
         &self,
         ask: &RunAsk,
         keep: Option<Keep<'_>>,
@@ -55,12 +59,14 @@ impl Store {
         Ok(Listed { page, total, exact: true, complete: true, looked_to: None })
     }
 
-    /// Walks the index in the order that is asked for until the page is full.
-    fn walk(
+    /// Walks the index in the order that is asked for until the page is full: that of all runs, or of those that were given
+    /// something.
+    pub(super) fn walk(
         &self,
         ask: &RunAsk,
         keep: Option<Keep<'_>>,
         total: usize,
+        given: Option<&Given>,
     ) -> Result<Listed<RunRow>, StoreError> {
         let (names, (main, down), rest) = ask.split();
         let range = ask.ranges.iter().find(|range| range.field == main).copied();
@@ -78,7 +84,11 @@ impl Store {
         let mut walk = Walk::new();
         let mut over = true;
         'all: for section in self.sections(ask, names) {
-            for hit in self.merged(&section?, main, down, range)? {
+            let hits = match given {
+                Some(given) => self.given(given, down, range),
+                None => self.merged(&section?, main, down, range)?,
+            };
+            for hit in hits {
                 let hit = hit?;
                 let full = walk.passed >= end;
                 if full && (counted || walk.beyond >= beyond) || walk.looked >= most {
@@ -177,7 +187,13 @@ impl Store {
     }
 
     /// One part of the index.
-    fn stream(&self, mut prefix: Vec<u8>, which: u8, down: bool, range: Option<Range>) -> Stream {
+    pub(super) fn stream(
+        &self,
+        mut prefix: Vec<u8>,
+        which: u8,
+        down: bool,
+        range: Option<Range>,
+    ) -> Stream {
         use key::Parts as _;
         prefix.push(which);
         let (from, to) = match range {
@@ -245,7 +261,9 @@ impl Store {
         keep: Option<Keep<'_>>,
     ) -> Result<Option<RunRow>, StoreError> {
         let run = self.named_run_at(seq, |names| keep.is_none_or(|keep| (keep.named)(names)))?;
-        let wanted = |run: &RunRow| ask.has_ranges(run) && keep.is_none_or(|keep| (keep.row)(run));
+        let wanted = |run: &RunRow| {
+            ask.has_run(run) && ask.has_ranges(run) && keep.is_none_or(|keep| (keep.row)(run))
+        };
         Ok(run.filter(wanted))
     }
 

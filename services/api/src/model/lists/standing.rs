@@ -142,7 +142,7 @@ pub(in super::super) fn moved(
     Ok(())
 }
 
-fn change_keys<R: Row + Default>(
+pub(super) fn change_keys<R: Row + Default>(
     rows: &mut Overlay<'_>,
     (before, after): (BTreeSet<Key>, BTreeSet<Key>),
 ) where

@@ -266,6 +266,10 @@ pub struct RunIndexRow {}
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunHavingRow {}
 
+/// That a run was given a value by a name; all is in the key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunGivenRow {}
+
 /// How many runs and tasks there are, of a DAG or of all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TotalsRow {

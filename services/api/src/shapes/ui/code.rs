@@ -57,3 +57,47 @@ pub struct UiCodeError {
     /// Id of the run.
     pub run_id: String,
 }
+
+/// Which files of Python differ between two archives of the DAG folder.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UiChanges {
+    /// The last record of the log that is in it.
+    pub seq: u64,
+    /// When it was made.
+    pub as_of: DateTime,
+    /// Id of the DAG.
+    pub dag_id: String,
+    /// The DAG's own file.
+    pub file: String,
+    /// Whether both archives are still kept; where not, nothing is known of what differs.
+    pub kept: bool,
+    /// At most 200: the DAG's own, then what no DAG is read from, then files of other DAGs.
+    pub files: Vec<UiChange>,
+    /// How many differ.
+    pub total: usize,
+    /// Whether all files of Python were compared.
+    pub complete: bool,
+}
+
+/// A file that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UiChange {
+    /// Path within the DAG folder.
+    pub file: String,
+    /// What became of it.
+    pub kind: UiChangeKind,
+    /// Whether it is a file that other DAGs alone are read from.
+    pub of_others: bool,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UiChangeKind {
+    /// Its text is another.
+    Changed,
+    /// It was not there before.
+    Added,
+    /// It is not there any more.
+    Removed,
+}

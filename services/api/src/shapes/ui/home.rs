@@ -25,6 +25,9 @@ pub struct UiHome {
     pub asks: Vec<UiAsk>,
     /// Runs that failed within the window, those that ended last first, at most 50.
     pub failed: Vec<UiFailedRun>,
+    /// Runs that go on though a task of them has failed, those that began last first, at most 20.
+    #[serde(default)]
+    pub failing: Vec<UiFailedRun>,
     /// Promised runs that are late, and broken promises of the window, at most 50.
     pub late: Vec<UiLate>,
     /// Runs in which something waits, and nothing has happened for a minute, the longest first, at most 20.
@@ -72,6 +75,12 @@ pub struct UiVerdict {
     pub failed: usize,
     /// Whether that is the whole number, or at least that.
     pub failed_is_exact: bool,
+    /// Runs that go on though a task of them has failed.
+    #[serde(default)]
+    pub failing: usize,
+    /// Whether that is the whole number, or at least that.
+    #[serde(default)]
+    pub failing_is_exact: bool,
     /// Runs that succeeded within the window.
     pub succeeded: usize,
     /// Whether that is the whole number, or at least that.

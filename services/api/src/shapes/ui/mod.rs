@@ -9,7 +9,7 @@ mod past;
 mod question;
 mod run;
 
-pub use code::{UiCode, UiCodeError, UiCodeVersion};
+pub use code::{UiChange, UiChangeKind, UiChanges, UiCode, UiCodeError, UiCodeVersion};
 pub use dag::{UiColumn, UiDag, UiDagRow, UiDags, UiGridTask, UiLastRun, UiParam};
 pub use home::{
     UiAlert, UiExpected, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict,

@@ -59,6 +59,8 @@ pub struct UiRun {
     pub dag_id: String,
     /// Id of the run.
     pub run_id: String,
+    /// The zone that its DAG reckons in.
+    pub timezone: String,
     /// State of the run, in Airflow's word.
     pub state: String,
     /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
@@ -197,6 +199,8 @@ pub struct UiTask {
     pub dag_id: String,
     /// Id of the run.
     pub run_id: String,
+    /// The zone that its DAG reckons in.
+    pub timezone: String,
     /// The run's state.
     pub run_state: String,
     /// What the run stands for.

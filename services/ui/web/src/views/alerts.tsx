@@ -55,7 +55,7 @@ export default function AlertsView() {
       </Crumbs>
       <AlertPlaces here="/alerts" />
       <Read of={page} what="Alerts can't be shown.">
-        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>
+        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : state() === "all" ? "Nothing has gone wrong yet that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full alone={Boolean(params.id)} then={page.again} />}</For>
           <Show when={all().total_entries > PAGE}>
             <p class="foot dim">
               {(offset() + 1).toLocaleString("en")} to {(offset() + all().alerts.length).toLocaleString("en")} of {all().total_entries.toLocaleString("en")}
@@ -72,22 +72,27 @@ export default function AlertsView() {
 /** A web address, and nothing that a browser would run. */
 export const web = (url: string | null | undefined) => (url && /^https?:\/\//i.test(url) ? url : undefined);
 
+/** Where nothing was sent yet, or it went with another. */
+const HELD: Record<string, string> = { sending: "being sent", waiting: "is to be sent", withheld: "held back", gathered: "told with others", rejected: "not sent" };
+const SUPPRESSED: Record<string, string> = { grouped: "told with", inhibited: "follows from", silenced: "silenced, as is" };
 const TONE: Record<string, string> = { firing: "bad", acknowledged: "warn", resolved: "quiet" };
 
 /** An alert with everything that was done about it, in order. */
-export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void }) {
+export function Ledger(props: { alert: Alert; full?: boolean; alone?: boolean; then?: () => void }) {
   const it = () => props.alert;
   const entries = () => {
     const all: { at: string; word: string; text: string; bad?: boolean }[] = [
       { at: it().opened_at, word: "opened", text: `${it().rule.replaceAll("_", " ")} · incident ${it().generation}${it().causes.length ? ` · seq ${it().causes.join(", ")}` : ""}` },
     ];
     for (const one of it().notifications) {
+      const who = `${one.person ? `${one.person} by ` : ""}${one.receiver}${one.instead_of ? ` in place of ${one.instead_of}` : ""} · route ${one.route}${one.step ? `, step ${one.step + 1}` : ""}${one.turn ? `, turn ${one.turn + 1}` : ""}`;
+      if (!one.attempts.length) all.push({ at: it().opened_at, word: HELD[one.state] ?? one.state, text: who });
       for (const attempt of one.attempts) {
         const answer = attempt.status ? `answered ${attempt.status}` : attempt.why ?? "no answer yet";
         all.push({
           at: attempt.at,
-          word: one.purpose === "trigger" ? "sent" : one.purpose === "refresh" ? "told again" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
-          text: `${one.receiver} by ${one.route}${one.step ? `, step ${one.step + 1}` : ""} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
+          word: attempt.why ? "not taken" : one.purpose === "trigger" ? "sent" : one.purpose === "refresh" ? "told again" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
+          text: `${who} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
           bad: Boolean(attempt.why),
         });
       }
@@ -113,6 +118,10 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         <p class="dim">About <For each={it().runs.slice(-3).reverse()}>{(run) => <A class="pair" href={runPath(run.dag_id, run.dag_run_id)}>{run.dag_id} · {run.dag_run_id}</A>}</For></p>
       </Show>
       <Show when={props.full && !it().runs.length && it().labels["dag"]}>{(dag) => <p class="dim">About <A href={dagPath(dag())}>{dag()}</A></p>}</Show>
+      <Show when={props.full && it().suppressed_by}>{(other) => <p class="dim">Not told by itself: {SUPPRESSED[it().suppressed_why ?? ""] ?? "see"} <A href={`/alerts/${other()}`}>alert {other()}</A></p>}</Show>
+      <Show when={props.alone && it().details.length}>
+        <dl class="facts tall said"><For each={it().details}>{(one) => <div><dt>{one.name}</dt><dd>{one.value}</dd></div>}</For></dl>
+      </Show>
       <Show when={web(it().labels["runbook"])}>{(url) => <p><a href={url()} target="_blank" rel="noopener noreferrer">Runbook</a></p>}</Show>
       <ol class="ledger">
         <For each={entries()}>{(one) => <li classList={{ bad: one.bad ?? false }}><Time at={one.at} full /><b>{one.word}</b><span>{one.text}</span></li>}</For>

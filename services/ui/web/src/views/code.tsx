@@ -34,7 +34,6 @@ export default function CodeView(props: { dag: string; mark: string }) {
     return code;
   };
   const code = kept(of, read, { whose: () => [props.dag, query.file], when: () => props.mark });
-  const other = kept(() => query.against && [props.dag, query.against, query.file], (signal) => get<Code>(path(), { ...asked(query.against), file: query.file }, signal), { whose: () => [props.dag, query.against, query.file] });
   const choose = (which: "version" | "against") => (event: { currentTarget: HTMLSelectElement }) => setQuery({ [which]: event.currentTarget.value || null, run: null, line: null }, { replace: true });
   return (
     <Read of={code} what="The code can't be shown.">
@@ -61,13 +60,7 @@ export default function CodeView(props: { dag: string; mark: string }) {
           <Show when={it().content !== undefined && it().content !== null} fallback={<Nothing>{query.file ? <>The archive that it ran has no such file, or is not kept any more. <button type="button" class="link" onClick={() => setQuery({ file: null, line: null })}>The DAG's own file</button></> : "The text of this version is not kept any more."}</Nothing>}>
             <Switch>
               <Match when={query.against}>
-                <Read of={other} what="The other version can't be shown.">
-                  {(second) => (
-                    <Show when={second().content !== undefined && second().content !== null} fallback={<Nothing>The text of the version to compare with is not kept any more.</Nothing>}>
-                      <Difference old={second()} now={it()} />
-                    </Show>
-                  )}
-                </Read>
+                {(against) => <Changes dag={props.dag} which={query.run ? { run_id: query.run } : asked(query.version)} against={against()} file={query.file ?? it().file} />}
               </Match>
               <Match when={true}><Text code={it()} line={Number(query.line ?? 0)} /></Match>
             </Switch>
@@ -185,10 +178,61 @@ function Said(props: { dag: string; of: Failed[] }) {
   );
 }
 
+type Which = { run_id?: string; version?: string };
+const KINDS: Record<string, string> = { changed: "changed", added: "new", removed: "gone" };
+
+/** The files that differ between two archives; the text of each is asked for when it is opened. */
+function Changes(props: { dag: string; which: Which; against: string; file: string }) {
+  const of = () => [props.dag, props.which, props.against];
+  const found = kept(of, (signal) => get<Shapes["UiChanges"]>(`dagbok/ui/dags/${part(props.dag)}/changes`, { ...props.which, against: asked(props.against).version }, signal), { whose: of });
+  return (
+    <Read of={found} what="What differs can't be shown.">
+      {(it) => (
+        <Show when={it().kept} fallback={<Nothing>What one of the two was read from is not kept any more, so nothing can be compared.</Nothing>}>
+          <Show when={it().files.length} fallback={<Nothing>The two are alike: no file of Python in the DAG folder differs.</Nothing>}>
+            <p class="foot dim">
+              {it().total.toLocaleString("en")} {it().total === 1 ? "file" : "files"} of Python in the DAG folder {it().total === 1 ? "differs" : "differ"}{it().files.some((one) => one.file === it().file) ? "" : `; ${it().file}, which the DAG is made in, does not`}
+              {it().files.length < it().total ? `; the first ${it().files.length} are named` : ""}{it().complete ? "" : "; there are more files than are compared"}.
+            </p>
+            <For each={it().files}>
+              {(one, at) => <Changed dag={props.dag} which={props.which} against={props.against} of={one} open={it().files.some((other) => other.file === props.file) ? one.file === props.file : at() === 0} />}
+            </For>
+          </Show>
+        </Show>
+      )}
+    </Read>
+  );
+}
+
+/** One file that differs: its lines once it is opened. */
+function Changed(props: { dag: string; which: Which; against: string; of: Shapes["UiChange"]; open: boolean }) {
+  const [is, setIs] = createSignal(props.open);
+  const path = () => `dagbok/ui/dags/${part(props.dag)}/code`;
+  const of = () => [props.dag, props.which, props.against, props.of.file];
+  const both = kept(
+    () => (is() ? of() : undefined),
+    async (signal) => {
+      const side = (which: Which) => get<Code>(path(), { ...which, file: props.of.file }, signal);
+      const [old, now] = await Promise.all([side(asked(props.against)), side(props.which)]);
+      return { old, now };
+    },
+    { whose: of },
+  );
+  return (
+    <details class="changed" open={props.open} onToggle={(event) => setIs(event.currentTarget.open)}>
+      <summary><code>{props.of.file}</code> <b class={props.of.kind === "added" ? "come" : props.of.kind === "removed" ? "gone" : ""}>{KINDS[props.of.kind]}</b><Show when={props.of.of_others}> <span class="dim">other DAGs are made in it</span></Show></summary>
+      <Show when={is()}>
+        <Read of={both} what="The two texts can't be shown.">{(it) => <Difference old={it().old} now={it().now} />}</Read>
+      </Show>
+    </details>
+  );
+}
+
 /** The lines that differ with some around them; those that are alike are folded. */
 function Difference(props: { old: Code; now: Code }) {
   const [whole, setWhole] = createSignal(false);
-  const texts = createMemo(() => [props.old, props.now].map((code) => (code.content ?? "").split("\n")) as [string[], string[]]);
+  // A file that is not there has no line, where an empty one has one.
+  const texts = createMemo(() => [props.old, props.now].map((code) => (typeof code.content === "string" ? code.content.split("\n") : [])) as [string[], string[]]);
   const rows = createMemo(() => differs(...texts()));
   const colours = createMemo(() => [coloured(props.old.content ?? ""), coloured(props.now.content ?? "")] as const);
   const count = (kind: string) => (rows() ?? []).filter((row) => row.kind === kind).length;
@@ -217,10 +261,10 @@ function Difference(props: { old: Code; now: Code }) {
     return made;
   });
   const alike = () => props.old.content === props.now.content;
-  const name = (code: Code) => `version ${code.version}`;
+  const name = (code: Code) => (code.content === undefined || code.content === null ? `version ${code.version}, which has it not,` : `version ${code.version}`);
   const words = (block: Block) => (block.kind === "same" ? "" : `${block.lines.length} ${block.lines.length === 1 ? "line" : "lines"} ${block.kind === "come" ? "more" : "fewer"}: `);
   return (
-    <Show when={!alike()} fallback={<Nothing>The two texts are alike{props.old.version === props.now.version ? "" : ": what differs between these versions is in another file that the DAG is made from"}.</Nothing>}>
+    <Show when={!alike()} fallback={<Nothing>As far as they are shown the two texts are alike.</Nothing>}>
       <Show when={rows()} fallback={<Nothing>Nearly all of it differs: the two are read better one after the other.</Nothing>}>
         <p class="filter padded">
           <span>From {name(props.old)} to {name(props.now)}: <b class="come">{count("come")} {count("come") === 1 ? "line" : "lines"} more</b>, <b class="gone">{count("gone")} fewer</b></span>

@@ -3,13 +3,14 @@ import { A, useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
 import { askPause } from "../acts";
 import type { Shapes } from "../base";
+import { schedule } from "../cron";
 import { Grid } from "../grid";
 import { keys } from "../keys";
 import { later, view } from "../later";
 import { live } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, runLabel, runPath, taskPath, Time, useNames } from "../parts";
 import { DIGITS, look } from "../states";
-import { length, near } from "../time";
+import { inZoneOf, length, near } from "../time";
 import { askTrigger } from "../trigger";
 import { Newest } from "./events";
 import { RunList } from "./runs";
@@ -65,13 +66,14 @@ function Body(props: { dag: Dag }) {
   createEffect(() => {
     document.title = `${row().dag_id} · Dagbok`;
   });
+  inZoneOf(() => dag().timezone);
   const paused = () => dag().pause;
   return (
     <div class="dag">
       <Crumbs of={[{ text: "DAGs", href: "/dags" }, { text: row().name ?? row().dag_id }]}>
         <button type="button" class="switch" role="switch" aria-checked={!row().paused} aria-label={`${row().dag_id} is ${row().paused ? "paused" : "on"}`} onClick={() => askPause(row())}><span /></button>
         <span class="said">
-          {row().paused ? "paused" : (row().schedule ?? "no schedule")}
+          <span title={`${row().schedule ?? ""}${row().schedule ? ": " : ""}${row().schedule_words}`}>{row().paused ? "paused" : (schedule(row().schedule, row().schedule_words) ?? "no schedule")}</span>
           <Show when={row().next}>{(next) => <span class="dim"> · next <Time at={next()} ago /></span>}</Show>
           <Show when={row().p50}>{(p50) => <span class="dim"> · takes {length(p50())}</span>}</Show>
           <span class="dim"> · v{dag().version} · {row().owner}</span>

@@ -1,10 +1,11 @@
 /** The list of DAGs: one row each, with its last runs as bars. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createMemo, createSignal, For, Show } from "solid-js";
+import { createMemo, createSignal, For, type JSX, Show } from "solid-js";
 import { askPause } from "../acts";
 import type { Shapes } from "../base";
 import { live } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+import { schedule } from "../cron";
 import { look } from "../states";
 import { askTrigger } from "../trigger";
 import { length, short } from "../time";
@@ -25,6 +26,20 @@ export default function DagsView() {
   const toggle = (word: string) => {
     const words = typed().split(/\s+/).filter(Boolean);
     type(words.includes(word) ? words.filter((one) => one !== word).join(" ") : [...words, word].join(" "));
+  };
+  /** A head by which the list is sorted: once, the other way round, and not. The order is a word of the query like others. */
+  const Sort = (props: { by: string; class?: string; children: JSX.Element }) => {
+    const word = () => typed().split(/\s+/).find((one) => one === `sort:${props.by}` || one === `sort:-${props.by}`);
+    const turn = () => {
+      const rest = typed().split(/\s+/).filter((one) => one && !one.startsWith("sort:"));
+      const next = word() === undefined ? [`sort:${props.by}`] : word() === `sort:${props.by}` ? [`sort:-${props.by}`] : [];
+      type([...rest, ...next].join(" "));
+    };
+    return (
+      <th scope="col" class={props.class} aria-sort={word() === undefined ? undefined : word()?.includes("-") ? "descending" : "ascending"}>
+        <button type="button" class="sort" onClick={turn}>{props.children}{word() === undefined ? "" : word()?.includes("-") ? " ↓" : " ↑"}</button>
+      </th>
+    );
   };
   return (
     <>
@@ -48,8 +63,8 @@ export default function DagsView() {
             <table class="list dags">
               <thead>
                 <tr>
-                  <th scope="col">On</th><th scope="col">DAG</th><th scope="col" class="last">Last runs</th><th scope="col">Schedule</th>
-                  <th scope="col">Next run</th><th scope="col" class="num">Takes</th><th scope="col">Owner</th><th scope="col"><span class="unseen">Acts</span></th>
+                  <th scope="col">On</th><Sort by="name">DAG</Sort><Sort by="last" class="last">Last runs</Sort><th scope="col">Schedule</th>
+                  <Sort by="next">Next run</Sort><th scope="col" class="num">Takes</th><Sort by="owner">Owner</Sort><th scope="col"><span class="unseen">Acts</span></th>
                 </tr>
               </thead>
               <tbody>
@@ -85,7 +100,7 @@ function Row(props: { dag: Shapes["UiDagRow"]; tag: (word: string) => void }) {
         <Show when={dag().stale}><span class="badge">not in its file</span></Show>
       </td>
       <td><Bars dag={dag().dag_id} runs={dag().last} /></td>
-      <td title={dag().schedule_words}>{dag().schedule ?? <span class="dim">none</span>}</td>
+      <td class="clip said" title={`${dag().schedule ?? ""}${dag().schedule ? ": " : ""}${dag().schedule_words}`}>{schedule(dag().schedule, dag().schedule_words) ?? <span class="dim">none</span>}</td>
       <td><Show when={dag().next} fallback={<span class="dim">{dag().paused ? "paused" : "–"}</span>}>{(next) => <Time at={next()} ago />}</Show></td>
       <td class="num">
         <Show when={dag().p50 !== undefined && dag().p50 !== null} fallback={<span class="dim">–</span>}>{length(dag().p50 ?? 0)}</Show>

@@ -1,5 +1,5 @@
 /** Events: the log itself, as far as it is about a run, about a DAG, or all of it; a record a row. */
-import { A } from "@solidjs/router";
+import { A, useSearchParams } from "@solidjs/router";
 import { createEffect, createSignal, For, type JSX, on, Show } from "solid-js";
 import { apiUrl, type Query } from "../base";
 import { kept, pulse, seq } from "../live";
@@ -151,7 +151,9 @@ const scope = (entry: Entry): string => [entry.dag_id, entry.run_id, entry.file,
 /** The newest records about a DAG, or of the whole log; a filter over what is at hand. */
 export function Newest(props: { dag?: string }) {
   const [before, setBefore] = createSignal<number>();
-  const [find, setFind] = createSignal("");
+  const [query, setQuery] = useSearchParams<{ find?: string }>();
+  const find = () => query.find ?? "";
+  const setFind = (to: string) => setQuery({ find: to || null }, { replace: true });
   let had: { dag: string | undefined; entries: Entry[]; from: number; upto: number } | undefined;
   const page = kept(
     // Up to which record there are any is known once the page is.
@@ -182,6 +184,7 @@ export function Newest(props: { dag?: string }) {
         <Show when={before() !== undefined}><button type="button" onClick={() => setBefore(undefined)}>Newest</button></Show>
         <Show when={(page.latest?.from ?? 0) > 1}><button type="button" onClick={() => setBefore(page.latest?.from)}>Older</button></Show>
         <span class="dim">{before() === undefined ? "the newest" : `before ${before()?.toLocaleString("en")}`}, {shown().length} of {(page.latest?.entries ?? []).length} shown{(page.latest?.from ?? 0) > 1 ? `, looked back to ${page.latest?.from.toLocaleString("en")}` : ""}</span>
+        <Show when={shown().length}><a class="go" href={apiUrl("dagbok/events", { dag_id: props.dag, from: shown()[shown().length - 1]?.seq, to: shown()[0]?.seq })} download={`${props.dag ?? "dagbok"}-events.jsonl`} target="_self" title="every record between the first and the last that are shown, as JSON, a line each">take these along</a></Show>
       </div>
       <Read of={page} what="The log can't be read.">
         {() => <Show when={shown().length} fallback={<Nothing>{find() ? "No record here has that in it." : (page.latest?.from ?? 0) > 1 ? "The log has nothing about it so far back; look at older records." : "The log has nothing about it."}</Nothing>}><Rows of={shown()} dated /></Show>}

@@ -15,6 +15,7 @@ function verdict(home: Home): { tone: "ok" | "bad" | "warn"; text: string } {
   const v = home.verdict;
   const wrong: string[] = [];
   if (v.failed) wrong.push(`${v.failed_is_exact ? "" : "at least "}${plural(v.failed, "run")} failed`);
+  if (v.failing) wrong.push(`${v.failing_is_exact ? "" : "at least "}${plural(v.failing, "run")} under way in which a task failed`);
   if (v.missed) wrong.push(`${plural(v.missed, "run")} missed`);
   if (v.late) wrong.push(`${plural(v.late, "run")} late`);
   if (v.import_errors) wrong.push(`${plural(v.import_errors, "file")} can't be read`);
@@ -76,7 +77,10 @@ function Body(props: { home: Home }) {
       <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
-      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always="in full">
+      <Group title="Under way, and a task failed" when={(props.home.failing ?? []).length} count={v().failing ?? 0} least={!v().failing_is_exact}>
+        <For each={props.home.failing}>{(run) => <FailedRow run={run} under />}</For>
+      </Group>
+      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always="with their tracebacks">
         <For each={props.home.import_errors}>
           {(error) => (
             <div class="row wide-first">
@@ -195,13 +199,13 @@ function AlertRow(props: { alert: Shapes["UiAlert"] }) {
   );
 }
 
-function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
+function FailedRow(props: { run: Shapes["UiFailedRun"]; under?: boolean }) {
   const run = () => props.run;
   return (
     <div class="row" data-row>
-      <Mark state="failed" />
+      <Mark state={props.under ? "running" : "failed"} />
       <span class="name">
-        <A href={runPath(run().dag_id, run().run_id)}>{run().dag_id}</A> <span class="dim">{runLabel({ logical_date: run().logical_date, run_after: run().end_date ?? "", run_type: run().run_type })}</span>
+        <A href={runPath(run().dag_id, run().run_id)}>{run().dag_id}</A> <Show when={run().logical_date ?? run().end_date}><span class="dim">{runLabel({ logical_date: run().logical_date, run_after: run().end_date ?? "", run_type: run().run_type })}</span></Show>
       </span>
       <Show when={run().failure} fallback={<span class="line dim">no task of it failed</span>}>
         {(failure) => (
@@ -213,8 +217,8 @@ function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
           </A>
         )}
       </Show>
-      <Told told={run().told} />
-      <span class="when"><Time at={run().end_date} ago /></span>
+      <Show when={!props.under} fallback={<span class="dim">the run goes on</span>}><Told told={run().told} /></Show>
+      <span class="when"><Show when={!props.under}><Time at={run().end_date} ago /></Show></span>
       <span class="do">
         <Show when={["told", "no_receiver", "not_told", "sending"].includes(run().told.state)}>
           <button type="button" class="small" onClick={() => askAlert({ alert_id: run().told.alert_id ?? 0, summary: `${run().dag_id}: ${run().failure?.message ?? "a run failed"}` }, "acknowledge")}>ack</button>

@@ -125,7 +125,7 @@ export function ExecutorsView() {
                   {(one) => (
                     <tr data-row>
                       <td>{one.name} <code class="dim" title={one.executor}>{one.executor.slice(0, 17)}</code><Show when={labels(one)}><br /><span class="dim">{labels(one)}</span></Show></td>
-                      <td><span class={`lamp ${one.status === "alive" ? "" : "off"}`}>{STATUS[one.status] ?? one.status}</span><Show when={one.cordon}>{(it) => <><br /><span class="dim">since <Time at={it().since} /> by {it().by}{it().reason ? `: ${it().reason}` : ""}</span></>}</Show></td>
+                      <td><span class={`lamp ${one.status === "alive" ? "" : one.status === "silent" ? "off" : "held"}`}>{STATUS[one.status] ?? one.status}</span><Show when={one.cordon}>{(it) => <><br /><span class="dim">since <Time at={it().since} /> by {it().by}{it().reason ? `: ${it().reason}` : ""}</span></>}</Show></td>
                       <td>{one.hostname}</td>
                       <td><span class="progress"><span class="stack" aria-hidden="true"><i class="running" style={{ width: `${Math.min(100, (100 * one.running) / Math.max(1, one.slots))}%` }} /></span>{one.running} of {one.slots}</span></td>
                       <td>{one.queues.join(", ")}</td>
@@ -159,9 +159,9 @@ function consequences(what: string, one: Executor, all: Executor[]): string[] {
   const running = own.reduce((sum, it) => sum + it.running, 0);
   const says = [own.length > 1 ? `${own.length} executors are called ${one.name}: it holds for all of them, and for those to come.` : `It holds for ${one.name} over restarts, until somebody says otherwise.`];
   if (what === "uncordon") return [`${own.length > 1 ? `${own.length} executors called ${one.name}` : one.name} take work again.`];
-  const tries = running === 1 ? "1 try that it runs" : `${running} tries that it runs`;
-  if (what === "cordon") says.push(running ? `The ${tries} go on; nothing new is taken.` : "It runs nothing now; nothing new is taken.");
-  else says.push(running ? `The ${tries} may go on until the time is over; what is ended then is tried elsewhere and uses up no retry. Then it leaves.` : "It runs nothing now, and leaves at once.");
+  const tries = running === 1 ? "The try that it runs" : `The ${running} tries that it runs`;
+  if (what === "cordon") says.push(running ? `${tries} ${running === 1 ? "goes" : "go"} on; nothing new is taken.` : "It runs nothing now; nothing new is taken.");
+  else says.push(running ? `${tries} may go on until the time is over; what is ended then is tried elsewhere and uses up no retry. Then it leaves.` : "It runs nothing now, and leaves at once.");
   const served = new Set(all.filter((it) => it.name !== one.name && it.status === "alive").flatMap((it) => it.queues));
   const lonely = one.queues.filter((queue) => !served.has(queue));
   says.push(lonely.length ? `Nobody else takes work from ${lonely.join(", ")}: what is queued there waits.` : "Others take work from each of its queues.");

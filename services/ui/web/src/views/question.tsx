@@ -32,11 +32,10 @@ export default function QuestionPanel(props: { question: Question; of: Of }) {
       <p class="said"><b>{it().subject}</b></p>
       <Show when={it().body}>{(text) => <pre class="body">{text()}</pre>}</Show>
       <p class="dim">
-        asked <Time at={it().asked_at} ago />
+        asked of {it().assigned_users.length ? it().assigned_users.map((user) => user.name).join(", ") : "anybody"} <Time at={it().asked_at} ago />
         <Show when={it().is_open && it().due_at}>
-          {(due) => <>, {Date.parse(due()) < now() ? "was due" : "due"} <Time at={due()} full />{it().defaults.length ? `: then ${it().defaults.join(", ")} counts` : ": then the task fails"}</>}
+          {(due) => <> · {Date.parse(due()) < now() ? "was due" : "due"} <Time at={due()} full />, {it().defaults.length ? `then ${it().defaults.join(", ")} counts` : "then the task fails"}</>}
         </Show>
-        , {it().assigned_users.length ? `of ${it().assigned_users.map((user) => user.name).join(", ")}` : "of anybody"}
       </p>
       <Show when={it().answer}>
         {(answer) => (

@@ -8,9 +8,10 @@ import { later, view } from "../later";
 import { live } from "../live";
 import { Copy, Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look, stands } from "../states";
-import { between, length, type Maybe, now } from "../time";
+import { between, inZoneOf, length, type Maybe, now } from "../time";
 import { Events } from "./events";
 import { TaskPanel } from "./task";
+import { ToldOf } from "./told";
 import { Why } from "./why";
 
 const marks = () => import("../marks");
@@ -49,7 +50,7 @@ function sentence(run: Run): string {
   }
   if (run.state === "success") return `succeeded${after}`;
   const done = (run.counts["success"] ?? 0) + (run.counts["skipped"] ?? 0);
-  if (run.state === "running") return `running for ${length(took ?? 0)}: ${done} of ${run.task_count} done`;
+  if (run.state === "running") return `running for ${length(took ?? 0)}: ${done} of ${run.task_count} done${failure ? `, and ${failure.task_id}${failure.map_index >= 0 ? `[${failure.map_index}]` : ""} failed` : ""}`;
   return "queued";
 }
 
@@ -59,10 +60,11 @@ function Body(props: { run: Run }) {
   const [query, setQuery] = useSearchParams<{ task?: string; map?: string; tab?: string; show?: string }>();
   // Airflow has the graph and the events as pages of their own, and the code that a run ran.
   const rest = useNames<{ rest?: string }>();
+  inZoneOf(() => run().timezone);
   createEffect(() => {
     if (rest.rest === "code") navigate(`${dagPath(run().dag_id)}/code?run=${part(run().run_id)}`, { replace: true });
   });
-  const shown = () => query.show ?? (/^(graph|events)$/.exec(rest.rest ?? "")?.[1] ?? "tasks");
+  const shown = () => query.show ?? (/^(graph|events|told)$/.exec(rest.rest ?? "")?.[1] ?? "tasks");
   const rows = createMemo(() => Object.keys(run().tasks).sort().map((key) => run().tasks[key] as Task));
   const chosen = createMemo<Task | undefined>(() => {
     const all = rows();
@@ -148,6 +150,7 @@ function Body(props: { run: Run }) {
           </div>
           <Switch>
             <Match when={shown() === "events"}><Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} /></Match>
+            <Match when={shown() === "told"}><ToldOf dag={run().dag_id} run={run().run_id} told={run().told} /></Match>
             <Match when={shown() === "table"}><Suspense><Table run={run()} /></Suspense></Match>
             <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose}/><Cut run={run()} /></Match>
             <Match when={true}>
@@ -166,7 +169,7 @@ function Body(props: { run: Run }) {
   );
 }
 
-const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["table", "Table"], ["events", "Events"]] as const;
+const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["table", "Table"], ["events", "Events"], ["told", "Told"]] as const;
 
 /** That there are more tasks than the snapshot has. */
 const Cut = (props: { run: Run }) => <Show when={!props.run.complete}><Nothing>The run has more tasks than are shown here: it has {props.run.task_count.toLocaleString("en")}. <A href="?show=table">All of them are in the table.</A></Nothing></Show>;

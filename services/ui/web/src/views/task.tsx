@@ -9,7 +9,7 @@ import { kept, live } from "../live";
 import { Log } from "../log";
 import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, Read, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
-import { between, length } from "../time";
+import { between, inZoneOf, length } from "../time";
 import { Ledger } from "./alerts";
 import { Why } from "./why";
 
@@ -20,6 +20,8 @@ type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
 const TABS = ["log", "why", "xcom", "rendered", "tries", "resources", "details", "told"] as const;
 type Tab = (typeof TABS)[number];
+/** What each copy of a mapped task has for itself. */
+const OF_COPIES: readonly Tab[] = ["log", "why", "rendered", "tries", "resources"];
 const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", resources: "Resources", details: "Details", told: "Told" };
 
 /** The page of a task. */
@@ -29,6 +31,7 @@ export default function TaskView() {
   const held = live(() => ["task", params.dag, params.run, params.task, map()] as ["task", string, string, string, number]);
   const navigate = useNavigate();
   keys({ Escape: () => navigate(runPath(params.dag, params.run)) });
+  inZoneOf(() => held.data?.timezone);
   createEffect(() => {
     document.title = `${held.data ? look(held.data.task.state).glyph : ""} ${params.task} · ${params.dag} · Dagbok`;
   });
@@ -74,6 +77,7 @@ function Panel(props: { task: Task; within?: boolean }) {
     { text: "Mark as…", go: () => later(marks, (made) => made.askMarkTask(self(), it().task.state === "success" ? "failed" : "success")) },
     { text: it().note ? "Change the note…" : "Add a note…", go: () => later(marks, (made) => made.askNote(self(), it().note ?? "")) },
   ];
+  const of = () => Object.values(it().task.copies ?? {}).reduce((sum, count) => sum + count, 0);
   const took = () => between(chosen()?.start_date ?? undefined, chosen()?.end_date ?? undefined);
   return (
     <div class="task">
@@ -146,6 +150,9 @@ function Panel(props: { task: Task; within?: boolean }) {
       </div>
       <div class="tabpanel" id="tabpanel" role="tabpanel" aria-labelledby={`tab-${tab()}`} tabindex="-1">
         <Switch>
+          <Match when={it().copies?.length && OF_COPIES.includes(tab())}>
+            <Nothing>It stands for its copies, each of which has its own: choose one above{(it().copies?.length ?? 0) < of() ? `, where those are that say most of ${of().toLocaleString("en")}` : ""}.</Nothing>
+          </Match>
           <Match when={tab() === "log"}>
             <Show when={chosen()} fallback={<Nothing>No try of it has begun, so there is no log. <button type="button" class="link" onClick={() => go("why")}>Why?</button></Nothing>}>
               {(one) => <Log dag={it().dag_id} run={it().run_id} task={it().task.task_id} map={it().task.map_index} number={one().try_number} over={Boolean(one().dagbok.ended)} />}
@@ -222,7 +229,8 @@ function framesOf(text: string, file: string | undefined): Frame[] {
     const named = file !== undefined && (path === file || path.endsWith(`/${file}`));
     const own = file ? named : !packaged;
     const next = lines[at + 1] ?? "";
-    const short = named ? file : path;
+    // Of what is installed the package says enough.
+    const short = (named ? file : path).replace(/^.*\/(?:site|dist)-packages\//, "");
     found.push({ file: short, line: Number(number), where: `${short}:${number}${name ? ` in ${name}` : ""}`, source: /^\s*File "/.test(next) ? "" : next.trim(), own });
   }
   return found;

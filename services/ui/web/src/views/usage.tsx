@@ -11,6 +11,9 @@ type Of = { dag: string; run: string; task: string; map: number; number: number;
 const EVERY = 5_000;
 const MIB = 1_048_576;
 const memory = (bytes: number): string => (bytes >= 1024 * MIB ? `${(bytes / 1024 / MIB).toFixed(2)} GB` : `${(bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0)} MB`);
+/** What may be very little. */
+const little = (bytes: number): string => (bytes === 0 ? "nothing" : bytes < MIB / 10 ? `${Math.max(1, Math.round(bytes / 1024))} KB` : memory(bytes));
+const most = (of: number[], one: string, many: string): string => `${Math.max(0, ...of)} ${Math.max(0, ...of) === 1 ? one : many}`;
 const cores = (of: number): string => `${of.toFixed(of < 10 ? 2 : 0)} ${of === 1 ? "core" : "cores"}`;
 /** What was used of something within each point, for a second of it. */
 const rates = (series: Series, of: number[], unit: number): number[] => of.map((value, at) => ((value - (of[at - 1] ?? 0)) / unit / Math.max(1, (series.at_ms[at] ?? 0) - (series.at_ms[at - 1] ?? 0))) * 1_000);
@@ -34,9 +37,9 @@ export function Usage(props: Of) {
           <Show when={it().gpu_bytes.length}><Line series={it()} title="GPU memory" values={it().gpu_bytes} unit={memory} low /></Show>
           <dl class="facts tall">
             <div><dt>CPU time</dt><dd>{length((it().cpu_us[it().last] ?? 0) / 1e6)}</dd></div>
-            <div><dt>Read from disks</dt><dd>{memory(it().read_bytes[it().last] ?? 0)}</dd></div>
-            <div><dt>Written to disks</dt><dd>{memory(it().written_bytes[it().last] ?? 0)}</dd></div>
-            <div><dt>Processes</dt><dd>{Math.max(...it().processes)} at most, {Math.max(...it().threads)} threads</dd></div>
+            <div><dt>Read from disks</dt><dd>{little(it().read_bytes[it().last] ?? 0)}</dd></div>
+            <div><dt>Written to disks</dt><dd>{little(it().written_bytes[it().last] ?? 0)}</dd></div>
+            <div><dt>At most</dt><dd>{most(it().processes, "process", "processes")}, {most(it().threads, "thread", "threads")}</dd></div>
             <div><dt>Measured</dt><dd>{it().measured === "cgroup" ? "by its cgroup, which counts cached files too" : "over all its processes; what they share counts once"}</dd></div>
           </dl>
           <Figures series={it()} />

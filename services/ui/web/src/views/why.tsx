@@ -23,9 +23,10 @@ export function Why(props: { dag: string; run?: string; task?: string; map?: num
       <Read of={answer} what="Why it stands so is not known.">
         {(it) => (
           <>
-            <p class="says">{it().message}</p>
-            <Show when={it().expected}>{(expected) => <p>Expected {near(expected().p50)}, at the latest {near(expected().p90)} in nine of ten cases{expected().of ? `, by ${expected().of} earlier tries` : ""}.</p>}</Show>
-            <Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={it().is} />
+            <p class="says"><Said text={it().message} /></p>
+            <Show when={it().expected}>{(expected) => <p>Expected <Time at={expected().p50} />{near(expected().p90) === near(expected().p50) ? "" : `, at the latest ${near(expected().p90)} in nine of ten cases`}{expected().of ? `, by ${expected().of} earlier tries` : ""}.</p>}</Show>
+            {/* One reason that the sentence has said already is not said twice. */}
+            <Show when={!(it().is.reasons.length === 1 && it().message.endsWith(it().is.reasons[0]?.message ?? "") && !it().is.reasons[0]?.holders.length)}><Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={it().is} /></Show>
             <For each={it().roots}>{(root) => <Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={root} named />}</For>
             <p class="dim">As of <Time at={it().at} />, by the {it().by}{it().seq ? ` · seq ${it().seq}` : ""}</p>
           </>
@@ -33,6 +34,12 @@ export function Why(props: { dag: string; run?: string; task?: string; map?: num
       </Read>
     </div>
   );
+}
+
+/** A sentence of the rules: the instants in it as the page has instants. */
+function Said(props: { text: string }) {
+  const parts = () => props.text.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:[\d.]+Z)/);
+  return <For each={parts()}>{(one, at) => (at() % 2 ? <Time at={one} full /> : one)}</For>;
 }
 
 function Piece(props: { dag: string; run: string | undefined; piece: Shapes["WhyPiece"]; named?: boolean }) {
@@ -45,7 +52,7 @@ function Piece(props: { dag: string; run: string | undefined; piece: Shapes["Why
         <For each={props.piece.reasons}>
           {(reason) => (
             <li>
-              {reason.message}
+              <Said text={reason.message} />
               <For each={reason.holders}>
                 {(holder) => (
                   <div class="holder">

@@ -119,8 +119,9 @@ def _params(dag: Any) -> Json:
             values[name] = param.resolve()
         else:
             missing.append(name)
-        if param.schema:
-            schemas[name] = param.schema
+        said = {"description": param.description} if getattr(param, "description", None) else {}
+        if said or param.schema:
+            schemas[name] = {**said, **param.schema}
     if not (values or missing):
         return {}
     told: Json = {"params": dumps(loads(dumps(values, allow_nan=False)), sort_keys=True)}

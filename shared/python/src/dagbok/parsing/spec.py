@@ -170,7 +170,15 @@ def _settings(dag: DAG) -> Json:
 
 def _about_params(dag: DAG) -> Json:
     told: Json = {"params": _params(dag)}
-    schemas = {name: param.schema for name, param in dag.params.items() if param.schema}
+    # What a value is for stands with its schema, where JSON Schema has it, too: forms show it.
+    said = {
+        name: {"description": param.description} for name, param in dag.params.items() if param.description
+    }
+    schemas = {
+        name: {**said.get(name, {}), **param.schema}
+        for name, param in dag.params.items()
+        if name in said or param.schema
+    }
     if schemas:
         # Twice, since keys that are no texts (None beside numbers) can't be sorted before they are.
         told["param_schemas"] = dumps(loads(dumps(schemas, default=str)), sort_keys=True)

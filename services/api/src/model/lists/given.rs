@@ -1,0 +1,112 @@
+//! Runs by what they were given: each name and value of a run's `conf` is a place in an index of its own, in the order of
+//! `run_after`. It only says which runs may be wanted: whoever asks compares the values themselves.
+//!
+//! Lists and objects, a `conf` that lies beside the log, and names of great length are in no index: those are looked for.
+use std::collections::BTreeSet;
+
+use dagbok_events::Payload;
+use dagbok_rows::{Key, StoreError};
+use serde_json::{Map, Value};
+
+use super::{
+    super::{
+        Overlay, Store, keys,
+        rows::{RunGivenRow, RunRow},
+    },
+    IN_HAND,
+    ask::{Keep, Listed, Range, RunAsk},
+    field::{self, RunField, SOMETHING},
+    merge::{Merge, Stream},
+    standing::change_keys,
+};
+
+/// What of a value stands in a key, and the longest name that does, in bytes.
+const SHOWN: usize = 120;
+
+/// A name and what it is to be, as the parts of the index that may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given(Vec<Key>);
+
+impl Given {
+    /// Where runs stand that were given `value` by `name`; `None` where the index has none of those.
+    pub fn of(name: &str, value: &Value) -> Option<Self> {
+        let mut words = vec![word(value)?];
+        if let Value::Number(typed) = value {
+            // Whoever types `1.50` may mean the text, which stands as it was typed.
+            words.push(typed.to_string());
+            words.dedup();
+        }
+        let part = |word: String| keys::runs_given(name, cut(&word));
+        is_short(name).then(|| Self(words.into_iter().map(part).collect()))
+    }
+}
+
+const fn is_short(name: &str) -> bool {
+    name.len() <= SHOWN
+}
+
+/// A value as a word: numbers that are equal have the same.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        // Zero has two signs, and is one number.
+        Value::Number(number) => number.as_f64().map(|number| (number + 0.0).to_string()),
+        Value::Bool(_) | Value::Null => Some(value.to_string()),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn cut(word: &str) -> &str {
+    &word[..word.floor_char_boundary(SHOWN)]
+}
+
+/// Where a run stands by what it was given.
+fn places(run: &RunRow, conf: Option<&Payload>) -> BTreeSet<Key> {
+    let Some(Payload::Inline(text)) = conf else { return BTreeSet::new() };
+    let conf = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    let at = field::Value::Number(run.run_after.0);
+    let place = |(name, value): (&String, &Value)| {
+        let part = keys::runs_given(name, cut(&word(value).filter(|_| is_short(name))?));
+        Some(field::place(part, &at, run.created_seq))
+    };
+    conf.iter().filter_map(place).collect()
+}
+
+/// Brings the index from what a run was given before to what it is given now.
+pub(in super::super) fn put(
+    rows: &mut Overlay<'_>,
+    run: &RunRow,
+    before: Option<&Payload>,
+    after: Option<&Payload>,
+) {
+    change_keys::<RunGivenRow>(rows, (places(run, before), places(run, after)));
+}
+
+impl Store {
+    /// The runs that may have been given it, in the order of `run_after`.
+    pub(super) fn given(&self, given: &Given, down: bool, range: Option<Range>) -> Merge {
+        let stream = |part: &Key| -> Stream { self.stream(part.clone(), SOMETHING, down, range) };
+        Merge::new(given.0.iter().map(stream).collect(), down)
+    }
+
+    /// The list by what fewest runs were given, where that is few, or the order is that of the index.
+    pub(super) fn list_given(
+        &self,
+        ask: &RunAsk,
+        keep: Option<Keep<'_>>,
+    ) -> Result<Option<Listed<RunRow>>, StoreError> {
+        let count = |given: &Given| self.given(given, false, None).take(IN_HAND + 1).count();
+        let Some((few, given)) = ask.given.iter().map(|it| (count(it), it)).min_by_key(|it| it.0)
+        else {
+            return Ok(None);
+        };
+        if few <= IN_HAND {
+            return self.in_hand(ask, keep, self.given(given, false, None)).map(Some);
+        }
+        let (names, (main, _), _) = ask.split();
+        if names.is_empty() && main == RunField::RunAfter {
+            return self.walk(ask, keep, few, Some(given)).map(Some);
+        }
+        Ok(None)
+    }
+}
