@@ -21,6 +21,7 @@ mod evolve_shared;
 mod horizon;
 mod index;
 mod lanes;
+mod over;
 mod partitions;
 mod past;
 mod pick;
