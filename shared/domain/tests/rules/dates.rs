@@ -94,6 +94,7 @@ fn a_run_of_a_date_that_is_yet_to_come_waits_for_it() {
     world.trigger_as("etl", "now");
     world.settle();
     assert_eq!(world.offered(), ["etl/now/a/1"]);
+    world.succeed("e1", "etl/now/a/1");
     world.cancel("etl", "tomorrow");
     world.clear("etl", "tomorrow", false);
     let bytes = world.namespace.to_snapshot();

@@ -240,7 +240,7 @@ fn what_was_skipped_and_is_cleared_once_its_run_is_over_waits_for_the_run_before
     assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
     world.skip("e1", "etl/d1/up/2");
     world.settle();
-    world.succeed("e1", "etl/d1/other/2");
+    world.succeed("e1", "etl/d1/other/1");
     assert!(!world.is_active("etl", "d1"));
     assert!(!world.is_active("etl", "d2"), "skipped there, it is here");
 }
