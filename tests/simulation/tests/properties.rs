@@ -291,20 +291,6 @@ impl Desk {
             Act::Clear(run, task, how, latest) => {
                 self.clear(run, task, how, latest);
             }
-            Act::ClearMore(run, task, reach) => self.clear_more(run, task, reach),
-            Act::Mark(run, task, reach, mark) => self.mark(run, task, reach, mark),
-            Act::MarkRun(run, state) => {
-                let runs: Vec<RunKey> = self.audit.active().map(|(key, _)| key.clone()).collect();
-                if !runs.is_empty() {
-                    let RunKey { dag_id, run_id } = run.get(&runs).clone();
-                    self.say(CommandBody::MarkRun { dag_id, run_id, state });
-                }
-            }
-            Act::Backfill(n, ago, how) => self.backfill(n, ago, how),
-            Act::ChangeBackfill(how) => self.change_backfill(how),
-            Act::DeletePool(n) => self.say(CommandBody::DeletePool { pool: pool(POOLS[n].0) }),
-            Act::Together(together) => self.together = together,
-            Act::Fire(at) => self.fire(at),
             Act::Delete(run) => {
                 let runs: Vec<RunKey> = self.audit.runs().map(|(key, _)| key.clone()).collect();
                 if !runs.is_empty() {
@@ -356,9 +342,31 @@ impl Desk {
                 self.wait();
             }
             Act::Pass(millis) => self.now = self.now.plus(Micros::from_millis(millis)),
+            _ => self.act_on_runs(act),
         }
         if !self.together {
             self.settle();
+        }
+    }
+
+    /// What people do to runs, beyond beginning and ending them.
+    fn act_on_runs(&mut self, act: &Act) {
+        match *act {
+            Act::ClearMore(run, task, reach) => self.clear_more(run, task, reach),
+            Act::Mark(run, task, reach, mark) => self.mark(run, task, reach, mark),
+            Act::MarkRun(run, state) => {
+                let runs: Vec<RunKey> = self.audit.active().map(|(key, _)| key.clone()).collect();
+                if !runs.is_empty() {
+                    let RunKey { dag_id, run_id } = run.get(&runs).clone();
+                    self.say(CommandBody::MarkRun { dag_id, run_id, state });
+                }
+            }
+            Act::Backfill(n, ago, how) => self.backfill(n, ago, how),
+            Act::ChangeBackfill(how) => self.change_backfill(how),
+            Act::DeletePool(n) => self.say(CommandBody::DeletePool { pool: pool(POOLS[n].0) }),
+            Act::Together(together) => self.together = together,
+            Act::Fire(at) => self.fire(at),
+            _ => unreachable!("{act:?} is seen to elsewhere"),
         }
     }
 
