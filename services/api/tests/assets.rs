@@ -28,6 +28,8 @@ fn updated(name: &str, queued_for: &[&str], aliases: &[&str]) -> Fact {
         kept_for: Vec::new(),
         partition: None,
         partitioned_for: Vec::new(),
+        extra_left_out: 0,
+        more_left_out: 0,
     }))
 }
 

@@ -307,6 +307,8 @@ fn update_of(asset: &str, extra: Option<&str>) -> Fact {
         kept_for,
         partition,
         partitioned_for,
+        extra_left_out: 0,
+        more_left_out: 0,
     };
     Fact::AssetUpdated(Box::new(it))
 }

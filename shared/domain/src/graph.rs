@@ -1,7 +1,7 @@
 //! A DAG version made ready for the rules: its tasks with their edges both ways. Shared by its runs.
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use dagbok_events::{DagSpec, DagVersion, Digest, Expand, Extent, TaskId, TaskSpec};
+use dagbok_events::{DagSpec, DagVersion, Digest, Expand, Extent, TaskId, TaskSpec, Timestamp};
 
 use crate::{
     names::Names,
@@ -105,6 +105,13 @@ impl Version {
     /// The task at a place that [`Version::find`] gave.
     pub fn task(&self, ix: Ix) -> &TaskSpec {
         &self.spec.tasks[ix as usize]
+    }
+
+    /// When a task begins and ends, as far as that is bounded: within the DAG's own dates, which it has otherwise.
+    pub fn dates_of(&self, ix: Ix) -> (Option<Timestamp>, Option<Timestamp>) {
+        let task = self.task(ix);
+        let ends = [task.end_date, self.spec.end_date];
+        (task.start_date.max(self.spec.start_date), ends.into_iter().flatten().min())
     }
 
     /// Direct downstreams.

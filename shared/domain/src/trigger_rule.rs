@@ -18,6 +18,8 @@ pub struct Tally {
     pub skipped: u32,
     /// How many are no longer in the DAG.
     pub removed: u32,
+    /// How many are no part of this run by their dates: they are waited for, and never come.
+    pub absent: u32,
     /// How many of all are setups.
     pub setups: u32,
     /// How many setups succeeded.
@@ -55,9 +57,11 @@ impl Tally {
     }
 
     /// All that a judgement can depend on, whatever other upstreams there are: where this stays, so does it.
-    pub const fn face(self) -> [bool; 7] {
+    pub const fn face(self) -> [bool; 9] {
         [
             self.done() == self.total,
+            self.done() + self.absent == self.total,
+            self.absent > 0,
             self.success > 0,
             self.failed > 0,
             self.failed + self.upstream_failed > 0,
@@ -83,7 +87,9 @@ impl Tally {
         match done {
             Done::Success => change(&mut self.setups_succeeded),
             Done::RuledOut(RuledOut::Skipped) => change(&mut self.setups_skipped),
-            Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed | RuledOut::Removed) => {}
+            Done::Failed
+            | Done::RuledOut(RuledOut::UpstreamFailed | RuledOut::Removed | RuledOut::OutOfDates) =>
+                {}
         }
     }
 
@@ -94,6 +100,7 @@ impl Tally {
             Done::RuledOut(RuledOut::UpstreamFailed) => &mut self.upstream_failed,
             Done::RuledOut(RuledOut::Skipped) => &mut self.skipped,
             Done::RuledOut(RuledOut::Removed) => &mut self.removed,
+            Done::RuledOut(RuledOut::OutOfDates) => &mut self.absent,
         }
     }
 
@@ -123,13 +130,13 @@ pub fn judge_in_scope(task: &TaskSpec, up: Tally, scope: Tally) -> Standing {
         return by_rule;
     }
     let met = if task.is_teardown {
-        scope.done() == scope.total
+        scope.done() + scope.absent == scope.total
     } else if scope.failed + scope.upstream_failed > 0 {
         return Standing::Never(UpstreamFailed);
     } else if scope.skipped > 0 {
         return Standing::Never(Skipped);
     } else {
-        scope.success + scope.removed == scope.total
+        scope.success + scope.removed + scope.absent == scope.total
     };
     if by_rule == Standing::Ready && !met { Standing::Wait } else { by_rule }
 }
@@ -184,7 +191,12 @@ pub fn judge(rule: TriggerRule, up: Tally) -> Standing {
         | TriggerRule::NoneSkipped
         | TriggerRule::Always => all_done,
     };
-    if ready { Standing::Ready } else { Standing::Wait }
+    if ready {
+        return Standing::Ready;
+    }
+    // It would wait for ever for what is no part of the run: Airflow fails such a run as deadlocked.
+    let deadlocked = up.absent > 0 && up.done() + up.absent == up.total;
+    if deadlocked { Standing::Never(UpstreamFailed) } else { Standing::Wait }
 }
 
 fn none_failed(broken: u32, skip: bool) -> Option<RuledOut> {

@@ -306,9 +306,12 @@ pub struct TaskSpec {
     /// Whether it is not skipped either before it may go by the run before.
     #[serde(default, skip_serializing_if = "is_default")]
     pub wait_for_past_depends_before_skipping: bool,
-    /// When it begins, where it depends on the past and that is not when the DAG does.
+    /// When it begins, where that is not when the DAG does: it is no part of a run with an earlier logical date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_date: Option<Timestamp>,
+    /// When it ends, where that is not when the DAG does: it is no part of a run with a later logical date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_date: Option<Timestamp>,
     /// Its own owner, where it differs from the DAG's.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,

@@ -112,7 +112,7 @@ impl Lineage {
                 let state = match f.why {
                     RuledOut::Skipped => "skipped",
                     RuledOut::UpstreamFailed => "upstream_failed",
-                    RuledOut::Removed => "removed",
+                    RuledOut::Removed | RuledOut::OutOfDates => "removed",
                 };
                 run.stands(&f.task_id, state, 0.0);
             }

@@ -538,8 +538,8 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
         ("sla_miss_callback", 11, None, None),
         ("a", 11, None, None),
         ("email_on_failure", 15, "a", 2),
-        ("a", 16, "b", None),
     ]
+    assert spec["tasks"][1]["start_date"] == "2024-01-02T00:00:00Z", "carried out, it is nothing to be told"
     assert spec["failure_email"] == ["x@y"]
     assert spec["on_failure_callback"] is True
     assert "on_success_callback" not in spec
@@ -547,6 +547,36 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
     plain = folder.spec("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t', retries=1)\n")
     assert "failure_email" not in plain
     assert "not_carried_out" not in plain
+
+
+def test_a_tasks_dates_are_told_where_they_are_not_its_dags(folder: Folder) -> None:
+    told = folder.spec(
+        """
+        with DAG("d", schedule="@daily", start_date=datetime(2024, 1, 2), end_date=datetime(2024, 1, 9)):
+            EmptyOperator(task_id="as_the_dag")
+            EmptyOperator(task_id="later", start_date=datetime(2024, 1, 3))
+            EmptyOperator(task_id="ends", end_date=datetime(2024, 1, 5))
+            EmptyOperator(task_id="wider", start_date=datetime(2024, 1, 1), end_date=datetime(2024, 1, 10))
+        """
+    )
+    assert (told["start_date"], told["end_date"]) == ("2024-01-02T00:00:00Z", "2024-01-09T00:00:00Z")
+    dates = [(it["task_id"], it.get("start_date"), it.get("end_date")) for it in told["tasks"]]
+    assert dates == [
+        ("as_the_dag", None, None),
+        ("later", "2024-01-03T00:00:00Z", None),
+        ("ends", None, "2024-01-05T00:00:00Z"),
+        ("wider", None, None),
+    ]
+    own = folder.spec(
+        """
+        with DAG("d", schedule=None):
+            EmptyOperator(task_id="a", start_date=datetime(2024, 1, 1), end_date=datetime(2024, 1, 4))
+            EmptyOperator(task_id="b", start_date=datetime(2024, 1, 3), end_date=datetime(2024, 1, 6))
+        """
+    )
+    assert (own["start_date"], own["end_date"]) == ("2024-01-01T00:00:00Z", "2024-01-06T00:00:00Z")
+    dates = [(it.get("start_date"), it.get("end_date")) for it in own["tasks"]]
+    assert dates == [(None, "2024-01-04T00:00:00Z"), ("2024-01-03T00:00:00Z", None)]
 
 
 def test_mailboxes_for_failures_are_in_the_spec_each_once(folder: Folder) -> None:

@@ -53,6 +53,8 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
     let mut tasks: Vec<TaskSpec> = (0..count).map(|ix| some_task(rng, ix)).collect();
     some_group(rng, &mut tasks);
     some_scope(rng, &mut tasks);
+    some_past(rng, &mut tasks);
+    some_dates(rng, &mut tasks, now, pace);
     let timetable = some_timetable(rng, now, pace);
     let continuous = timetable == Timetable::Continuous;
     let start_date =
@@ -187,6 +189,7 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         ignore_first_depends_on_past: true,
         wait_for_past_depends_before_skipping: false,
         start_date: None,
+        end_date: None,
         doc_md: None,
     }
 }
@@ -254,6 +257,28 @@ fn some_scope(rng: &mut Prng, tasks: &mut [TaskSpec]) {
         last.upstream.push(u32::try_from(setup).expect("small"));
         last.upstream.sort_unstable();
         last.upstream.dedup();
+    }
+}
+
+/// Lets some tasks wait for the run before.
+fn some_past(rng: &mut Prng, tasks: &mut [TaskSpec]) {
+    if !rng.chance(350) {
+        return;
+    }
+    for task in tasks {
+        task.depends_on_past = rng.chance(500);
+        task.wait_for_downstream = task.depends_on_past && rng.chance(300);
+        task.wait_for_past_depends_before_skipping = task.depends_on_past && rng.chance(500);
+    }
+}
+
+/// Lets some tasks begin later than their DAG, or end earlier.
+fn some_dates(rng: &mut Prng, tasks: &mut [TaskSpec], now: Timestamp, pace: i64) {
+    for task in tasks {
+        let date = |rng: &mut Prng| {
+            rng.chance(30).then(|| now.plus(Micros::from_secs(rng.between(-20, 30) * pace)))
+        };
+        (task.start_date, task.end_date) = (date(rng), date(rng));
     }
 }
 

@@ -57,6 +57,7 @@ impl People {
                 _ => self.clear(world),
             }
         }
+        self.free(world);
         let paused: Vec<DagId> = world.audit.paused().cloned().collect();
         for dag_id in paused {
             say(world, CommandBody::UnpauseDag { dag_id });
@@ -66,6 +67,35 @@ impl People {
             say(world, CommandBody::UnpauseBackfill { backfill_id: BackfillId(id) });
         }
         self.wake = world.now + SECOND;
+    }
+
+    /// Sees to runs that wait for one before them that failed, or has no turn itself: as a rule by saying that what
+    /// they wait for is done.
+    fn free(&mut self, world: &mut World) {
+        if !self.asked.is_empty() {
+            return;
+        }
+        let keeping = world.audit.keeping_others();
+        if let Some((RunKey { dag_id, run_id }, task_ids)) = world.rng.pick(&keeping).cloned() {
+            world.note("freed those that wait for the run before");
+            let ask = MarkTasks {
+                dag_id,
+                run_id,
+                task_ids,
+                copies: Vec::new(),
+                state: TaskMark::Success,
+                upstream: false,
+                downstream: false,
+                dry_run: false,
+            };
+            self.ask(world, CommandBody::MarkTasks(ask));
+        } else if world.rng.chance(20) {
+            // Where nobody can say what they wait for.
+            let waiting = world.audit.waiting_for_others();
+            if let Some(key) = world.rng.pick(&waiting) {
+                say(world, cancel(key));
+            }
+        }
     }
 
     /// Whether everybody had an answer.
@@ -333,7 +363,7 @@ impl People {
         let mut logical_date = world
             .rng
             .chance(300)
-            .then(|| Timestamp(world.now / SECOND * SECOND - world.rng.between(0, 9) * SECOND));
+            .then(|| Timestamp(world.now / SECOND * SECOND - world.rng.between(-4, 9) * SECOND));
         match world.rng.below(12) {
             // In the place of a run that was deleted.
             0 | 1 => {

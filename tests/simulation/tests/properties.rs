@@ -2,11 +2,13 @@
 //! by it where something does not hold. Time goes by to what is due next and no other way.
 use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
-    Actor, CommandId, DagSpec, ExecutorId, FailureKind, Fault, Leg, MapIndex, Micros, Record,
-    RunKey, Timestamp, TryKey, TryNumber, Usage, decode, encode,
+    Actor, BackfillId, CommandId, DagSpec, ExecutorId, FailureKind, Fault, Leg, MapIndex, Micros,
+    Payload, PoolSet, Record, ReprocessBehavior, RunKey, RunMark, TaskId, TaskMark, Timestamp,
+    TriggerCall, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
-    ClearTasks, Command, CommandBody, ImportError, PoolChange, Report, ReportBody, TriggerRun,
+    ClearTasks, Command, CommandBody, CreateBackfill, ImportError, MarkTasks, OnRunning,
+    PoolChange, Report, ReportBody, TaskCopy, TriggerRun,
 };
 use dagbok_simulation::{
     Prng,
@@ -17,6 +19,7 @@ use dagbok_simulation::{
 use proptest::{prelude::*, sample::Index};
 
 const DAGS: usize = 2;
+const MARKS: [TaskMark; 3] = [TaskMark::Success, TaskMark::Failed, TaskMark::Skipped];
 
 /// Something that somebody does.
 #[derive(Clone, Debug)]
@@ -26,6 +29,21 @@ enum Act {
     Cancel(Index),
     /// Of any run: one task or all, all or what failed, or only the question; by its own version or the newest.
     Clear(Index, Option<Index>, (bool, bool), bool),
+    /// The same of single copies, or of what comes before or after a task, whatever runs of it.
+    ClearMore(Index, Index, Reach),
+    /// Says how a task ended, or a copy of it.
+    Mark(Index, Index, Reach, TaskMark),
+    /// Says how a run ended.
+    MarkRun(Index, RunMark),
+    /// From so many seconds ago on.
+    Backfill(usize, i64, (bool, u8)),
+    /// Stops the last backfill, lets it go on, or ends it.
+    ChangeBackfill(u8),
+    DeletePool(usize),
+    /// What comes next is decided before anybody plans, up to the next of these.
+    Together(bool),
+    /// What waits for a trigger goes on.
+    Fire(Index),
     Delete(Index),
     Pause(usize),
     Unpause(usize),
@@ -47,6 +65,22 @@ enum Act {
     Pass(i64),
 }
 
+/// How far a clear or a mark goes.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// This copy alone.
+    copy: Option<i32>,
+    upstream: bool,
+    downstream: bool,
+    /// With what runs.
+    kill: bool,
+}
+
+fn reach() -> impl Strategy<Value = Reach> {
+    (prop::option::weighted(0.3, -1..3), any::<(bool, bool, bool)>())
+        .prop_map(|(copy, (upstream, downstream, kill))| Reach { copy, upstream, downstream, kill })
+}
+
 /// What a report says.
 #[derive(Clone, Copy, Debug)]
 enum Word {
@@ -60,6 +94,8 @@ enum Word {
     Skipped,
     /// To go on in so many milliseconds.
     Rescheduled(i64),
+    /// For a trigger, so many milliseconds at the most.
+    Deferred(i64),
     Returned,
     Lost,
 }
@@ -79,6 +115,7 @@ fn word() -> impl Strategy<Value = Word> {
         Word::Skipped,
         Word::Rescheduled(-5_000),
         Word::Rescheduled(4_000),
+        Word::Deferred(3_000),
         Word::Returned,
         Word::Lost,
     ])
@@ -92,13 +129,27 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<Index>().prop_map(Act::Cancel),
         3 => (any::<Index>(), any::<Option<Index>>(), (any::<bool>(), prop::bool::weighted(0.2)), prop::bool::weighted(0.4))
             .prop_map(|(run, task, how, latest)| Act::Clear(run, task, how, latest)),
+        2 => (any::<Index>(), any::<Index>(), reach())
+            .prop_map(|(run, task, reach)| Act::ClearMore(run, task, reach)),
+        2 => (any::<Index>(), any::<Index>(), reach(), prop::sample::select(MARKS.to_vec()))
+            .prop_map(|(run, task, reach, mark)| Act::Mark(run, task, reach, mark)),
+        1 => (any::<Index>(), any::<bool>()).prop_map(|(run, well)| {
+            Act::MarkRun(run, if well { RunMark::Success } else { RunMark::Failed })
+        }),
+        1 => (dag(), 0_i64..60, (any::<bool>(), 0_u8..3))
+            .prop_map(|(dag, ago, how)| Act::Backfill(dag, ago, how)),
+        1 => (0_u8..3).prop_map(Act::ChangeBackfill),
+        1 => (0..POOLS.len()).prop_map(Act::DeletePool),
+        2 => any::<bool>().prop_map(Act::Together),
+        2 => any::<Index>().prop_map(Act::Fire),
         1 => any::<Index>().prop_map(Act::Delete),
         1 => dag().prop_map(Act::Pause),
         2 => dag().prop_map(Act::Unpause),
         2 => (dag(), any::<u64>()).prop_map(|(dag, seed)| Act::Change(dag, seed)),
         1 => dag().prop_map(Act::Break),
         1 => dag().prop_map(Act::Remove),
-        1 => (0..POOLS.len(), 0_u32..7).prop_map(|(pool, slots)| Act::SetPool(pool, slots)),
+        1 => (0..POOLS.len(), prop_oneof![7 => 0_u32..7, 1 => Just(PoolSet::UNLIMITED)])
+            .prop_map(|(pool, slots)| Act::SetPool(pool, slots)),
         1 => (0_u32..6, 0_u16..4).prop_map(|(most, losses)| Act::SetLimits(most, losses)),
         24 => (any::<Index>(), word(), 0_u8..2).prop_map(|(at, word, by)| Act::Report(at, word, by)),
         4 => (any::<Index>(), any::<Index>(), (1_u16..4, 0_u32..3), word(), 0_u8..3)
@@ -118,6 +169,8 @@ struct Desk {
     now: Timestamp,
     dags: Vec<DagSpec>,
     commands: Vec<Command>,
+    /// Whether nobody plans yet.
+    together: bool,
 }
 
 impl Desk {
@@ -126,7 +179,8 @@ impl Desk {
         let mut rng = Prng::new(seed);
         let dags = (0..DAGS).map(|n| some_dag(&mut rng, n, now, 1)).collect();
         let (namespace, audit) = (Namespace::new(), Audit::new());
-        let mut desk = Self { namespace, audit, log: Vec::new(), now, dags, commands: Vec::new() };
+        let (log, commands, together) = (Vec::new(), Vec::new(), false);
+        let mut desk = Self { namespace, audit, log, now, dags, commands, together };
         (0..DAGS).for_each(|n| desk.read(n));
         desk.settle();
         desk
@@ -180,6 +234,10 @@ impl Desk {
                 return;
             }
             for proposal in &proposals {
+                if let Some(key) = self.namespace.needs_to(proposal) {
+                    let cold = ColdRun::pick(&key, (1..).zip(&self.log)).expect("the log has it");
+                    self.namespace.revive(&cold).expect("it is over");
+                }
                 let record = self.namespace.carry_out(self.now, proposal);
                 let record =
                     record.unwrap_or_else(|| panic!("called for, not permitted: {proposal:?}"));
@@ -279,10 +337,150 @@ impl Desk {
                 let command = at.get(&self.commands).clone();
                 self.deliver(&command);
             }
-            Act::Wait => drop(self.wait()),
+            Act::Wait => {
+                self.together = false;
+                self.wait();
+            }
             Act::Pass(millis) => self.now = self.now.plus(Micros::from_millis(millis)),
+            _ => self.act_on_runs(act),
         }
-        self.settle();
+        if !self.together {
+            self.settle();
+        }
+    }
+
+    /// What people do to runs, beyond beginning and ending them.
+    fn act_on_runs(&mut self, act: &Act) {
+        match *act {
+            Act::ClearMore(run, task, reach) => self.clear_more(run, task, reach),
+            Act::Mark(run, task, reach, mark) => self.mark(run, task, reach, mark),
+            Act::MarkRun(run, state) => {
+                let runs: Vec<RunKey> = self.audit.active().map(|(key, _)| key.clone()).collect();
+                if !runs.is_empty() {
+                    let RunKey { dag_id, run_id } = run.get(&runs).clone();
+                    self.say(CommandBody::MarkRun { dag_id, run_id, state });
+                }
+            }
+            Act::Backfill(n, ago, how) => self.backfill(n, ago, how),
+            Act::ChangeBackfill(how) => self.change_backfill(how),
+            Act::DeletePool(n) => self.say(CommandBody::DeletePool { pool: pool(POOLS[n].0) }),
+            Act::Together(together) => self.together = together,
+            Act::Fire(at) => self.fire(at),
+            _ => unreachable!("{act:?} is seen to elsewhere"),
+        }
+    }
+
+    /// Some task of some run, as it is named.
+    fn some_task(&self, run: Index, task: Index) -> Option<(RunKey, TaskId)> {
+        let runs: Vec<_> = self.audit.runs().filter(|(_, run)| !run.tasks.is_empty()).collect();
+        if runs.is_empty() {
+            return None;
+        }
+        let (key, model) = run.get(&runs);
+        Some(((*key).clone(), task.get(&model.tasks).spec.task_id.clone()))
+    }
+
+    fn clear_more(&mut self, run: Index, task: Index, reach: Reach) {
+        let Some((key, task_id)) = self.some_task(run, task) else { return };
+        let (task_ids, copies) = reach.of(task_id);
+        let ask = ClearTasks {
+            task_ids,
+            copies,
+            upstream: reach.upstream,
+            downstream: reach.downstream,
+            running: if reach.kill { OnRunning::Restart } else { OnRunning::Refuse },
+            ..ClearTasks::of(key.dag_id, key.run_id)
+        };
+        self.say(CommandBody::ClearTasks(ask));
+    }
+
+    fn mark(&mut self, run: Index, task: Index, reach: Reach, state: TaskMark) {
+        let Some((key, task_id)) = self.some_task(run, task) else { return };
+        let (task_ids, copies) = reach.of(task_id);
+        let ask = MarkTasks {
+            dag_id: key.dag_id,
+            run_id: key.run_id,
+            task_ids,
+            copies,
+            state,
+            upstream: reach.upstream,
+            downstream: reach.downstream,
+            dry_run: false,
+        };
+        self.say(CommandBody::MarkTasks(ask));
+    }
+
+    fn backfill(&mut self, n: usize, ago: i64, (run_backwards, again): (bool, u8)) {
+        let from_date = self.now.plus(Micros::from_secs(-ago));
+        let ask = CreateBackfill {
+            dag_id: dag_id(n),
+            from_date,
+            to_date: from_date.plus(Micros::from_secs(20)),
+            run_backwards,
+            reprocess_behavior: match again {
+                0 => ReprocessBehavior::None,
+                1 => ReprocessBehavior::Failed,
+                _ => ReprocessBehavior::Completed,
+            },
+            max_active_runs: 2,
+            conf: None,
+            runs: None,
+            dry_run: false,
+        };
+        self.say(CommandBody::CreateBackfill(Box::new(ask)));
+    }
+
+    fn change_backfill(&mut self, how: u8) {
+        let Some(id) = self.audit.backfills().map(|(id, _)| id).last() else { return };
+        let backfill_id = BackfillId(id);
+        self.say(match how {
+            0 => CommandBody::PauseBackfill { backfill_id },
+            1 => CommandBody::UnpauseBackfill { backfill_id },
+            _ => CommandBody::CancelBackfill { backfill_id },
+        });
+    }
+
+    /// Every leg that a trigger stands for.
+    fn deferred(&self) -> Vec<TryKey> {
+        self.audit.active().flat_map(|(key, run)| run.deferred(key)).collect()
+    }
+
+    fn fire(&mut self, at: Index) {
+        let waiting = self.deferred();
+        if waiting.is_empty() {
+            return;
+        }
+        let (event, xcoms) = (Payload::Inline("1".to_owned()), Vec::new());
+        let body = ReportBody::TriggerFired { event, ends: None, xcoms, log: None };
+        let (key, executor) = (at.get(&waiting).clone(), executor(0));
+        let report = Report { key, executor: executor.clone(), at: self.now, body };
+        self.send(Actor::Executor(executor), CommandBody::Report(Box::new(report)));
+    }
+
+    /// Lets go on what waits for a run before it that is over or has no turn, and backfills; false where there is none.
+    fn free(&mut self) -> bool {
+        if let Some((key, task_ids)) = self.audit.keeping_others().into_iter().next() {
+            self.say(CommandBody::MarkTasks(MarkTasks {
+                dag_id: key.dag_id,
+                run_id: key.run_id,
+                task_ids,
+                copies: Vec::new(),
+                state: TaskMark::Success,
+                upstream: false,
+                downstream: false,
+                dry_run: false,
+            }));
+            return true;
+        }
+        let paused = self.audit.paused_backfills().next();
+        if let Some(id) = paused {
+            self.say(CommandBody::UnpauseBackfill { backfill_id: BackfillId(id) });
+            return true;
+        }
+        let waiting = self.audit.waiting_for_others().into_iter().next();
+        let Some(RunKey { dag_id, run_id }) = waiting else { return false };
+        self.say(CommandBody::CancelRun { dag_id, run_id });
+        true
     }
 
     fn clear(&mut self, run: Index, task: Option<Index>, how: (bool, bool), latest: bool) {
@@ -346,6 +544,7 @@ impl Desk {
 
     /// Everything may run now: it does, and comes to an end.
     fn finish(&mut self) {
+        self.settle();
         for n in 0..DAGS {
             self.dags[n] = unscheduled(self.dags[n].clone());
             self.read(n);
@@ -370,7 +569,7 @@ impl Desk {
             if tries.is_empty() && !self.wait() {
                 // Runs that failed may have paused their DAG.
                 let paused: Vec<_> = self.audit.paused().cloned().collect();
-                if paused.is_empty() {
+                if paused.is_empty() && !self.free() {
                     break;
                 }
                 for dag_id in paused {
@@ -401,6 +600,16 @@ impl Desk {
     }
 }
 
+impl Reach {
+    /// The task by its name, or the copy of it alone.
+    fn of(self, task_id: TaskId) -> (Vec<TaskId>, Vec<TaskCopy>) {
+        match self.copy {
+            None => (vec![task_id], Vec::new()),
+            Some(n) => (Vec::new(), vec![TaskCopy { task_id, map_index: MapIndex(n) }]),
+        }
+    }
+}
+
 fn executor(n: u8) -> ExecutorId {
     ExecutorId::new(format!("e{n}")).expect("an id")
 }
@@ -425,7 +634,7 @@ fn body_of(word: Word, now: Timestamp) -> ReportBody {
         }
         Word::Decided(bits) => {
             let against = (0..8).filter(|n| bits & (1 << n) != 0);
-            let name = |n| dagbok_events::TaskId::new(format!("t{n}")).expect("a task id");
+            let name = |n| TaskId::new(format!("t{n}")).expect("a task id");
             ReportBody::Succeeded {
                 xcoms,
                 usage,
@@ -442,6 +651,19 @@ fn body_of(word: Word, now: Timestamp) -> ReportBody {
             let due = now.plus(Micros::from_millis(millis));
             ReportBody::Rescheduled { due, xcoms, usage, log: None }
         }
+        Word::Deferred(millis) => ReportBody::Deferred {
+            trigger: TriggerCall {
+                class_path: "a.Trigger".to_owned(),
+                kwargs: Payload::Inline("{}".to_owned()),
+            },
+            next_method: "go_on".to_owned(),
+            next_kwargs: None,
+            timeout_at: Some(now.plus(Micros::from_millis(millis))),
+            ask: None,
+            xcoms,
+            usage,
+            log: None,
+        },
         Word::Returned => ReportBody::Returned,
         Word::Lost => {
             let why = dagbok_events::LostWhy::NotHeld;
@@ -467,6 +689,7 @@ proptest! {
         for act in acts {
             desk.act(&act);
         }
+        desk.settle();
         desk.check_replay(cut.index(desk.log.len() + 1));
         desk.audit.agrees_with(&desk.namespace).map_err(TestCaseError::fail)?;
         desk.audit.agrees_when_revived(&desk.namespace).map_err(TestCaseError::fail)?;

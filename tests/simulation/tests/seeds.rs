@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 143] = [
+const WORTH_SEEING: [&str; 147] = [
     "ScheduleForetold",
     "RunVersionChanged",
     "TaskNoted",
@@ -49,6 +49,10 @@ const WORTH_SEEING: [&str; 143] = [
     "run revived for a backfill",
     "waited: BackfillMaxActiveRuns",
     "waited: BackfillPaused",
+    "waited: DependsOnPast",
+    "waited: NotDue",
+    "freed those that wait for the run before",
+    "left out by its dates",
     "waited: ExecutorsFull",
     "waited: Lengths",
     "waited: MaxActiveRuns",

@@ -84,6 +84,7 @@ fn a_task(id: &str, at: u32) -> TaskSpec {
         ignore_first_depends_on_past: true,
         wait_for_past_depends_before_skipping: false,
         start_date: None,
+        end_date: None,
         doc_md: None,
     }
 }

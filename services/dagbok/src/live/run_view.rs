@@ -264,7 +264,7 @@ const fn ruled_out_word(why: RuledOut) -> &'static str {
     match why {
         RuledOut::Skipped => "skipped",
         RuledOut::UpstreamFailed => "upstream_failed",
-        RuledOut::Removed => "removed",
+        RuledOut::Removed | RuledOut::OutOfDates => "removed",
     }
 }
 

@@ -155,7 +155,7 @@ const fn state_word(state: &TaskState) -> &'static str {
         TaskState::Done(Done::Success) => "success",
         TaskState::Done(Done::Failed) => "failed",
         TaskState::Done(Done::RuledOut(RuledOut::UpstreamFailed)) => "upstream_failed",
-        TaskState::Done(Done::RuledOut(RuledOut::Removed)) => "removed",
+        TaskState::Done(Done::RuledOut(RuledOut::Removed | RuledOut::OutOfDates)) => "removed",
         TaskState::Done(Done::RuledOut(RuledOut::Skipped)) => "skipped",
         TaskState::Waiting => "scheduled",
         TaskState::Queued { .. } => "queued",

@@ -10,7 +10,7 @@ use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 use super::{Dag, Namespace, RunNo, Seen, backfill::Part, past::Deleted, with_head};
 use crate::{
     graph::{Ix, Version},
-    run::{Change, Ending, Handed, Hold, Phase, Run, RunMeta, ending_of},
+    run::{Change, Ending, Handed, Hold, Phase, Run, RunMeta},
 };
 
 impl Namespace {
@@ -157,7 +157,9 @@ impl Namespace {
         dag.file.clone_from(&version.spec.source.file);
         let old = std::mem::replace(&mut dag.current, version);
         dag.keep_foretold(&old);
+        let since = dag.since.clone();
         dag.note_added(Some(&old));
+        let has_new = dag.since != since;
         dag.partitions.renew(&old.spec, &dag.current.spec);
         let condition = &dag.current.spec.asset_condition;
         if *condition != old.spec.asset_condition {
@@ -168,6 +170,10 @@ impl Namespace {
         }
         dag.bundle = f.bundle.clone();
         dag.gone = false;
+        if has_new {
+            let active: Vec<RunNo> = dag.active.iter().copied().collect();
+            active.into_iter().for_each(|number| self.look_back(number));
+        }
     }
 
     fn evolve_run(&mut self, seq: u64, key: &RunKey, record: &Record) {
@@ -199,7 +205,6 @@ impl Namespace {
         let (version, date) = (Arc::clone(run.version()), run.meta().logical_date);
         let lookers = date.map_or_else(Vec::new, |date| self.looking_back_at(&key.dag_id, date));
         let moved = if lookers.is_empty() { Vec::new() } else { self.nodes_of(number, &changes) };
-        self.index.settles.remove(&number);
         let mut served: Vec<PoolName> = Vec::new();
         for change in changes {
             served.extend(self.keep_turn(number, &key.dag_id, &change));
@@ -324,25 +329,6 @@ impl Namespace {
         }
     }
 
-    /// Somebody changed what is said of a run that is over.
-    fn change_past(&mut self, key: &RunKey, record: &Record) {
-        for fact in &record.facts {
-            match fact {
-                Fact::RunMarked(f) if self.past_ending(key).is_some() => {
-                    self.forget_revived(key);
-                    let ending = ending_of(f.state);
-                    let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else {
-                        return;
-                    };
-                    dag.past.insert(&key.run_id, ending);
-                    dag.newest.mark(&key.run_id, ending);
-                }
-                Fact::RunNoted(_) | Fact::TaskNoted(_) => drop(self.forget_revived(key)),
-                _ => {}
-            }
-        }
-    }
-
     fn delete_run(&mut self, key: &RunKey, f: RunDeleted) {
         self.forget_revived(key);
         if self.numbers.contains_key(key) {
@@ -450,24 +436,6 @@ impl Namespace {
         }
         let Some(run) = self.runs.get(&number).filter(|_| after.0 != Phase::Queued) else { return };
         dag.queued.remove(&(run.meta().run_after, number));
-    }
-
-    /// Forgets all of a run that is over but how it ended, and the DAG's versions that only it used.
-    fn let_go(&mut self, number: RunNo, key: &RunKey, ending: Ending, at: Timestamp) {
-        self.numbers.remove(key);
-        let Some(run) = self.runs.remove(&number) else { return };
-        self.index.remove_run(number, &run, &mut self.turns);
-        let version = run.version().number;
-        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
-        if !dag.has_room() {
-            dag.full_until = Some(at);
-        }
-        dag.active.remove(&number);
-        dag.remember_end(&run);
-        dag.remember_date(&run);
-        dag.kept.note(&run);
-        dag.past.insert(&key.run_id, ending);
-        dag.release_version(version);
     }
 
     /// Whether the DAG has this run.

@@ -42,6 +42,8 @@ pub(super) struct Index {
     timeout_of: BTreeMap<RunNo, Timestamp>,
     /// Runs with a task that waited for the run before and is to be skipped now.
     pub(super) settles: BTreeSet<RunNo>,
+    /// Runs with a task that waits for the past, where that may be over by the end of a run that is not right before.
+    pub(super) waits_for_earlier: BTreeSet<RunNo>,
     /// Up to when what waited for a time stands with what waits for none.
     pub(super) ripe_until: Option<Timestamp>,
     /// Running runs with mapped tasks that wait for nothing but their copies.
@@ -71,12 +73,18 @@ impl Index {
         } else {
             self.expanding.remove(&number);
         }
+        if running && run.has_to_settle() {
+            self.settles.insert(number);
+        } else {
+            self.settles.remove(&number);
+        }
     }
 
     /// Forgets a run.
     pub(super) fn remove_run(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
         self.forget_timeout(number);
         self.settles.remove(&number);
+        self.waits_for_earlier.remove(&number);
         self.lanes.remove(number, run, turns);
         self.expanding.remove(&number);
     }

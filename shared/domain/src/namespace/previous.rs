@@ -45,32 +45,36 @@ impl Previous<'_> {
 }
 
 impl Dag {
-    /// Remembers how a run ended.
-    pub(super) fn remember_end(&mut self, run: &Run) {
-        let Some(date) = run.meta().logical_date else { return };
+    /// Remembers how a run ended. Returns the dates of runs that are forgotten with it.
+    pub(super) fn remember_end(&mut self, run: &Run) -> Vec<Timestamp> {
+        let Some(date) = run.meta().logical_date else { return Vec::new() };
         self.by_date.remove(&date);
         let version = run.version();
-        let bad = (0..version.node_count()).filter(|node| !run.is_good(*node));
+        let bad = (0..version.node_count()).filter(|node| !run.is_good(*node) && !run.lacks(*node));
         let mut bad: Vec<TaskId> = bad.map(|node| version.task(node).task_id.clone()).collect();
         bad.sort_unstable();
         self.ended.insert(date, Ended { version: version.number, bad });
-        self.prune_ended();
+        self.prune_ended()
     }
 
     /// Forgets what nobody asks for: of all but the newest, tasks that no other depends on, and runs without any.
-    fn prune_ended(&mut self) {
+    fn prune_ended(&mut self) -> Vec<Timestamp> {
         let newest = self.ended.keys().next_back().copied();
-        let asked = &self.current.asked;
+        // Runs that go on may ask by versions that are not the newest.
+        let versions: Vec<_> = self.versions().cloned().collect();
+        let is_asked = |task_id: &TaskId| versions.iter().any(|it| it.asked.contains(task_id));
         self.ended.retain(|date, ended| {
             let is_newest = Some(*date) == newest;
             if !is_newest {
-                ended.bad.retain(|task_id| asked.contains(task_id));
+                ended.bad.retain(is_asked);
             }
             is_newest || !ended.bad.is_empty()
         });
+        let mut forgotten = Vec::new();
         while self.ended.len() > PAST_RUNS {
-            self.ended.pop_first();
+            forgotten.extend(self.ended.pop_first().map(|(date, _)| date));
         }
+        forgotten
     }
 
     /// Since which version each task that depends on the past is there, where it was added to the DAG later.
@@ -106,7 +110,10 @@ impl Namespace {
         let not_by_hand = |run: &&Run| run.meta().run_type != RunType::Manual;
         let runs = dag.by_date.range(..date).rev();
         let run = runs.filter_map(|(_, number)| active(number)).find(not_by_hand);
-        let last = dag.past.dated_before(date, |run_type| run_type != RunType::Manual);
+        // The id of a run by assets names when it was made: in the newer era no logical date is meant by that.
+        let dated = |run_type| run_type != RunType::AssetTriggered || dag.current.spec.era < 3;
+        let counts = |run_type| run_type != RunType::Manual && dated(run_type);
+        let last = dag.past.dated_before(date, counts);
         match (run, last) {
             (Some(run), last) if run.meta().logical_date > last => Some(Previous::Active(run)),
             (_, last) => last.map(over),
@@ -129,12 +136,12 @@ impl Namespace {
             return None;
         }
         let met = match &previous {
-            Previous::Active(before) => match before.version().find(&task.task_id) {
+            Previous::Active(before) => match has(before, &task.task_id) {
                 None => self.is_first(dag, run, task),
                 Some(own) => {
                     let below = version.downstream(node).iter().copied();
                     let good = |ix: Ix| {
-                        let there = before.version().find(&version.task(ix).task_id);
+                        let there = has(before, &version.task(ix).task_id);
                         there.is_none_or(|ix| before.is_good(ix))
                     };
                     before.is_good(own)
@@ -171,9 +178,8 @@ impl Namespace {
         let looked_at = std::iter::once(&node).chain(below).map(|ix| &version.task(*ix).task_id);
         let (run_id, tasks): (_, Vec<TaskId>) = match &previous {
             Previous::Active(before) => {
-                let bad = |task_id: &&TaskId| {
-                    before.version().find(task_id).is_some_and(|ix| !before.is_good(ix))
-                };
+                let bad =
+                    |task_id: &&TaskId| has(before, task_id).is_some_and(|ix| !before.is_good(ix));
                 (Some(before.key().run_id.clone()), looked_at.filter(bad).cloned().collect())
             }
             Previous::Over(_, ended) => {
@@ -191,9 +197,30 @@ impl Namespace {
     fn is_first(&self, dag: &Dag, run: &Run, task: &dagbok_events::TaskSpec) -> bool {
         let before = run.meta().logical_date.map(|date| dag.by_date.range(..date));
         let mut earlier = before.into_iter().flatten().filter_map(|(_, no)| self.runs.get(no));
-        task.ignore_first_depends_on_past
-            && earlier.all(|run| run.version().find(&task.task_id).is_none())
+        task.ignore_first_depends_on_past && earlier.all(|run| has(run, &task.task_id).is_none())
     }
+
+    /// Whether a task that is held may be so since the run before has none of its name, while an earlier one that goes
+    /// on has.
+    fn waits_for_earlier(&self, run: &Run, held: impl Iterator<Item = Ix>) -> bool {
+        let version = run.version();
+        let Some(dag) = self.dags.get(&run.key().dag_id) else { return false };
+        let date = run.meta().logical_date;
+        let previous = date.and_then(|date| self.previous(dag, date, !version.spec.catchup));
+        let mut held = held;
+        match previous {
+            Some(Previous::Active(before)) => {
+                held.any(|node| has(before, &version.task(node).task_id).is_none())
+            }
+            Some(Previous::Over(..)) => held.next().is_some(),
+            None => false,
+        }
+    }
+}
+
+/// The task of this name that a run has.
+fn has(run: &Run, task_id: &TaskId) -> Option<Ix> {
+    run.version().find(task_id).filter(|node| !run.lacks(*node))
 }
 
 impl Namespace {
@@ -203,24 +230,31 @@ impl Namespace {
         if !run.phase().is_under_way() {
             return;
         }
-        let all = &run.version().depends_on_past;
+        let version = Arc::clone(run.version());
+        let all = &version.depends_on_past;
         let judged: Vec<(Ix, bool)> = nodes
             .unwrap_or(all)
             .iter()
             .map(|node| (*node, self.waits_for_past(run, *node).is_some()))
             .filter(|(node, held)| run.is_held(*node) != *held)
             .collect();
-        if judged.is_empty() {
+        if judged.is_empty() && (nodes.is_some() || all.is_empty()) {
             return;
         }
+        let before = nodes.unwrap_or(all).iter().copied().filter(|node| run.is_held(*node));
+        let now = judged.iter().filter(|(_, held)| *held).map(|(node, _)| *node);
+        if self.waits_for_earlier(run, before.chain(now)) {
+            self.index.waits_for_earlier.insert(number);
+        } else if nodes.is_none() {
+            self.index.waits_for_earlier.remove(&number);
+        }
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
-        let mut settles = false;
         for (node, held) in judged {
             run.hold(node, held);
-            settles |= !held && run.must_skip(node);
         }
-        if settles {
-            self.index.settles.insert(number);
+        if nodes.is_none() {
+            // What is not held now may have been when it was to be skipped: before the run began, or in another life.
+            all.iter().for_each(|node| run.note_released(*node));
         }
         self.index.put_run(number, run, &mut self.turns);
     }
@@ -228,6 +262,15 @@ impl Namespace {
     /// A run may look back at another one from now on, or at one that changed as a whole.
     pub(super) fn look_back(&mut self, number: RunNo) {
         self.judge_past(number, None);
+    }
+
+    /// A run of a DAG is over: what waits since it is there, though it is not the one right before, is judged anew.
+    pub(super) fn look_back_further(&mut self, dag_id: &DagId) {
+        let waiting = self.index.waits_for_earlier.iter().copied();
+        let of_dag =
+            |number: &RunNo| self.runs.get(number).is_some_and(|run| run.key().dag_id == *dag_id);
+        let waiting: Vec<RunNo> = waiting.filter(of_dag).collect();
+        waiting.into_iter().for_each(|number| self.look_back(number));
     }
 
     /// The runs that come right after a date look back at another one from now on.

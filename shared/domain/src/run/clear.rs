@@ -4,7 +4,7 @@
 //! longer stands. What ran there stays as it is, as in Airflow.
 use std::{collections::BTreeSet, ops::Range};
 
-use dagbok_events::{Fact, MapIndex, RuledOut, TaskCleared, TaskId, TasksWere, Timestamp};
+use dagbok_events::{Fact, MapIndex, TaskCleared, TaskId, TasksWere, Timestamp};
 use dagbok_protocol::{ClearedTask, OnRunning, TaskCopy};
 
 use super::{Done, InstanceNo, Phase, Run, TaskState};
@@ -123,7 +123,7 @@ impl Run {
                 let map_index = self.arena.get(no).map_index;
                 let ruled_out = matches!(state.done(), Some(Done::RuledOut(_)));
                 let judged_anew = ruled_out && below.has(node, map_index);
-                let removed = state.done() == Some(Done::RuledOut(RuledOut::Removed));
+                let removed = state.done().is_some_and(Done::is_no_part);
                 ((takes(node, no, state) || judged_anew) && !removed).then_some(())
             };
             let stretches = self.stretches(self.arena.numbers(node), pick);

@@ -198,10 +198,19 @@ impl<'a> Wave<'a> {
         self.facts.extend(facts);
     }
 
+    /// The same of a task that is no part of the run by its dates, which `message` says.
+    pub(super) fn leave_out(&mut self, node: Ix, message: &str) {
+        self.rule_out_for(node, self.run.arena.numbers(node), RuledOut::OutOfDates, message);
+    }
+
     /// The same of a task that asks for too many copies, which `message` says.
     pub(super) fn refuse(&mut self, node: Ix, copies: Range<InstanceNo>, message: &str) {
+        self.rule_out_for(node, copies, RuledOut::UpstreamFailed, message);
+    }
+
+    fn rule_out_for(&mut self, node: Ix, copies: Range<InstanceNo>, why: RuledOut, message: &str) {
         let before = self.facts.len();
-        self.rule_out(node, copies, RuledOut::UpstreamFailed);
+        self.rule_out(node, copies, why);
         for fact in &mut self.facts[before..] {
             if let Fact::TaskRuledOut(fact) = fact {
                 fact.message = Some(message.to_owned());

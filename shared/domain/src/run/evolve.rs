@@ -144,7 +144,8 @@ impl Run {
     pub fn clock_back(&mut self, to: Timestamp) -> Vec<Change> {
         if self.meta.created_at > to {
             let wait = Micros(self.meta.run_after.since(self.meta.created_at).0.max(0));
-            self.meta.run_after = self.meta.run_after.min(to.plus(wait));
+            let due = self.meta.given_date().map_or(to.plus(wait), |date| date.max(to));
+            self.meta.run_after = self.meta.run_after.min(due);
             self.meta.created_at = to;
         }
         if let Phase::Running { since } | Phase::Ending { since, .. } = &mut self.phase {

@@ -87,10 +87,13 @@ impl Run {
         Some(self.xcoms.returned(node))
     }
 
-    /// The facts of a start: that, and the copies of tasks that are mapped over what the file holds.
+    /// The facts of a start: that, the tasks that are no part of it, and the copies of those that are mapped over what
+    /// the file holds.
     pub fn start_facts(&self) -> Vec<Fact> {
         let mut facts = vec![Fact::RunStarted(RunStarted {})];
-        facts.extend(self.literal_expansions(Wave::new(self)));
+        let mut wave = Wave::new(self);
+        self.leave_out_by_dates(&mut wave);
+        facts.extend(self.literal_expansions(wave));
         facts
     }
 

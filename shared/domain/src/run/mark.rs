@@ -48,7 +48,7 @@ impl Run {
             let task_id = &self.version.task(node).task_id;
             let pick = |no: InstanceNo, state: &TaskState| {
                 let asked = named.has(node, self.arena.get(no).map_index);
-                let removed = state.done() == Some(Done::RuledOut(RuledOut::Removed));
+                let removed = state.done().is_some_and(Done::is_no_part);
                 (asked && !removed && state.done() != Some(becomes)).then_some(())
             };
             let found: Vec<_> = self.stretches(self.arena.numbers(node), pick).collect();
@@ -191,7 +191,9 @@ impl TaskState {
             Self::Done(Done::Failed) => TaskWas::Failed,
             Self::Done(Done::RuledOut(RuledOut::Skipped)) => TaskWas::Skipped,
             Self::Done(Done::RuledOut(RuledOut::UpstreamFailed)) => TaskWas::UpstreamFailed,
-            Self::Done(Done::RuledOut(RuledOut::Removed)) => TaskWas::Removed,
+            Self::Done(Done::RuledOut(RuledOut::Removed | RuledOut::OutOfDates)) => {
+                TaskWas::Removed
+            }
         }
     }
 }

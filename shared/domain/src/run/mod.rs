@@ -7,9 +7,11 @@ mod arena;
 mod change;
 mod clear;
 mod consequences;
+mod dates;
 mod deferral;
 mod evolve;
 mod expand;
+mod held;
 mod mark;
 mod queue;
 mod saved;
@@ -83,6 +85,13 @@ pub struct RunMeta {
     pub partition: Option<Partition>,
 }
 
+impl RunMeta {
+    /// The logical date of a run that somebody triggered: it does not begin before.
+    pub fn given_date(&self) -> Option<Timestamp> {
+        self.logical_date.filter(|_| self.run_type == RunType::Manual)
+    }
+}
+
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
@@ -137,6 +146,8 @@ pub struct Run {
     touched: BTreeSet<LineNo>,
     /// Tasks that wait for the run before, as whoever knows that one said last.
     held: BTreeSet<Ix>,
+    /// Tasks that were to be skipped when their wait for the run before was over: one of them that still is must be.
+    released: BTreeSet<Ix>,
     in_flight: BTreeSet<InstanceNo>,
     /// Those that wait for a trigger.
     deferred: BTreeSet<InstanceNo>,
@@ -171,6 +182,7 @@ impl Run {
             busy: BTreeMap::new(),
             touched: BTreeSet::new(),
             held: BTreeSet::new(),
+            released: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             deferred: BTreeSet::new(),
             open: version.len(),
@@ -217,9 +229,11 @@ impl Run {
         RunCleared { was: Some(self.phase.was()), ended }
     }
 
-    /// It may go on from now on, whatever a clock that was ahead said of it when it was made.
+    /// It may go on from now on, whatever a clock that was ahead said of it when it was made; not before the date that
+    /// somebody gave it.
     pub(crate) fn is_due_by(&mut self, now: Timestamp) {
-        self.meta.run_after = self.meta.run_after.min(now);
+        let due = now.max(self.meta.given_date().unwrap_or(now));
+        self.meta.run_after = self.meta.run_after.min(due);
     }
 
     /// It belongs to a backfill from now on, as in Airflow in its type too, and finds the conf of that.
@@ -419,36 +433,6 @@ impl Run {
     /// Whether every copy of a task succeeded or was skipped.
     pub fn is_good(&self, node: Ix) -> bool {
         self.arena.is_good(node)
-    }
-
-    /// Whether a task waits for the run before.
-    pub fn is_held(&self, node: Ix) -> bool {
-        self.held.contains(&node)
-    }
-
-    /// A task waits for the run before from now on, or does so no longer.
-    pub fn hold(&mut self, node: Ix, held: bool) {
-        let copies = self.arena.numbers(node);
-        if held {
-            copies.for_each(|no| self.leave_line(no));
-            self.held.insert(node);
-        } else {
-            self.held.remove(&node);
-            copies.for_each(|no| self.enter_line(no));
-        }
-    }
-
-    /// Whether a task that waits is to be skipped by its trigger rule.
-    pub fn must_skip(&self, node: Ix) -> bool {
-        self.arena.standing(node) == Standing::Never(RuledOut::Skipped)
-            && self.arena.numbers(node).any(|no| self.arena.get(no).state == TaskState::Waiting)
-    }
-
-    /// Whether a task that is to be skipped waits for the run before with that, too.
-    fn skips_later(&self, node: Ix, why: RuledOut) -> bool {
-        why == RuledOut::Skipped
-            && self.held.contains(&node)
-            && self.version.task(node).wait_for_past_depends_before_skipping
     }
 
     /// What the upstreams of an instance let it do.

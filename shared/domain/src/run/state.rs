@@ -99,6 +99,11 @@ impl Done {
     pub const fn fails_run(self) -> bool {
         matches!(self, Self::Failed | Self::RuledOut(RuledOut::UpstreamFailed))
     }
+
+    /// Whether the task is no part of its run: nothing is asked of it there.
+    pub const fn is_no_part(self) -> bool {
+        matches!(self, Self::RuledOut(RuledOut::Removed | RuledOut::OutOfDates))
+    }
 }
 
 impl TaskState {

@@ -76,7 +76,7 @@ impl Run {
         let bad = |state: &TaskState| match (why, state.done()) {
             (RuledOut::UpstreamFailed, Some(done)) => done.fails_run(),
             (RuledOut::Skipped, Some(done)) => done == Done::RuledOut(RuledOut::Skipped),
-            (RuledOut::Removed, _) | (_, None) => false,
+            (RuledOut::Removed | RuledOut::OutOfDates, _) | (_, None) => false,
         };
         let mut found: Vec<Seen> = all
             .filter(|seen| match seen.copy {

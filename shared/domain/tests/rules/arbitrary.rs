@@ -142,6 +142,12 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
             (task.pool_slots, task.pool) = (slots, pool);
             (task.is_setup, task.is_teardown) = (kind % 4 == 0, kind % 4 == 1);
             (task.on_failure_fail_dagrun, task.wants_next_interval) = (kind == 5, kind == 2);
+            (task.depends_on_past, task.wait_for_downstream) = (kind >= 4, kind >= 6);
+            task.wait_for_past_depends_before_skipping = kind % 2 == 1;
+            task.ignore_first_depends_on_past = kind != 4;
+            let soon = Timestamp(1_704_067_200_000_000 + i64::from(kind) * 3_000_000);
+            (task.start_date, task.end_date) =
+                ((kind == 3).then_some(soon), (kind == 6).then_some(soon));
             let (expand, in_a_group) = mapped;
             (task.is_mapped, task.expand) = (expand.is_some() && !in_a_group, expand);
             task.mapped_group = in_a_group.then(|| "g".to_owned());
@@ -300,7 +306,8 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         }),
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
     ];
-    let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
+    let ruled_out =
+        vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed, RuledOut::OutOfDates];
     let ruled_out = (task(), map_index(), select(ruled_out), 0..4_u32).prop_map(
         |(task_id, map_index, why, further)| {
             Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further, message: None })
@@ -731,7 +738,7 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
         };
         let created = RunCreated {
             run_type: RunType::Manual,
-            logical_date: None,
+            logical_date: (n > 1).then_some(Timestamp(1_704_067_201_000_000)),
             data_interval: None,
             run_after: Timestamp(0),
             version: 1,

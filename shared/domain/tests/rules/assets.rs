@@ -4,7 +4,10 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     AssetUpdate, CommandBody, OutletEvent, RefusalCode, ReportBody,
-    limits::{ASSET_EVENTS_PER_RUN, ASSET_EXTRA_BYTES},
+    limits::{
+        ASSET_EVENTS_PER_RUN, ASSET_EVENTS_PER_TRY, ASSET_EVENTS_PER_TRY_BYTES, ASSET_EXTRA_BYTES,
+        ASSETS_PER_TRY,
+    },
 };
 
 use super::support::*;
@@ -90,6 +93,51 @@ fn a_run_is_made_once_all_assets_are_up_to_date_and_not_again_before_they_are() 
     assert_eq!(names(runs(&world)[1]), ["b", "a"]);
     let ids: Vec<_> = world.namespace.active_runs().map(|run| run.key().run_id.clone()).collect();
     assert_eq!(ids[0].as_str(), "asset_triggered__2024-01-01T00:00:00+00:00");
+}
+
+/// What a try that says this of assets adds to the log of them.
+fn updated_by(outlets: Vec<OutletEvent>) -> Vec<dagbok_events::AssetUpdated> {
+    let mut world = World::with([dag("maker").task("make", &[])]);
+    world.trigger_as("maker", "r1");
+    world.settle();
+    let sent = succeed_with(&mut world, "maker/r1/make/1", outlets);
+    let facts = sent.records.into_iter().flat_map(|record| record.facts);
+    let updated = facts.filter_map(|fact| match fact {
+        Fact::AssetUpdated(it) => Some(*it),
+        _ => None,
+    });
+    updated.collect()
+}
+
+#[test]
+fn an_extra_above_the_limit_is_left_out_and_that_is_said() {
+    for (bytes, kept) in [(ASSET_EXTRA_BYTES, true), (ASSET_EXTRA_BYTES + 1, false)] {
+        let extra = format!("{{\"x\":\"{}\"}}", "a".repeat(bytes - 8));
+        assert_eq!(extra.len(), bytes);
+        let told = updated_by(vec![OutletEvent { extra: Some(extra), ..outlet("a") }]);
+        assert_eq!(told[0].extra.is_some(), kept);
+        assert_eq!(told[0].extra_left_out, if kept { 0 } else { bytes as u64 });
+    }
+}
+
+#[test]
+fn events_of_assets_above_the_limit_are_left_out_and_that_is_said() {
+    let many = |count: usize| (0..count).map(|n| outlet(&format!("a{n}"))).collect::<Vec<_>>();
+    for (more, count) in [(0, ASSET_EVENTS_PER_TRY), (3, ASSET_EVENTS_PER_TRY + 3)] {
+        let told = updated_by(many(count));
+        assert_eq!(told.len(), ASSET_EVENTS_PER_TRY);
+        assert_eq!(told.last().map(|it| it.more_left_out), Some(more));
+        assert!(told.iter().rev().skip(1).all(|it| it.more_left_out == 0));
+    }
+    // So many assets are kept whatever they take, and no more where that is too much.
+    let extra = Some(format!("{{\"x\":\"{}\"}}", "a".repeat(ASSET_EXTRA_BYTES - 8)));
+    let large = |it: OutletEvent| OutletEvent { extra: extra.clone(), ..it };
+    assert!(ASSETS_PER_TRY * ASSET_EXTRA_BYTES > ASSET_EVENTS_PER_TRY_BYTES);
+    for (more, count) in [(0, ASSETS_PER_TRY), (1, ASSETS_PER_TRY + 1)] {
+        let told = updated_by(many(count).into_iter().map(large).collect());
+        let last = told.last().map(|it| it.more_left_out);
+        assert_eq!((told.len(), last), (ASSETS_PER_TRY, Some(more)));
+    }
 }
 
 #[test]

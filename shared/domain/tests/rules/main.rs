@@ -11,6 +11,8 @@ mod clear;
 mod clock;
 mod consecutive;
 mod cordons;
+mod dates;
+mod dates_oracle;
 mod deferring;
 mod executors;
 mod fairness;

@@ -144,7 +144,7 @@ fn run(tasks: &[Value], backwards: bool) -> Told {
             Done::Failed => "failed",
             Done::RuledOut(RuledOut::Skipped) => "skipped",
             Done::RuledOut(RuledOut::UpstreamFailed) => "upstream_failed",
-            Done::RuledOut(RuledOut::Removed) => "removed",
+            Done::RuledOut(RuledOut::Removed | RuledOut::OutOfDates) => "removed",
         };
         ends.insert(task_id.as_str().to_owned(), state.to_owned());
     }

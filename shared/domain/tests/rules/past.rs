@@ -160,6 +160,91 @@ fn a_task_may_wait_for_the_run_before_though_it_is_to_be_skipped() {
     assert!(!world.is_active("etl", "d2"), "with it the run ends");
 }
 
+/// `a` waits with being skipped, too, and `other` goes on beside it.
+fn may_wait_to_be_skipped() -> DagSpec {
+    let spec = dag("etl").task("up", &[]).add("a", &["up"], |task| {
+        task.depends_on_past = true;
+        task.wait_for_past_depends_before_skipping = true;
+    });
+    spec.task("other", &[])
+}
+
+#[test]
+fn a_task_that_waited_to_be_skipped_is_skipped_whatever_else_is_told_of_its_run_first() {
+    let mut world = world(may_wait_to_be_skipped(), &[1, 2]);
+    world.succeed("e1", "etl/d1/up/1");
+    world.settle();
+    world.skip("e1", "etl/d2/up/1").is(["TrySkipped up 1"]);
+    world.succeed("e1", "etl/d1/a/1");
+    // Word of the run comes in the same batch, before anybody plans.
+    world.start("e1", "etl/d2/other/1");
+    assert_eq!(world.settle(), ["TaskRuledOut a Skipped"]);
+    world.succeed("e1", "etl/d2/other/1");
+    assert!(!world.is_active("etl", "d2"), "and the run ends");
+}
+
+#[test]
+fn a_task_that_is_to_be_skipped_is_so_after_a_restart_too() {
+    let mut world = world(may_wait_to_be_skipped(), &[1, 2]);
+    world.succeed("e1", "etl/d1/up/1");
+    world.settle();
+    world.skip("e1", "etl/d2/up/1");
+    world.succeed("e1", "etl/d1/a/1");
+    let bytes = world.namespace.to_snapshot();
+    world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("ours");
+    assert_eq!(world.settle(), ["TaskRuledOut a Skipped"]);
+}
+
+#[test]
+fn a_copy_in_a_mapped_group_that_waited_to_be_skipped_is_skipped_in_the_end() {
+    let in_group = |task: &mut TaskSpec| {
+        task.expand = Some(dagbok_events::Expand::Literal { length: 2 });
+        task.mapped_group = Some("g".to_owned());
+    };
+    let spec = dag("etl").add("up", &[], in_group).add("a", &["up"], |task| {
+        in_group(task);
+        task.depends_on_past = true;
+        task.wait_for_past_depends_before_skipping = true;
+    });
+    let mut world = world(spec, &[1, 2]);
+    for copy in ["up[0]", "up[1]"] {
+        world.succeed("e1", &format!("etl/d1/{copy}/1"));
+    }
+    world.settle();
+    world.skip("e1", "etl/d2/up[0]/1").is(["TrySkipped up 1"]);
+    world.succeed("e1", "etl/d2/up[1]/1");
+    for copy in ["a[0]", "a[1]"] {
+        world.succeed("e1", &format!("etl/d1/{copy}/1"));
+    }
+    assert_eq!(world.settle(), ["TaskRuledOut a[0] Skipped", "TaskQueued a 1"]);
+}
+
+#[test]
+fn what_was_skipped_and_is_cleared_once_its_run_is_over_waits_for_the_run_before_again() {
+    let mut world = world(may_wait_to_be_skipped(), &[1, 2]);
+    world.succeed("e1", "etl/d1/up/1");
+    world.settle();
+    world.skip("e1", "etl/d2/up/1");
+    world.succeed("e1", "etl/d1/a/1");
+    world.settle();
+    world.succeed("e1", "etl/d2/other/1");
+    assert!(!world.is_active("etl", "d2"));
+    world.clear("etl", "d1", false);
+    world.settle();
+    let ask = dagbok_protocol::ClearTasks {
+        task_ids: vec![task_id("a")],
+        ..dagbok_protocol::ClearTasks::of(dag_id("etl"), RunId::new("d2").expect("a run id"))
+    };
+    world.send(CommandBody::ClearTasks(ask)).is(["RunCleared", "TaskCleared a"]);
+    assert_eq!(world.settle(), ["RunStarted"]);
+    assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
+    world.skip("e1", "etl/d1/up/2");
+    world.settle();
+    world.succeed("e1", "etl/d1/other/1");
+    assert!(!world.is_active("etl", "d1"));
+    assert!(!world.is_active("etl", "d2"), "skipped there, it is here");
+}
+
 #[test]
 fn every_copy_counts_and_a_task_that_runs_at_once_waits_too() {
     let spec = dag("etl").add("a", &[], |task| {

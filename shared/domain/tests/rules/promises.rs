@@ -137,7 +137,10 @@ fn a_promise_that_somebody_elses_run_takes_the_place_of_is_missed() {
         [
             "RunMissed 1 from 2024-01-02T00:00:00Z to 2024-01-02T00:00:00Z: MadeByHand",
             "RunExpected 2024-01-03T00:00:00Z due 2024-01-03T00:00:00Z",
-        ]
+            "RunStarted",
+            "RunSucceeded",
+        ],
+        "made by hand for that date, the other run waited for it too"
     );
 }
 

@@ -66,7 +66,7 @@ fn word(standing: Standing) -> &'static str {
         Standing::Ready => "run",
         Standing::Never(RuledOut::Skipped) => "skipped",
         Standing::Never(RuledOut::UpstreamFailed) => "upstream_failed",
-        Standing::Never(RuledOut::Removed) => "removed",
+        Standing::Never(RuledOut::Removed | RuledOut::OutOfDates) => "removed",
     }
 }
 

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AssetKey, DagId, MapIndex, Partition, PartitionedFor, TaskId};
+use crate::{AssetKey, DagId, MapIndex, Partition, PartitionedFor, TaskId, spec::is_default};
 
 /// See [`crate::Fact::AssetUpdated`]. Scope: the run whose task did it, or the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,12 @@ pub struct AssetUpdated {
     /// DAGs that are scheduled on its partitions, and not paused: what it means for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitioned_for: Vec<PartitionedFor>,
+    /// How many bytes the JSON has that was said with it, where that is more than is kept, and left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra_left_out: u64,
+    /// On the last that a try brought up to date: how many more it did, which are more than one try may, and left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub more_left_out: u32,
 }
 
 /// See [`crate::Fact::QueuedAssetsDropped`]. Scope: the DAG.

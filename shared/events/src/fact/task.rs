@@ -37,6 +37,8 @@ pub enum RuledOut {
     UpstreamFailed,
     /// It is no longer in the DAG.
     Removed,
+    /// It is no part of this run: the run's logical date lies before its `start_date`, or after its `end_date`.
+    OutOfDates,
 }
 
 /// See [`crate::Fact::TaskRuledOut`]. Scope: the run.

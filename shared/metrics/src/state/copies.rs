@@ -120,7 +120,7 @@ impl State {
                 let why = match out.why {
                     RuledOut::Skipped => "skipped",
                     RuledOut::UpstreamFailed => "upstream_failed",
-                    RuledOut::Removed => "removed",
+                    RuledOut::Removed | RuledOut::OutOfDates => "removed",
                 };
                 let of = self.way(run, &out.task_id);
                 say(&Note::RuledOut { of, why, count: u64::from(out.further) + 1 });

@@ -202,7 +202,7 @@ impl Audit {
         self.see_to(&key.dag_id, id, date)?;
         self.note("a run that runs again by a backfill");
         let run = self.runs.get_mut(key).ok_or("there is no such run")?;
-        run.backfill = Some(id);
+        (run.backfill, run.run_type) = (Some(id), RunType::Backfill);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ impl RunModel {
             .collect();
         let relatives = self.relatives_of(ask);
         for (task, copy) in self.copies() {
-            if copy.stand == Stand::Done(Done::RuledOut(RuledOut::Removed)) {
+            if copy.done().is_some_and(Done::is_no_part) {
                 continue;
             }
             let own = self.place(&task.spec.task_id).expect("its own task");
@@ -80,7 +80,7 @@ impl RunModel {
                 };
                 let is_below = task.spec.upstream.iter().any(is_taken)
                     || self.is_decided_by(&taken, task, copy.map_index);
-                let removed = copy.stand == Stand::Done(Done::RuledOut(RuledOut::Removed));
+                let removed = copy.done().is_some_and(Done::is_no_part);
                 if is_below && !removed && matches!(copy.stand, Stand::Done(Done::RuledOut(_))) {
                     taken.insert((task.spec.task_id.clone(), copy.map_index));
                 }

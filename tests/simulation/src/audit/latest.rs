@@ -68,6 +68,7 @@ impl Move {
     fn take(&mut self, old: &RunModel, version: u32, dag: &DagSpec) {
         (self.run.version, self.run.timeout) = (version, dag.dagrun_timeout);
         self.run.fail_fast = dag.fail_fast;
+        (self.run.catchup, self.run.dates) = (dag.catchup, (dag.start_date, dag.end_date));
         let of = |spec: &TaskSpec| old.tasks.iter().find(|it| it.spec.task_id == spec.task_id);
         let kept = |spec: &TaskSpec| of(spec).filter(|task| keeps(task, spec));
         for task in &old.tasks {

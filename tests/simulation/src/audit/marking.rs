@@ -92,9 +92,8 @@ impl Audit {
         let run = self.runs.get(&key).ok_or("there is no such run to mark")?;
         let named = run.named_by(ask);
         let stands = |it: &(TaskId, MapIndex)| run.copy(&it.0, it.1).and_then(CopyModel::done);
-        let removed = Some(Done::RuledOut(RuledOut::Removed));
         let should = |it: &&(TaskId, MapIndex)| {
-            stands(it) != Some(done_of(ask.state)) && stands(it) != removed
+            stands(it) != Some(done_of(ask.state)) && !stands(it).is_some_and(Done::is_no_part)
         };
         let should: Copies = named.iter().filter(should).cloned().collect();
         let (mut marked, mut goes_on) = (Copies::new(), false);

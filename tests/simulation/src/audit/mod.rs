@@ -5,11 +5,13 @@ mod assets;
 mod backfills;
 mod clearing;
 mod forgetting;
+mod hands;
 mod latest;
 mod limits;
 mod mapping;
 mod marking;
 mod names;
+mod past;
 mod promises;
 mod reports;
 mod run;
@@ -24,8 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use agreement::fold_all;
 use backfills::BackfillModel;
 use dagbok_events::{
-    Actor, AssetKey, CommandId, DagId, DagSpec, Fact, LimitsSet, Micros, PoolName, Record,
-    RunCreated, RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
+    Actor, AssetKey, CommandId, DagId, DagSpec, ExecutorId, Fact, LimitsSet, Micros, PoolName,
+    QueueName, Record, RunCreated, RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, OnRunning, limits as sizes};
 use forgetting::Floor;
@@ -69,6 +71,8 @@ pub struct Audit {
     /// Every backfill there was.
     backfills: BTreeMap<u64, BackfillModel>,
     pools: BTreeMap<PoolName, u32>,
+    /// Who is there to run tries, with how many at once and from which queues.
+    executors: BTreeMap<ExecutorId, (u32, Vec<QueueName>)>,
     parallelism: u32,
     queued_timeout: Micros,
     max_losses: u16,
@@ -102,6 +106,7 @@ impl Audit {
             made: BTreeMap::new(),
             backfills: BTreeMap::new(),
             pools: BTreeMap::from([(pool, sizes::DEFAULT_POOL_SLOTS)]),
+            executors: BTreeMap::new(),
             parallelism: sizes::PARALLELISM,
             queued_timeout: LimitsSet::TASK_QUEUED_TIMEOUT,
             max_losses: sizes::MAX_LOSSES,
@@ -246,7 +251,8 @@ impl Audit {
                     self.delete(key, record, command)?;
                 }
                 Scope::Run(key) => self.run(seq, key, record, fact)?,
-                Scope::File(_) | Scope::Executor(_) => {}
+                Scope::Executor(id) => self.executor(id, fact),
+                Scope::File(_) => {}
             }
         }
         self.check_consequences(record)?;
@@ -373,6 +379,7 @@ impl Audit {
             Fact::RunCleared(_) => self.leave_backfill(key),
             _ => {}
         }
+        self.goes_by_the_past(key, fact)?;
         let Some(dag) = self.dags.get(&key.dag_id) else {
             return Err(format!("DAG {} is not known", key.dag_id));
         };
@@ -384,6 +391,9 @@ impl Audit {
             Fact::RunExpected(_) | Fact::RunMissed(_) => return Ok(()),
             Fact::RunStarted(_) | Fact::TaskQueued(_) if paused => {
                 return Err("the DAG is paused".to_owned());
+            }
+            Fact::RunStarted(_) if run.is_ahead_of(record.decided_at()) => {
+                return Err("it begins before the date that somebody gave it".to_owned());
             }
             _ => {}
         }

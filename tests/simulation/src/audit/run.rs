@@ -7,7 +7,7 @@ use dagbok_domain::{
 };
 use dagbok_events::{
     DagSpec, ExecutorId, Fact, MapIndex, PoolName, RefusedWhy, RuledOut, RunCreated, RunId, RunKey,
-    TaskId, Timestamp, TryKey,
+    RunType, TaskId, Timestamp, TryKey,
 };
 
 use super::{
@@ -41,6 +41,11 @@ pub struct RunModel {
     pub tasks: Vec<TaskModel>,
     /// What it stands for.
     pub logical_date: Option<Timestamp>,
+    /// How it came about.
+    pub(super) run_type: RunType,
+    /// Whether its DAG catches up, and when that begins and ends.
+    pub(super) catchup: bool,
+    pub(super) dates: (Option<Timestamp>, Option<Timestamp>),
     /// Whether it ended well, where it is over.
     pub(super) succeeded: bool,
     pub(super) timeout: Option<dagbok_events::Micros>,
@@ -83,6 +88,9 @@ impl RunModel {
             stage: Stage::Queued,
             tasks: dag.tasks.into_iter().map(|spec| TaskModel::new(spec, tries)).collect(),
             logical_date: created.logical_date,
+            run_type: created.run_type,
+            catchup: dag.catchup,
+            dates: (dag.start_date, dag.end_date),
             version: created.version,
             backfill: created.backfill_id.map(|id| id.0),
             succeeded: false,
@@ -130,6 +138,22 @@ impl RunModel {
             Some((key, copy.holder().cloned()))
         });
         tries.collect()
+    }
+
+    /// Every leg that a trigger stands for.
+    pub fn deferred(&self, key: &RunKey) -> Vec<TryKey> {
+        let legs = self.copies().filter_map(|(task, copy)| {
+            let (n, leg) = copy.deferred()?;
+            Some(TryKey {
+                dag_id: key.dag_id.clone(),
+                run_id: key.run_id.clone(),
+                task_id: task.spec.task_id.clone(),
+                map_index: copy.map_index,
+                try_number: dagbok_events::TryNumber::new(n).expect("from one"),
+                leg: dagbok_events::Leg(leg),
+            })
+        });
+        legs.collect()
     }
 
     pub(super) fn why_stale(&self, key: &TryKey, sender: &ExecutorId) -> Option<RefusedWhy> {
@@ -389,8 +413,10 @@ impl RunModel {
             let surplus = why == RuledOut::Removed
                 && u64::try_from(map_index.0).ok() >= length
                 && length.is_some();
+            let absent = why == RuledOut::OutOfDates && self.is_out_of_dates(&self.tasks[ix]);
             let copy = self.tasks[ix].find_mut(map_index).expect("just found");
             match &copy.stand {
+                Stand::Waiting if absent => {}
                 Stand::Waiting
                     if stopped || empty || decided || verdict == Standing::Never(why) => {}
                 Stand::Waiting if unknown || surplus || too_many => {}
@@ -414,7 +440,9 @@ impl RunModel {
             };
         }
         for (task, copy) in self.copies().filter(|(_, copy)| copy.stand == Stand::Waiting) {
-            if let Standing::Never(why) = self.verdict(task, copy.map_index) {
+            if let Standing::Never(why) = self.verdict(task, copy.map_index)
+                && !(why == RuledOut::Skipped && task.may_wait_to_be_skipped())
+            {
                 return Err(format!(
                     "{} {:?} can never run ({why:?})",
                     task.spec.task_id, copy.map_index
@@ -428,6 +456,9 @@ impl RunModel {
             }
             if matches!(self.stage, Stage::Running(_)) && task.expanded == Some(0) {
                 return Err(format!("{} has nothing to map over and waits", task.spec.task_id));
+            }
+            if matches!(self.stage, Stage::Running(_)) && self.is_out_of_dates(task) {
+                return Err(format!("{} is no part of the run by its dates", task.spec.task_id));
             }
             if matches!(self.stage, Stage::Running(_)) && task.should_have_copies() {
                 return Err(format!("{} should have its copies by now", task.spec.task_id));

@@ -130,6 +130,8 @@ impl Audit {
         if waiting && matches!(run.stage, Stage::Running(_)) && why.roots.is_empty() {
             return Err("nothing stands behind its wait".to_owned());
         }
+        let verdict = run.verdict(task, copy.map_index);
+        self.past_is_told((asked.key, run, task), (&copy.stand, verdict), &why.is.reasons)?;
         for reason in &why.is.reasons {
             if !self.holds(asked, reason, now)? {
                 return Err(format!("{reason:?} is not so"));
@@ -155,7 +157,7 @@ impl Audit {
             Reason::Scope { tasks, .. } | Reason::Lengths { tasks, .. } => {
                 !tasks.is_empty() && tasks.iter().all(|it| is_open(run, it))
             }
-            Reason::DependsOnPast { .. } => task.spec.depends_on_past,
+            Reason::DependsOnPast { .. } => self.is_held_by((key, run, task), reason),
             Reason::Retry { due } => {
                 matches!(&copy.stand, Stand::Again(_, at) if at == due && *at > now)
             }
@@ -168,9 +170,7 @@ impl Audit {
             | Reason::Cordoned { .. }
             | Reason::Resources { .. }
             | Reason::ExecutorsFull { .. }
-            | Reason::Offered { .. } => {
-                matches!(copy.stand, Stand::Queued(_))
-            }
+            | Reason::Offered { .. } => self.is_offered_so(task, copy, reason),
             Reason::Never { why, .. } => copy.stand == Stand::Done(Done::RuledOut(*why)),
             Reason::MaxActiveTasks { .. }
             | Reason::MaxActiveTisPerDag { .. }

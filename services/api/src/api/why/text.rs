@@ -341,6 +341,9 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
             let message = match (why, decided_by) {
                 (_, Some(task_id)) => format!("{task_id} decided against it"),
                 (RuledOut::Removed, _) => "it is no longer in the DAG".to_owned(),
+                (RuledOut::OutOfDates, _) => {
+                    "the run's logical date lies outside of its start_date and end_date".to_owned()
+                }
                 (_, None) if names.is_empty() => {
                     "by its trigger rule, or since its run is ended".to_owned()
                 }

@@ -66,7 +66,7 @@ pub(super) fn ruled_out(
             row.state = match fact.why {
                 RuledOut::Skipped => TaskInstanceState::Skipped,
                 RuledOut::UpstreamFailed => TaskInstanceState::UpstreamFailed,
-                RuledOut::Removed => TaskInstanceState::Removed,
+                RuledOut::Removed | RuledOut::OutOfDates => TaskInstanceState::Removed,
             };
             row.ruled_out_at = Some(context.at);
             row.message.clone_from(&fact.message);

@@ -35,6 +35,12 @@ fn weight(fact: &Fact) -> usize {
     64 + text + own + ids.sum::<usize>() + told.sum::<usize>()
 }
 
+/// How many bytes an extra has that is more than is kept.
+fn too_long(extra: Option<&str>) -> u64 {
+    let bytes = extra.map_or(0, str::len);
+    if bytes > ASSET_EXTRA_BYTES { bytes as u64 } else { 0 }
+}
+
 impl Namespace {
     /// What a task's success says of assets.
     pub(super) fn outlet_facts(
@@ -59,6 +65,8 @@ impl Namespace {
                 kept_for: Vec::new(),
                 partition: said.or_else(|| own.cloned()),
                 partitioned_for: Vec::new(),
+                extra_left_out: too_long(outlet.extra.as_deref()),
+                more_left_out: 0,
             };
             Some(self.asset_updated(event, &mut room))
         };
@@ -68,7 +76,13 @@ impl Namespace {
             bytes += weight(fact);
             *nth < ASSETS_PER_TRY || bytes <= ASSET_EVENTS_PER_TRY_BYTES
         };
-        made.enumerate().take_while(fits).map(|(_, fact)| fact).collect()
+        let mut told: Vec<Fact> = made.enumerate().take_while(fits).map(|(_, fact)| fact).collect();
+        let known = outlets.iter().filter(|outlet| self.asset_of(&outlet.asset).is_some());
+        let more = known.count() - told.len();
+        if let Some(Fact::AssetUpdated(last)) = told.last_mut() {
+            last.more_left_out = u32::try_from(more).unwrap_or(u32::MAX);
+        }
+        told
     }
 
     /// Somebody outside says that an asset is up to date.
@@ -105,6 +119,8 @@ impl Namespace {
             kept_for: Vec::new(),
             partition,
             partitioned_for: Vec::new(),
+            extra_left_out: 0,
+            more_left_out: 0,
         };
         let fact = self.asset_updated(event, &mut { PARTITION_KEYS_BYTES });
         accepted(vec![answering(command, at, Scope::Namespace, vec![fact])])

@@ -51,7 +51,8 @@ impl Namespace {
                 format!("{} has a run {} already; choose another run id", key.dag_id, key.run_id);
             return refuse(RefusalCode::RunAlreadyExists, why);
         }
-        let run_after = ask.logical_date.map_or(at, |date| date.min(at));
+        // One of a date that is yet to come waits for that, as in Airflow.
+        let run_after = ask.logical_date.unwrap_or(at);
         let data_interval =
             logical_date.and_then(|date| Some(version.schedule.as_ref()?.manual_interval(date)));
         let created = RunCreated {
@@ -69,7 +70,7 @@ impl Namespace {
             partition,
         };
         // A new run must not overtake an older one that waits for its turn.
-        let starts = dag.may_start() && dag.queued.is_empty();
+        let starts = dag.may_start() && dag.queued.is_empty() && run_after <= at;
         let start = if starts { first_facts(&key, at, dag, &created) } else { Vec::new() };
         let facts = [Fact::RunCreated(Box::new(created))].into_iter().chain(start).collect();
         let run_id = Some(key.run_id.clone());

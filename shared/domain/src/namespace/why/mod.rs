@@ -147,7 +147,9 @@ fn stands(state: &TaskState) -> Stands {
         TaskState::Done(Done::Failed) => Stands::Failed,
         TaskState::Done(Done::RuledOut(RuledOut::Skipped)) => Stands::Skipped,
         TaskState::Done(Done::RuledOut(RuledOut::UpstreamFailed)) => Stands::UpstreamFailed,
-        TaskState::Done(Done::RuledOut(RuledOut::Removed)) => Stands::Removed,
+        TaskState::Done(Done::RuledOut(RuledOut::Removed | RuledOut::OutOfDates)) => {
+            Stands::Removed
+        }
     }
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dagbok.exact import expansion, startup, timetables
 from dagbok.exceptions import AirflowException
-from dagbok.parsing.graph import date_range, effective_weights, topological
+from dagbok.parsing.graph import date_range, effective_weights, own_dates, topological
 from dagbok.parsing.notifiers import told_of_failures
 from dagbok.timezone import rfc3339
 
@@ -32,7 +32,11 @@ def dag_spec(dag: Any, serialized: Json, folder: str, file: str) -> Json:
     spec = _settings(dag, serialized)
     owner = spec.get("owner", "")
     weights = effective_weights([_Weighed(task) for task in ordered])  # type: ignore[misc]
-    spec["tasks"] = [_task(task, place, weight, owner) for task, weight in zip(ordered, weights, strict=True)]
+    dates = date_range(dag)
+    spec["tasks"] = [
+        _task(task, place, weight, owner) | own_dates(task, dates)
+        for task, weight in zip(ordered, weights, strict=True)
+    ]
     if ignored := _not_carried_out(dag):
         spec["not_carried_out"] = ignored
     spec["source"] = {"file": file}
@@ -150,7 +154,7 @@ def _not_carried_out(dag: Any) -> list[Json]:
         told.append({"what": "a deadline is not watched in exact mode"})
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
-        for what in _ignored(dag, task):
+        for what in _ignored(task):
             if what in by_tasks:
                 by_tasks[what]["more"] = by_tasks[what].get("more", 0) + 1
             else:
@@ -158,12 +162,9 @@ def _not_carried_out(dag: Any) -> list[Json]:
     return [*told, *by_tasks.values()]
 
 
-def _ignored(dag: Any, task: Any) -> list[str]:
+def _ignored(task: Any) -> list[str]:
     asked = {
         "run_as_user is refused in exact mode": getattr(task, "run_as_user", None),
-        "a start_date later than the DAG's is ignored": (
-            task.start_date and dag.start_date and task.start_date > dag.start_date
-        ),
         "a task that waits for a person's answer fails in exact mode": _waits_for_a_person(task),
     }
     return [what for what, is_asked in asked.items() if is_asked]

@@ -12,6 +12,7 @@ from dagbok.authoring.dag import DAG
 from dagbok.authoring.operator import BaseOperator
 from dagbok.authoring.weights import BUILT_IN, PriorityWeightStrategy, Untried
 from dagbok.exceptions import AirflowDagCycleException, AirflowException
+from dagbok.timezone import rfc3339
 
 T = TypeVar("T")
 MAX_WEIGHT, MIN_WEIGHT = 2**31 - 1, -(2**31)
@@ -159,10 +160,17 @@ def _reachable(ordered: Sequence[BaseOperator], *, upstream: bool) -> list[int]:
 
 
 def date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:
-    """Return the earliest start of the DAG and its tasks, and the latest end where every task has one."""
-    starts = [date for date in (dag.start_date, *(task.start_date for task in dag.tasks)) if date]
+    """Return the DAG's dates; without, its tasks' first start, and last end where every task has one."""
+    starts = [task.start_date for task in dag.tasks if task.start_date]
     ends = [task.end_date for task in dag.tasks if task.end_date]
-    last = dag.end_date
-    if ends and len(ends) == len(dag.tasks):
-        last = max([*ends, dag.end_date] if dag.end_date else ends)
-    return min(starts, default=None), last
+    every = bool(ends) and len(ends) == len(dag.tasks)
+    return dag.start_date or min(starts, default=None), dag.end_date or (max(ends) if every else None)
+
+
+def own_dates(task: BaseOperator, of_dag: tuple[datetime | None, datetime | None]) -> dict[str, str]:
+    """Return when a task begins and ends within its DAG's dates, where that is not when the DAG does."""
+    starts = [date for date in (task.start_date, task.dag.start_date) if date]
+    ends = [date for date in (task.end_date, task.dag.end_date) if date]
+    own = (max(starts, default=None), min(ends, default=None))
+    named = zip(("start_date", "end_date"), own, of_dag, strict=True)
+    return {name: rfc3339(date) for name, date, other in named if date is not None and date != other}

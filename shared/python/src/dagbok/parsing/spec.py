@@ -18,7 +18,7 @@ from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
-from dagbok.parsing.graph import AboutTask, date_range, effective_weights, topological
+from dagbok.parsing.graph import AboutTask, date_range, effective_weights, own_dates, topological
 from dagbok.parsing.notifiers import retry_email, told_of_failures
 from dagbok.parsing.resources import ignored_of, of_machine
 from dagbok.parsing.watchers import watchers
@@ -208,8 +208,6 @@ def _not_carried_out(dag: DAG) -> list[Json]:
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
         ignored = [*task.ignored_arguments, *ignored_of(task)]
-        if task.start_date and dag.start_date and task.start_date > dag.start_date:
-            ignored.append("a start_date later than the DAG's is ignored")
         for what in ignored:
             if what in by_tasks:
                 by_tasks[what]["more"] = by_tasks[what].get("more", 0) + 1
@@ -245,9 +243,9 @@ def _params(dag: DAG) -> str:
 
 def _tasks(dag: DAG, ordered: list[BaseOperator]) -> list[Json]:
     place = {task.task_id: index for index, task in enumerate(ordered)}
-    owner = _owner(dag)
+    owner, dates = _owner(dag), date_range(dag)
     return [
-        _placed(task, place, weight, owner)
+        _placed(task, place, weight, owner) | own_dates(task, dates)
         for task, weight in zip(ordered, effective_weights(ordered), strict=True)
     ]
 
@@ -347,9 +345,6 @@ def _past(task: BaseOperator) -> Json:
         said["ignore_first_depends_on_past"] = False
     if task.wait_for_past_depends_before_skipping:
         said["wait_for_past_depends_before_skipping"] = True
-    first = task.start_date or task.dag.start_date
-    if first is not None and first != date_range(task.dag)[0]:
-        said["start_date"] = rfc3339(first)
     return said
 
 
