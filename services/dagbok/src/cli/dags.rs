@@ -173,6 +173,9 @@ pub(crate) struct Test {
     /// What the fields of such a question are filled in with: a JSON object
     #[arg(long = "fields", value_name = "TASK=JSON", value_parser = pair)]
     pub(crate) fields: Vec<(String, String)>,
+    /// Tasks whose whole id this matches are marked success and not run: a regular expression of Python
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) mark_success_pattern: Option<String>,
     /// Keep the log in this folder, flushed to the disk as in production
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,

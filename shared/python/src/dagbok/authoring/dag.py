@@ -273,19 +273,28 @@ class DAG:
         *_: Any,
         logical_date: datetime | None = None,
         mark_success_pattern: Any = None,
+        conn_file_path: str | None = None,
+        variable_file_path: str | None = None,
         answers: Mapping[str, str | list[str]] | None = None,
         fields: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run the DAG once, by the program `dagbok`; return how the run and its tasks ended.
 
-        What tasks ask people is answered by `answers` and `fields`, by task, or by whoever is there.
+        Tasks whose whole id `mark_success_pattern` matches are marked success and not run. What tasks ask people
+        is answered by `answers` and `fields`, by task, or by whoever is there.
         """
-        from dagbok.desk.dag_test import test
+        from dagbok.desk.dag_test import Asked, test
 
-        if mark_success_pattern:
-            raise AirflowException("mark_success_pattern is not supported: every task of a tested DAG runs")
-        return test(self, logical_date or execution_date, run_conf, answers, fields)
+        asked = Asked(
+            logical_date or execution_date,
+            run_conf,
+            mark_success_pattern,
+            answers or {},
+            fields or {},
+            {"connections_file_path": conn_file_path, "variables_file_path": variable_file_path},
+        )
+        return test(self, asked)
 
     def cli(self) -> NoReturn:
         """Refused: there is one command line for all DAGs."""
