@@ -86,6 +86,44 @@ if __name__ == "__main__":
         assert part in done.stderr
 
 
+def test_dag_test_names_what_is_marked_and_where_secrets_lie(tmp_path: Path) -> None:
+    fake = tmp_path / "dagbok"
+    fake.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        "print(json.dumps({'dag_id': 'm', 'run_id': 'r', 'state': 'success', 'tasks': {}}))\n"
+        "print(sys.argv[1:], file=sys.stderr)\n"
+        "said = {name: os.environ[name] for name in os.environ if name.startswith('AIRFLOW__SECRETS__')}\n"
+        "print(json.dumps(said), file=sys.stderr)\n"
+    )
+    fake.chmod(0o755)
+    text = f"""
+import os, re
+os.environ["DAGBOK_BIN"] = {str(fake)!r}
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+with DAG("m", schedule=None) as dag:
+    for name in ("wait_for_a", "wait_for_b", "work", "no_wait_for_c"):
+        EmptyOperator(task_id=name)
+if __name__ == "__main__":
+    dag.test(mark_success_pattern=re.compile("wait_for_.*|WORK", re.I))
+    dag.test(mark_success_pattern="wait")
+    dag.test(conn_file_path="c.json", variable_file_path="v.yaml")
+    dag.test(mark_success_pattern="wait(")
+"""
+    done = run_python(tmp_path, text, "-m", "dagbok")
+    marked, secrets, *others = done.stderr.splitlines()
+    assert "'--mark-success-pattern=wait_for_a|wait_for_b|work'" in marked
+    assert secrets == "{}"
+    assert "--mark-success-pattern" not in "".join(others[:3])
+    files = json.loads(others[3])
+    assert files["AIRFLOW__SECRETS__BACKEND"] == "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+    assert files["AIRFLOW__SECRETS__BACKENDS_ORDER"].startswith("custom,")
+    named = json.loads(files["AIRFLOW__SECRETS__BACKEND_KWARGS"])
+    assert named["connections_file_path"].endswith("/c.json")
+    assert named["variables_file_path"].endswith("/v.yaml")
+    assert "unterminated subpattern" in done.stderr
+
+
 def test_dag_bag(tmp_path: Path) -> None:
     dags = tmp_path / "dags"
     dags.mkdir()
