@@ -281,8 +281,8 @@ class DAG:
     ) -> Any:
         """Run the DAG once, by the program `dagbok`; return how the run and its tasks ended.
 
-        Tasks whose whole id `mark_success_pattern` matches are marked success and not run. What tasks ask people
-        is answered by `answers` and `fields`, by task, or by whoever is there.
+        Tasks whose whole id `mark_success_pattern` matches are marked success and not run. What tasks ask
+        people is answered by `answers` and `fields`, by task, or by whoever is there.
         """
         from dagbok.desk.dag_test import Asked, test
 

@@ -88,6 +88,13 @@ def _further(module: str, name: str) -> Any:
     if name in recorded.known().get(module, ()) or (is_of_server(module) and not name.startswith("__")):
         target = _by_name().get(name)
         return absent(f"{module}.{name}") if target is None else resolve(target)
+    from dagbok.surface.plugins import SHOWN, shown
+
+    if module in SHOWN and not name.startswith("_"):
+        try:
+            return shown(module, name)
+        except AttributeError as error:
+            raise AttributeError(f"{advice(f'{module}.{name}')}; {error}") from None
     raise AttributeError(advice(f"{module}.{name}"))
 
 

@@ -70,7 +70,7 @@ class Asked:
         return flags
 
     def marked(self, dag: DAG) -> list[str]:
-        """Return the flags for tasks that are marked success; none where the pattern matches none, as there."""
+        """Return the flags for tasks that are marked success; none where the pattern matches none."""
         if self.mark_success is None:
             return []
         pattern = re.compile(self.mark_success)

@@ -1,4 +1,4 @@
-"""Tasks of a tried run that are marked success and not run, as `dag.test(mark_success_pattern=…)` asks for."""
+"""Tasks of a tried run that are marked success, not run: `dag.test(mark_success_pattern=…)` asks for it."""
 
 from __future__ import annotations
 
