@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conftest import Folder
 from dagbok import (
     DAG,
     BaseOperator,
@@ -227,3 +228,25 @@ def test_an_id_is_no_folder(raw: str) -> None:
         DAG(raw, schedule=None)
     with DAG("d", schedule=None), pytest.raises(AirflowException, match="folder"):
         EmptyOperator(task_id=raw)
+
+
+def test_a_group_says_what_it_is_in_the_graph(folder: Folder) -> None:
+    spec = folder.spec("""
+        with DAG("d", schedule=None) as dag:
+            a, z = EmptyOperator(task_id="a"), EmptyOperator(task_id="z")
+            with TaskGroup("g") as g:
+                y, x = EmptyOperator(task_id="y"), EmptyOperator(task_id="x")
+                with TaskGroup("inner") as inner:
+                    EmptyOperator(task_id="t")
+                x >> inner >> y
+            a >> g >> z
+        assert (g.dag_id, g.node_id, inner.node_id, g.task_group) == ("d", "g", "g.inner", dag.task_group)
+        assert g.has_dag() and g.dag is dag and g.get_dag() is dag
+        assert (g.upstream_task_ids, g.downstream_task_ids) == ({"a"}, {"z"})
+        assert (g.upstream_list, g.downstream_list) == ([a], [z])
+        assert (inner.get_direct_relatives(upstream=True), inner.get_direct_relatives()) == ([x], [y])
+        assert g.topological_sort() == [x, inner, y]
+        assert g.hierarchical_alphabetical_sort() == [inner, x, y]
+        assert set(dag.task_group.get_task_group_dict()) == {None, "g", "g.inner"}
+    """)
+    assert len(spec["tasks"]) == 5
