@@ -250,3 +250,31 @@ def test_a_group_says_what_it_is_in_the_graph(folder: Folder) -> None:
         assert set(dag.task_group.get_task_group_dict()) == {None, "g", "g.inner"}
     """)
     assert len(spec["tasks"]) == 5
+
+
+def test_a_part_of_a_dag_is_a_dag_of_its_own() -> None:
+    with DAG("d", schedule=None) as graph:
+        a, z = EmptyOperator(task_id="a"), EmptyOperator(task_id="z")
+        with TaskGroup("g"):
+            x, y = EmptyOperator(task_id="x"), EmptyOperator(task_id="y")
+            with TaskGroup("inner"):
+                t = EmptyOperator(task_id="t")
+        with TaskGroup("other"):
+            EmptyOperator(task_id="o")
+        a >> x >> t >> z
+        a >> y >> z
+    part = graph.partial_subset("t$")
+    assert (set(part.task_ids), edges(part)) == ({"a", "g.x", "g.inner.t"}, {"a>g.x", "g.x>g.inner.t"})
+    assert (part.partial, graph.partial, set(part.task_group_dict)) == (True, False, {"g", "g.inner"})
+    assert part.get_task("g.x").dag is part
+    assert part.get_task("g.x").task_group is part.task_group_dict["g"]
+    assert [task.task_id for task in part.task_group_dict["g"].iter_tasks()] == ["g.x", "g.inner.t"]
+    direct = graph.partial_subset(["z"], include_upstream=False, include_direct_upstream=True)
+    assert set(direct.task_ids) == {"g.inner.t", "g.y", "z"}
+    below = graph.partial_subset(
+        task_ids_or_regex=[x.task_id], include_upstream=False, include_downstream=True
+    )
+    assert set(below.task_ids) == {"g.x", "g.inner.t", "z"}
+    assert (len(graph.tasks), x.dag) == (6, graph)
+    assert edges(graph) >= {"a>g.y", "g.y>z", "a>g.x"}
+    assert (t.upstream_task_ids, z.upstream_task_ids) == ({"g.x"}, {"g.inner.t", "g.y"})

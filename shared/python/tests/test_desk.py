@@ -176,3 +176,36 @@ def test_what_moved_is_found_by_the_package_that_real_airflow_always_has(tmp_pat
     )
     (answer,) = parse(tmp_path, "f.py", env={"DAGBOK_AIRFLOW": "shim"})
     assert answer["errors"] == []
+
+
+def test_the_fixture_reads_renders_and_fails_with_the_files_own_error(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "good.py").write_text(
+        "from airflow import DAG\nfrom airflow.operators.bash import BashOperator\n"
+        "with DAG('good', schedule=None):\n    BashOperator(task_id='t', bash_command='echo {{ ds }}')\n"
+    )
+    (tmp_path / "broken.py").write_text("from airflow import DAG\nimport nosuchmodule\n")
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["dagbok.testing"]\n')
+    (tmp_path / "test_dags.py").write_text(
+        "from datetime import datetime, timezone\nfrom airflow.models import DagBag\n"
+        "def test_all(dagbok):\n    assert dagbok.dag_bag().import_errors == {}\n"
+        "def test_one(dagbok):\n    dag = dagbok.dag('dags/good.py')\n"
+        "    date = datetime(2024, 3, 1, tzinfo=timezone.utc)\n"
+        "    assert dagbok.render(dag, 't', date)['bash_command'] == 'echo 2024-03-01'\n"
+        "def test_broken(dagbok):\n    dagbok.dag('broken.py')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(SOURCE), "DAGBOK_AIRFLOW": "shim"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "No module named 'nosuchmodule'" in done.stdout

@@ -215,6 +215,21 @@ class DAG:
         """Draw an edge between two tasks by their ids."""
         self.get_task(upstream_task_id).set_downstream(self.get_task(downstream_task_id))
 
+    def partial_subset(
+        self,
+        task_ids: Any = None,
+        include_downstream: bool = False,
+        include_upstream: bool = True,
+        include_direct_upstream: bool = False,
+        *,
+        task_ids_or_regex: Any = None,
+    ) -> DAG:
+        """Return a DAG of the tasks that are named, by ids or a pattern, and of those around them."""
+        from dagbok.authoring.subset import partial_subset
+
+        named = task_ids if task_ids is not None else task_ids_or_regex
+        return partial_subset(self, named, include_downstream, include_upstream, include_direct_upstream)
+
     def param(self, name: str, default: Any = NOTSET) -> DagParam:
         """Return a reference to a param, as an argument of tasks."""
         return DagParam(self, name) if default is NOTSET else DagParam(self, name, default)
@@ -258,6 +273,8 @@ class DAG:
     display_name = property(lambda self: self.dag_display_name, doc="Its name for people.")
     fail_stop = property(lambda self: self.fail_fast, doc="The older name of fail_fast.")
     is_subdag = False
+    # Whether it is a part of another, made by `partial_subset`.
+    partial = False
     parent_dag: DAG | None = None
 
     def get_template_env(self, *, force_sandboxed: bool = False) -> Any:

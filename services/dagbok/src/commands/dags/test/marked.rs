@@ -28,10 +28,12 @@ pub(super) async fn environment(
     let Some(pattern) = pattern else { return Ok(BTreeMap::new()) };
     let tasks: Vec<_> = dag.spec.tasks.iter().map(|task| task.task_id.as_str()).collect();
     let asked = json!({ "pattern": pattern, "tasks": tasks }).to_string();
-    let said = ask(dag, asked).await.map_err(|error| Failure::from_error(Code::NoPython, &error))?;
+    let said =
+        ask(dag, asked).await.map_err(|error| Failure::from_error(Code::NoPython, &error))?;
     let bad = |why: &str| {
-        Failure::new(Code::Usage, format!("--mark-success-pattern `{pattern}`: {why}"))
-            .next("write a regular expression of Python that matches whole task ids, as `wait_for_.*`")
+        Failure::new(Code::Usage, format!("--mark-success-pattern `{pattern}`: {why}")).next(
+            "write a regular expression of Python that matches whole task ids, as `wait_for_.*`",
+        )
     };
     if !said.status.success() {
         return Err(bad(String::from_utf8_lossy(&said.stderr).trim()));
