@@ -133,7 +133,7 @@ pub(crate) struct Show {
     /// A DAG file, or the id of a DAG in a running installation, or else in the configured folder; or several
     #[arg(value_name = "FILE|DAG_ID", required = true)]
     pub(crate) what: Vec<String>,
-    /// The folder that the file's imports are looked for in [default: the file's own]
+    /// The folder that the file's imports are looked for in [default: the project that the file lies in, or its own]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
     /// Which DAG of a file that has several
@@ -154,7 +154,7 @@ pub(crate) struct Test {
     /// A DAG file, or the id of a DAG in the folder that --dags or `processor.dags` names
     #[arg(value_name = "FILE|DAG_ID")]
     pub(crate) what: String,
-    /// The folder that the DAG and its imports are looked for in [default: the file's own]
+    /// The folder that the DAG and its imports are looked for in [default: the project that the file lies in, or its own]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
     /// Which DAG of a file that has several
