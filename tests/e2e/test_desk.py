@@ -67,3 +67,34 @@ def test_an_environment_that_is_not_here_is_said(dags: Path, tmp_path: Path) -> 
     assert "DBK0046" in done.stderr
     assert "dagbok providers install --dags" in done.stderr
     assert cli.json("providers", "list", "--dags", str(dags))["interpreter"] is None
+
+
+MARKED = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.python import PythonOperator, ShortCircuitOperator
+from airflow.sensors.python import PythonSensor
+
+def fail():
+    raise ValueError("it is run")
+
+with DAG("marked", schedule=None, start_date=datetime(2024, 1, 1)):
+    wait = PythonSensor(task_id="wait_for_file", python_callable=lambda: False)
+    stop = ShortCircuitOperator(task_id="stop", python_callable=lambda: False)
+    work = PythonOperator(task_id="work", python_callable=lambda ti: ti.xcom_pull(task_ids="stop"))
+    copies = PythonOperator.partial(task_id="copies", python_callable=fail).expand(op_args=[[1], [2]])
+    wait >> stop >> work >> copies
+"""
+
+
+def test_tasks_are_marked_success_and_not_run(dags: Path) -> None:
+    write_dag(dags, "marked.py", MARKED)
+    file = str(dags / "marked.py")
+    told = Cli().json("dags", "test", file, "--mark-success-pattern", "wait_for_.*|stop|copies")
+    states = {name: task["state"] for name, task in told["tasks"].items()}
+    # Neither the sensor's poke, nor what the short circuit would skip, nor what the copies raise.
+    assert states == dict.fromkeys(("wait_for_file", "stop", "work", "copies[0]", "copies[1]"), "success")
+    assert told["state"] == "success"
+    for pattern, why in (("wait(", "unterminated subpattern"), ("wait", "no task of DAG `marked` has such an id")):
+        done = Cli().run("dags", "test", file, "--mark-success-pattern", pattern)
+        assert (done.returncode, why in done.stderr) == (2, True), done.stderr

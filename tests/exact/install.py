@@ -10,11 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The newest, and the oldest minor version that exact mode drives.
+# The newest, and the older minor versions that exact mode drives.
 VERSIONS = {
     "3.3.2": [
         "apache-airflow-core==3.3.2",
         "apache-airflow-task-sdk==1.3.2",
+        "apache-airflow-providers-standard==1.21.0",
+    ],
+    "3.2.2": [
+        "apache-airflow-core==3.2.2",
+        "apache-airflow-task-sdk==1.2.2",
         "apache-airflow-providers-standard==1.21.0",
     ],
     "3.1.8": [

@@ -1,6 +1,6 @@
-"""Exact mode: an installed Airflow's own parser and task runner behind our executor, on two versions of it.
+"""Exact mode: an installed Airflow's own parser and task runner behind our executor, on three versions of it.
 
-`make exact` runs it: it makes the two environments, minutes the first time. `make test` leaves it out.
+`make exact` runs it: it makes the three environments, minutes the first time. `make test` leaves it out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 from harness import ROOT, Cli, wait_until  # noqa: E402
 
 DAGS = HERE / "dags" / "plain.py"
-VERSIONS = ["3.3.2", "3.1.8"]
+VERSIONS = ["3.3.2", "3.2.2", "3.1.8"]
 THINGS = {"conn_type": "http", "host": "example.com", "login": "me", "password": "hush-hush", "extra": {"region": "eu"}}
 Json = dict[str, Any]
 
@@ -192,9 +192,9 @@ def test_a_version_that_is_not_known_is_refused() -> None:
     assert "DBK0047" in done.stderr
 
 
-def test_the_two_versions_give_the_same_dags(tmp_path: Path) -> None:
+def test_all_versions_give_the_same_dags(tmp_path: Path) -> None:
     shown = [exact(version, tmp_path).json("dags", "show", str(DAGS), "--dag", "mapped") for version in VERSIONS]
-    assert shown[0] == shown[1]
+    assert all(one == shown[0] for one in shown)
 
 
 def test_airflow_runs_only_what_the_configuration_names(tmp_path: Path) -> None:

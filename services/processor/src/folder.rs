@@ -15,6 +15,7 @@ use crate::{
     IgnoreSyntax,
     home::{dag_folder, home_around, is_home},
     ignored::{Rules, is_never_read},
+    project::{self, is_project},
 };
 
 /// Folders within folders, at most.
@@ -106,6 +107,7 @@ fn list_within(
     let root = dag_folder(folder)?;
     let mut walk = Walk {
         syntax,
+        is_project: is_project(&root),
         home: home_around(&root),
         device: fs::metadata(&root)?.dev(),
         most_below,
@@ -130,6 +132,8 @@ fn list_within(
 
 struct Walk {
     syntax: IgnoreSyntax,
+    /// Whether its DAG files lie below `dags/` alone.
+    is_project: bool,
     /// The home that the folder itself lies in.
     home: Option<PathBuf>,
     /// The file system that it lies on.
@@ -316,7 +320,8 @@ impl Walk {
         if is_never_read(path, name, is_dir) || rules.not_published(path, is_dir) {
             return;
         }
-        let may_define = may_define && !rules.not_parsed(path, is_dir);
+        let beside = self.is_project && prefix.is_empty() && name != project::DAGS;
+        let may_define = may_define && !beside && !rules.not_parsed(path, is_dir);
         if is_dir {
             self.enter(path, &format!("{prefix}{name}/"), rules, may_define, depth + 1);
         } else if meta.is_file() {
@@ -354,6 +359,32 @@ mod tests {
         let listing = list(&at("dags"), IgnoreSyntax::Glob).unwrap();
         let homes = [(at("dags/linked"), at("home")), (at("dags/state"), at("dags/state"))];
         assert_eq!(listing.homes, BTreeMap::from(homes));
+    }
+
+    #[test]
+    fn files_beside_the_dags_of_a_project_are_code_and_no_dag_files() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| fs::canonicalize(root.path()).unwrap().join(name);
+        for folder in ["dags/lib", "plugins", "tests"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        let files = ["dags/a.py", "dags/lib/b.py", "plugins/own.py", "setup.py", "tests/test_a.py"];
+        for file in files {
+            fs::write(at(file), "").unwrap();
+        }
+        let may_define = || {
+            let listing = list(&at(""), IgnoreSyntax::Glob).unwrap();
+            assert_eq!(names(&listing), files, "all of it is published");
+            let define = listing.files.iter().filter(|(_, listed)| listed.may_define);
+            define.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(may_define(), ["dags/a.py", "dags/lib/b.py"]);
+        fs::rename(at("plugins"), at("own")).unwrap();
+        let listing = list(&at(""), IgnoreSyntax::Glob).unwrap();
+        assert!(
+            listing.files["setup.py"].may_define,
+            "a folder of DAGs that has one called `dags`"
+        );
     }
 
     /// A folder with a DAG file, a `lib` and, in that, a link to a tree of so many files.

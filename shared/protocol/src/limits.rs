@@ -116,6 +116,9 @@ pub const PARTITIONS_PENDING: usize = 2_000;
 pub const PARTITION_EVENTS_KEPT: usize = 5_000;
 /// And what these may take, in bytes: past either the oldest events of those that wait longest go, and are counted.
 pub const PARTITION_EVENTS_BYTES: usize = 8 << 20;
+/// What their keys take, with the assets, aliases and keys that came for each, in bytes; past it the one that waits longest
+/// goes, as past their number.
+pub const PARTITION_KNOWN_BYTES: usize = 8 << 20;
 /// Partitions of a DAG that one event of an asset may count for, where its mapper does not say. Airflow's
 /// `partition_mapper_max_downstream_keys`.
 pub const PARTITION_KEYS_PER_EVENT: usize = 1_000;

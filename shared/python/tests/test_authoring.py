@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conftest import Folder
 from dagbok import (
     DAG,
     BaseOperator,
@@ -227,3 +228,53 @@ def test_an_id_is_no_folder(raw: str) -> None:
         DAG(raw, schedule=None)
     with DAG("d", schedule=None), pytest.raises(AirflowException, match="folder"):
         EmptyOperator(task_id=raw)
+
+
+def test_a_group_says_what_it_is_in_the_graph(folder: Folder) -> None:
+    spec = folder.spec("""
+        with DAG("d", schedule=None) as dag:
+            a, z = EmptyOperator(task_id="a"), EmptyOperator(task_id="z")
+            with TaskGroup("g") as g:
+                y, x = EmptyOperator(task_id="y"), EmptyOperator(task_id="x")
+                with TaskGroup("inner") as inner:
+                    EmptyOperator(task_id="t")
+                x >> inner >> y
+            a >> g >> z
+        assert (g.dag_id, g.node_id, inner.node_id, g.task_group) == ("d", "g", "g.inner", dag.task_group)
+        assert g.has_dag() and g.dag is dag and g.get_dag() is dag
+        assert (g.upstream_task_ids, g.downstream_task_ids) == ({"a"}, {"z"})
+        assert (g.upstream_list, g.downstream_list) == ([a], [z])
+        assert (inner.get_direct_relatives(upstream=True), inner.get_direct_relatives()) == ([x], [y])
+        assert g.topological_sort() == [x, inner, y]
+        assert g.hierarchical_alphabetical_sort() == [inner, x, y]
+        assert set(dag.task_group.get_task_group_dict()) == {None, "g", "g.inner"}
+    """)
+    assert len(spec["tasks"]) == 5
+
+
+def test_a_part_of_a_dag_is_a_dag_of_its_own() -> None:
+    with DAG("d", schedule=None) as graph:
+        a, z = EmptyOperator(task_id="a"), EmptyOperator(task_id="z")
+        with TaskGroup("g"):
+            x, y = EmptyOperator(task_id="x"), EmptyOperator(task_id="y")
+            with TaskGroup("inner"):
+                t = EmptyOperator(task_id="t")
+        with TaskGroup("other"):
+            EmptyOperator(task_id="o")
+        a >> x >> t >> z
+        a >> y >> z
+    part = graph.partial_subset("t$")
+    assert (set(part.task_ids), edges(part)) == ({"a", "g.x", "g.inner.t"}, {"a>g.x", "g.x>g.inner.t"})
+    assert (part.partial, graph.partial, set(part.task_group_dict)) == (True, False, {"g", "g.inner"})
+    assert part.get_task("g.x").dag is part
+    assert part.get_task("g.x").task_group is part.task_group_dict["g"]
+    assert [task.task_id for task in part.task_group_dict["g"].iter_tasks()] == ["g.x", "g.inner.t"]
+    direct = graph.partial_subset(["z"], include_upstream=False, include_direct_upstream=True)
+    assert set(direct.task_ids) == {"g.inner.t", "g.y", "z"}
+    below = graph.partial_subset(
+        task_ids_or_regex=[x.task_id], include_upstream=False, include_downstream=True
+    )
+    assert set(below.task_ids) == {"g.x", "g.inner.t", "z"}
+    assert (len(graph.tasks), x.dag) == (6, graph)
+    assert edges(graph) >= {"a>g.y", "g.y>z", "a>g.x"}
+    assert (t.upstream_task_ids, z.upstream_task_ids) == ({"g.x"}, {"g.inner.t", "g.y"})

@@ -50,6 +50,19 @@ def test_whoever_asks_for_their_values_is_told_what_to_use() -> None:
     assert not hasattr(TaskInstance, "nothing")
 
 
+def test_a_query_is_refused_at_its_line_with_what_to_use() -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    dag_model = absent("airflow.models.dag.DagModel")
+    for query, words in (
+        (lambda: sqlalchemy.select(dag_model).where(dag_model.is_paused.is_(False)), "/api/v2/dags"),
+        (lambda: sqlalchemy.select(DagRun), r"DagRun\.find"),
+        (lambda: sqlalchemy.select(TaskInstance.state), "no database"),
+        (lambda: sqlalchemy.delete(absent("airflow.models.log.Log")), "/api/v2/eventLogs"),
+    ):
+        with pytest.raises(NotSupportedYet, match=words):
+            query()
+
+
 def test_a_file_that_tidies_the_database_up_is_read(folder: Folder) -> None:
     spec = folder.spec("""
         from airflow.jobs.base_job import BaseJob
@@ -59,7 +72,7 @@ def test_a_file_that_tidies_the_database_up_is_read(folder: Folder) -> None:
             {"column": TaskInstance.execution_date <= 3, "order": DagRun.execution_date.desc()},
             {"column": Log.dttm}, {"column": XCom.execution_date}, {"column": SlaMiss.execution_date},
             {"column": DagModel.last_parsed_time}, {"column": TaskReschedule.execution_date},
-            {"column": BaseJob.latest_heartbeat},
+            {"column": BaseJob.latest_heartbeat}, {"column": Log.event, "filters": [DagModel.is_paused == True]},
         ]
         with DAG("cleanup", start_date=datetime(2024, 1, 1), schedule=None):
             PythonOperator(task_id="t", python_callable=print)

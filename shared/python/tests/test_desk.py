@@ -86,6 +86,44 @@ if __name__ == "__main__":
         assert part in done.stderr
 
 
+def test_dag_test_names_what_is_marked_and_where_secrets_lie(tmp_path: Path) -> None:
+    fake = tmp_path / "dagbok"
+    fake.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        "print(json.dumps({'dag_id': 'm', 'run_id': 'r', 'state': 'success', 'tasks': {}}))\n"
+        "print(sys.argv[1:], file=sys.stderr)\n"
+        "said = {name: os.environ[name] for name in os.environ if name.startswith('AIRFLOW__SECRETS__')}\n"
+        "print(json.dumps(said), file=sys.stderr)\n"
+    )
+    fake.chmod(0o755)
+    text = f"""
+import os, re
+os.environ["DAGBOK_BIN"] = {str(fake)!r}
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+with DAG("m", schedule=None) as dag:
+    for name in ("wait_for_a", "wait_for_b", "work", "no_wait_for_c"):
+        EmptyOperator(task_id=name)
+if __name__ == "__main__":
+    dag.test(mark_success_pattern=re.compile("wait_for_.*|WORK", re.I))
+    dag.test(mark_success_pattern="wait")
+    dag.test(conn_file_path="c.json", variable_file_path="v.yaml")
+    dag.test(mark_success_pattern="wait(")
+"""
+    done = run_python(tmp_path, text, "-m", "dagbok")
+    marked, secrets, *others = done.stderr.splitlines()
+    assert "'--mark-success-pattern=wait_for_a|wait_for_b|work'" in marked
+    assert secrets == "{}"
+    assert "--mark-success-pattern" not in "".join(others[:3])
+    files = json.loads(others[3])
+    assert files["AIRFLOW__SECRETS__BACKEND"] == "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+    assert files["AIRFLOW__SECRETS__BACKENDS_ORDER"].startswith("custom,")
+    named = json.loads(files["AIRFLOW__SECRETS__BACKEND_KWARGS"])
+    assert named["connections_file_path"].endswith("/c.json")
+    assert named["variables_file_path"].endswith("/v.yaml")
+    assert "unterminated subpattern" in done.stderr
+
+
 def test_dag_bag(tmp_path: Path) -> None:
     dags = tmp_path / "dags"
     dags.mkdir()
@@ -138,3 +176,36 @@ def test_what_moved_is_found_by_the_package_that_real_airflow_always_has(tmp_pat
     )
     (answer,) = parse(tmp_path, "f.py", env={"DAGBOK_AIRFLOW": "shim"})
     assert answer["errors"] == []
+
+
+def test_the_fixture_reads_renders_and_fails_with_the_files_own_error(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "good.py").write_text(
+        "from airflow import DAG\nfrom airflow.operators.bash import BashOperator\n"
+        "with DAG('good', schedule=None):\n    BashOperator(task_id='t', bash_command='echo {{ ds }}')\n"
+    )
+    (tmp_path / "broken.py").write_text("from airflow import DAG\nimport nosuchmodule\n")
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["dagbok.testing"]\n')
+    (tmp_path / "test_dags.py").write_text(
+        "from datetime import datetime, timezone\nfrom airflow.models import DagBag\n"
+        "def test_all(dagbok):\n    assert dagbok.dag_bag().import_errors == {}\n"
+        "def test_one(dagbok):\n    dag = dagbok.dag('dags/good.py')\n"
+        "    date = datetime(2024, 3, 1, tzinfo=timezone.utc)\n"
+        "    assert dagbok.render(dag, 't', date)['bash_command'] == 'echo 2024-03-01'\n"
+        "def test_broken(dagbok):\n    dagbok.dag('broken.py')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(SOURCE), "DAGBOK_AIRFLOW": "shim"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "No module named 'nosuchmodule'" in done.stdout

@@ -237,7 +237,8 @@ print(json.dumps(sorted(sys.modules)))
     ("imported", "used", "words"),
     [
         ("airflow.models import DagModel", "DagModel.get_dagmodel('d')", "/api/v2/dags"),
-        ("airflow.models.log import Log", "Log.event", "/api/v2/eventLogs"),
+        ("airflow.models.log import Log", "bool(Log.event == 'success')", "/api/v2/eventLogs"),
+        ("airflow.models.log import Log", "Log.nothing", "/api/v2/eventLogs"),
         ("airflow.models import Pool", "Pool.get_pool('p')", "dagbok pools set"),
         ("airflow.www.app import create_app", "create_app()", "REST API"),
         ("airflow.api.common.experimental.trigger_dag import trigger_dag", "trigger_dag('d')", "REST API"),
@@ -259,6 +260,20 @@ def test_what_can_not_be_had_fails_at_the_line_that_uses_it(
     assert not error["may_heal"]
 
 
+def test_classes_ask_how_their_fields_may_be_shown(folder: Folder) -> None:
+    spec = folder.spec(
+        """
+        from airflow.www import utils as wwwutils
+        from airflow.www.utils import get_attr_renderer
+        class Mine(BashOperator):
+            template_fields_renderers = {"sql": "postgresql" if "postgresql" in wwwutils.get_attr_renderer() else "sql"}
+        assert Mine.template_fields_renderers == {"sql": "postgresql"} and "json" in get_attr_renderer()
+        with DAG("d", schedule=None): pass
+        """
+    )
+    assert spec["dag_id"] == "d"
+
+
 def test_a_stand_in_can_be_named_inherited_from_and_asked_for_what_it_may_have(folder: Folder) -> None:
     spec = folder.spec(
         """
@@ -271,7 +286,7 @@ def test_a_stand_in_can_be_named_inherited_from_and_asked_for_what_it_may_have(f
         @provide_session
         def ask(name: str, session=NEW_SESSION): return session.query(DagModel)
         assert not hasattr(BaseExecutor, "get_task_key") and not isinstance(3, DagModel)
-        assert getattr(DagModel, "is_paused", 7) == 7
+        assert getattr(DagModel, "no_column", 7) == 7
         try: ask("d")
         except Exception as error: assert "tasks have no database session" in str(error)
         else: raise AssertionError

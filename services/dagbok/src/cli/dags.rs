@@ -133,7 +133,7 @@ pub(crate) struct Show {
     /// A DAG file, or the id of a DAG in a running installation, or else in the configured folder; or several
     #[arg(value_name = "FILE|DAG_ID", required = true)]
     pub(crate) what: Vec<String>,
-    /// The folder that the file's imports are looked for in [default: the file's own]
+    /// The folder that the file's imports are looked for in [default: the project that the file lies in, or its own]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
     /// Which DAG of a file that has several
@@ -154,7 +154,7 @@ pub(crate) struct Test {
     /// A DAG file, or the id of a DAG in the folder that --dags or `processor.dags` names
     #[arg(value_name = "FILE|DAG_ID")]
     pub(crate) what: String,
-    /// The folder that the DAG and its imports are looked for in [default: the file's own]
+    /// The folder that the DAG and its imports are looked for in [default: the project that the file lies in, or its own]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
     /// Which DAG of a file that has several
@@ -173,6 +173,9 @@ pub(crate) struct Test {
     /// What the fields of such a question are filled in with: a JSON object
     #[arg(long = "fields", value_name = "TASK=JSON", value_parser = pair)]
     pub(crate) fields: Vec<(String, String)>,
+    /// Tasks whose whole id this matches are marked success and not run: a regular expression of Python
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) mark_success_pattern: Option<String>,
     /// Keep the log in this folder, flushed to the disk as in production
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,

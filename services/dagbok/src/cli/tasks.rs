@@ -42,7 +42,7 @@ pub(crate) struct Alone {
     pub(crate) file: PathBuf,
     /// Which task
     pub(crate) task_id: String,
-    /// The folder that the file's imports are looked for in [default: the file's own]
+    /// The folder that the file's imports are looked for in [default: the project that the file lies in, or its own]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
     /// Which DAG of a file that has several

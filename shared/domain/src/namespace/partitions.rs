@@ -10,13 +10,15 @@ use dagbok_protocol::{
     PartitionAsset, PartitionWaits,
     limits::{
         ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN, PARTITION_EVENTS_BYTES, PARTITION_EVENTS_KEPT,
-        PARTITIONS_PENDING,
+        PARTITION_KNOWN_BYTES, PARTITIONS_PENDING,
     },
 };
 use serde::{Deserialize, Serialize};
 
 use crate::partition;
 
+/// What a text that is known of a partition takes beside itself, in bytes.
+const KNOWN_BYTES: usize = 64;
 /// Keys that an answer names of what one asset has, and of what is missing.
 const NAMED: usize = 10;
 
@@ -44,6 +46,8 @@ struct Pending {
     events: VecDeque<AssetEvent>,
     /// What these take, in bytes.
     bytes: usize,
+    /// What its key and what is there take, in bytes; that stays when events go.
+    known: usize,
     /// How many were left out since there were too many.
     left_out: u32,
 }
@@ -70,7 +74,9 @@ pub(super) struct Partitions {
     /// Events over all of them, and what these take in bytes.
     events: usize,
     bytes: usize,
-    /// How many were let go since too many waited.
+    /// What is known of them all besides, in bytes.
+    known: usize,
+    /// How many were let go since too many waited, or what is known of them took too much.
     dropped: u64,
     /// How many of their events were let go since there were too many, or they took too much.
     events_dropped: u64,
@@ -97,6 +103,7 @@ impl Pending {
             there: Vec::new(),
             events: VecDeque::new(),
             bytes: 0,
+            known: key.len() + KNOWN_BYTES,
             left_out: 0,
         }
     }
@@ -107,15 +114,22 @@ impl Pending {
         let known = self.there.iter().position(|it| it.asset == event.asset);
         let place = known.unwrap_or_else(|| {
             let (aliases, keys) = (BTreeSet::new(), BTreeSet::new());
+            self.known += event.asset.uri.len() + event.asset.name.len() + KNOWN_BYTES;
             self.there.push(Arrived { asset: event.asset.clone(), aliases, keys });
             self.there.len() - 1
         });
-        self.there[place].aliases.extend(event.aliases.iter().cloned());
+        let there = &mut self.there[place];
+        for alias in &event.aliases {
+            if there.aliases.insert(alias.clone()) {
+                self.known += alias.len() + KNOWN_BYTES;
+            }
+        }
         let came = event.partition.as_ref().map(|partition| &partition.key);
         if let Some(Ok((needed, _))) = needed(schedule, &event.asset, &self.key)
             && let Some(came) = came.filter(|came| needed.binary_search(came).is_ok())
+            && there.keys.insert(came.clone())
         {
-            self.there[place].keys.insert(came.clone());
+            self.known += came.len() + KNOWN_BYTES;
         }
         self.bytes += size(event);
         self.events.push_back(event.clone());
@@ -228,6 +242,7 @@ impl Partitions {
                 self.numbers.insert(key.clone(), self.next);
                 self.next
             });
+            let is_new = !self.pending.contains_key(&number);
             let fresh = || Pending::new(key, event, told.date);
             let pending = self.pending.entry(number).or_insert_with(fresh);
             match (pending.date, told.date) {
@@ -237,7 +252,9 @@ impl Partitions {
                 _ => {}
             }
             let before = (pending.events.len(), pending.bytes, pending.left_out);
+            let known = if is_new { 0 } else { pending.known };
             pending.take(event, &spec.schedule);
+            self.known = self.known - known + pending.known;
             self.events = self.events - before.0 + pending.events.len();
             self.bytes = self.bytes - before.1 + pending.bytes;
             self.events_dropped += u64::from(pending.left_out - before.2);
@@ -255,7 +272,7 @@ impl Partitions {
 
     /// Keeps it within its bounds. What is to be made is never let go before what still waits.
     fn prune(&mut self) {
-        while self.pending.len() > PARTITIONS_PENDING {
+        while self.pending.len() > PARTITIONS_PENDING || self.known > PARTITION_KNOWN_BYTES {
             let waits = self.pending.keys().find(|number| !self.ready.contains(*number));
             let Some(number) = waits.or_else(|| self.pending.keys().next()).copied() else { break };
             self.remove(number);
@@ -284,6 +301,7 @@ impl Partitions {
         self.holding.remove(&number);
         self.events = self.events.saturating_sub(pending.events.len());
         self.bytes = self.bytes.saturating_sub(pending.bytes);
+        self.known = self.known.saturating_sub(pending.known);
     }
 
     /// How many have what they need.
@@ -355,7 +373,7 @@ impl Partitions {
         self.pending.values().map(|pending| pending.waits(spec))
     }
 
-    /// How many were let go since too many waited.
+    /// How many were let go since too many waited, or what is known of them took too much.
     pub(super) const fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -363,5 +381,86 @@ impl Partitions {
     /// How many events of those that wait, or waited, were let go since there were too many or they took too much.
     pub(super) const fn events_dropped(&self) -> u64 {
         self.events_dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::{AssetEvent, PartitionMapper, PartitionRule, Timetable};
+
+    use super::*;
+
+    fn spec() -> DagSpec {
+        let mapper = PartitionMapper::Identity;
+        let default = PartitionRule { mapper, max_downstream_keys: None };
+        let timetable = Timetable::PartitionedAsset { default, rules: Vec::new() };
+        let two = ["a", "b"].map(|name| AssetCondition::One {
+            of: AssetRef::Asset {
+                name: name.to_owned(),
+                uri: name.to_owned(),
+                group: "asset".to_owned(),
+                extra: None,
+            },
+        });
+        let mut spec: DagSpec = serde_json::from_value(serde_json::json!({
+            "dag_id": "taker", "schedule": {"timetable": "Manual", "timezone": "UTC"}, "catchup": false,
+            "max_active_runs": 1, "max_active_tasks": 1, "tasks": [], "source": {"file": "a.py"},
+        }))
+        .unwrap();
+        spec.schedule.timetable = timetable;
+        spec.asset_condition = Some(AssetCondition::All { of: two.to_vec() });
+        spec
+    }
+
+    /// An event by so many aliases of 200 bytes each.
+    fn event(seq: u64, aliases: usize) -> AssetEvent {
+        let asset = AssetKey { name: "a".to_owned(), uri: "a".to_owned() };
+        let names = (0..aliases).map(|n| format!("{seq}-{n:0>197}")).collect();
+        AssetEvent {
+            seq,
+            nth: 0,
+            at: Timestamp(i64::try_from(seq).unwrap()),
+            asset,
+            aliases: names,
+            extra: None,
+            source: None,
+            partition: None,
+        }
+    }
+
+    fn weighed(partitions: &Partitions) -> usize {
+        let text = |it: &Pending| it.known;
+        partitions.pending.values().map(text).sum()
+    }
+
+    #[test]
+    fn what_stays_known_when_events_go_is_kept_within_bytes_too() {
+        let (spec, mut partitions) = (spec(), Partitions::default());
+        let told = |keys: std::ops::Range<usize>| PartitionedFor {
+            dag_id: spec.dag_id.clone(),
+            keys: keys.map(|n| format!("k{n}")).collect(),
+            date: None,
+            refused: None,
+        };
+        // One event for a thousand keys, with more aliases than these may keep together.
+        let each = 5 * (200 + KNOWN_BYTES);
+        partitions.take(&event(1, 5), &told(0..1_000), &spec);
+        assert_eq!(partitions.dropped(), 0);
+        let mut seq = 1;
+        while partitions.known + each * 1_000 <= PARTITION_KNOWN_BYTES {
+            seq += 1;
+            partitions.take(&event(seq, 5), &told(0..1_000), &spec);
+            assert_eq!(partitions.known, weighed(&partitions));
+        }
+        assert_eq!((partitions.dropped(), partitions.pending.len()), (0, 1_000), "the edge itself");
+        partitions.take(&event(seq + 1, 5), &told(0..1_000), &spec);
+        assert!(partitions.known <= PARTITION_KNOWN_BYTES, "{}", partitions.known);
+        assert_eq!(partitions.known, weighed(&partitions));
+        assert!(partitions.dropped() > 0);
+        // A single one that is too large by itself is let go, and nothing is left behind.
+        let mut alone = Partitions::default();
+        alone.take(&event(1, PARTITION_KNOWN_BYTES / 200), &told(0..1), &spec);
+        assert_eq!((alone.known, alone.events, alone.bytes, alone.ready()), (0, 0, 0, 0));
+        assert!(alone.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 # Whose package is called otherwise than the module.
@@ -69,7 +70,26 @@ def advice_for(error: BaseException) -> str:
     top = name.partition(".")[0]
     if top in sys.modules and top != "google":
         return ""  # the package is there, and has no such part
+    beside = _beside(top)
+    if beside:
+        return (
+            f"; {top} lies in `{beside}`, which is no part of the DAG folder: name the folder around both, "
+            "whose `dags/`, `plugins/` and `include/` are known"
+        )
     return (
         f"; `{sys.executable} -m pip install {package_of(name)}` installs it where tasks run, if it is a "
         "package; a module of your own must lie in the DAG folder"
     )
+
+
+def _beside(top: str) -> str:
+    """Return the folder beside `dags/` that has a module, in a project of Airflow's; empty for none."""
+    folder = sys.path[-1] if sys.path else ""
+    if os.path.basename(folder) == "plugins":
+        return ""
+    around = os.path.dirname(folder)
+    for place in (os.path.join(around, "plugins"), around):
+        module = os.path.join(place, top)
+        if place != folder and (os.path.isfile(f"{module}.py") or os.path.isdir(module)):
+            return place
+    return ""

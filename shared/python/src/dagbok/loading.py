@@ -16,6 +16,7 @@ from typing import Any
 
 from dagbok.authoring import session, setups
 from dagbok.authoring.dag import DAG
+from dagbok.project import places
 
 
 @dataclass
@@ -29,11 +30,12 @@ class Loaded:
 
 
 def put_last(folder: str) -> None:
-    """Make a folder the last place that imports look in, as Airflow does.
+    """Make a folder the last place that imports look in, as Airflow does, with the parts of a project.
 
     A DAG file called `queue.py` or `csv.py` would else be the module of that name for every other file.
     """
-    sys.path[:] = [*(entry for entry in sys.path if entry != folder), folder]
+    last = places(folder)
+    sys.path[:] = [*(entry for entry in sys.path if entry not in last), *last]
 
 
 def drop_working_directory() -> None:

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use dagbok_domain::namespace::spec_fault;
 use dagbok_events::{DagSpec, NotCarriedOut, TaskId};
-use dagbok_processor::{ParsedFile, ProcessorSettings, find_once, parse_once};
+use dagbok_processor::{ParsedFile, ProcessorSettings, find_once, parse_once, project_around};
 use dagbok_protocol::ImportError;
 use dagbok_runtime::Clock;
 
@@ -117,7 +117,7 @@ pub(crate) async fn find(
     Ok(Found::Here(Box::new(LocalDag { spec, parsed, python, settings })))
 }
 
-/// The folder and the file's path in it.
+/// The folder and the file's path in it: the named one, the project that it is a DAG file of, or its own.
 pub(in crate::commands) fn place(
     path: &Path,
     dags: Option<&Path>,
@@ -128,7 +128,8 @@ pub(in crate::commands) fn place(
     let file = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
     let folder = match dags {
         Some(dags) => std::fs::canonicalize(dags).map_err(|error| unreadable(dags, error))?,
-        None => file.parent().unwrap_or(Path::new("/")).to_owned(),
+        None => project_around(&file)
+            .unwrap_or_else(|| file.parent().unwrap_or(Path::new("/")).to_owned()),
     };
     let inside = file.strip_prefix(&folder).ok().and_then(Path::to_str).map(str::to_owned);
     let inside = inside.ok_or_else(|| {

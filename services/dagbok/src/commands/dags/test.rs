@@ -8,6 +8,7 @@
 //!
 //! Where the run succeeds, and something of the file was refused, it ends with 7, unless `--dag` asked for
 //! that one DAG alone.
+mod marked;
 mod people;
 mod stage;
 mod terminal;
@@ -69,7 +70,8 @@ async fn run(context: &Context, args: &Test) -> Outcome {
         }
     };
     let people = People::of(args, &dag, context.out)?;
-    let (stage, mut crew) = Stage::set(context, &dag, args.keep.as_deref()).await?;
+    let told = marked::environment(&dag, args.mark_success_pattern.as_deref()).await?;
+    let (stage, mut crew) = Stage::set(context, &dag, args.keep.as_deref(), told).await?;
     let outcome = tokio::select! {
         outcome = act(context, args, (&dag, people), &stage) => outcome,
         failed = crew.first_end() => Err(failed),

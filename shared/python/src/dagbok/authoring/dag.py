@@ -215,6 +215,21 @@ class DAG:
         """Draw an edge between two tasks by their ids."""
         self.get_task(upstream_task_id).set_downstream(self.get_task(downstream_task_id))
 
+    def partial_subset(
+        self,
+        task_ids: Any = None,
+        include_downstream: bool = False,
+        include_upstream: bool = True,
+        include_direct_upstream: bool = False,
+        *,
+        task_ids_or_regex: Any = None,
+    ) -> DAG:
+        """Return a DAG of the tasks that are named, by ids or a pattern, and of those around them."""
+        from dagbok.authoring.subset import partial_subset
+
+        named = task_ids if task_ids is not None else task_ids_or_regex
+        return partial_subset(self, named, include_downstream, include_upstream, include_direct_upstream)
+
     def param(self, name: str, default: Any = NOTSET) -> DagParam:
         """Return a reference to a param, as an argument of tasks."""
         return DagParam(self, name) if default is NOTSET else DagParam(self, name, default)
@@ -258,6 +273,8 @@ class DAG:
     display_name = property(lambda self: self.dag_display_name, doc="Its name for people.")
     fail_stop = property(lambda self: self.fail_fast, doc="The older name of fail_fast.")
     is_subdag = False
+    # Whether it is a part of another, made by `partial_subset`.
+    partial = False
     parent_dag: DAG | None = None
 
     def get_template_env(self, *, force_sandboxed: bool = False) -> Any:
@@ -273,19 +290,28 @@ class DAG:
         *_: Any,
         logical_date: datetime | None = None,
         mark_success_pattern: Any = None,
+        conn_file_path: str | None = None,
+        variable_file_path: str | None = None,
         answers: Mapping[str, str | list[str]] | None = None,
         fields: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run the DAG once, by the program `dagbok`; return how the run and its tasks ended.
 
-        What tasks ask people is answered by `answers` and `fields`, by task, or by whoever is there.
+        Tasks whose whole id `mark_success_pattern` matches are marked success and not run. What tasks ask
+        people is answered by `answers` and `fields`, by task, or by whoever is there.
         """
-        from dagbok.desk.dag_test import test
+        from dagbok.desk.dag_test import Asked, test
 
-        if mark_success_pattern:
-            raise AirflowException("mark_success_pattern is not supported: every task of a tested DAG runs")
-        return test(self, logical_date or execution_date, run_conf, answers, fields)
+        asked = Asked(
+            logical_date or execution_date,
+            run_conf,
+            mark_success_pattern,
+            answers or {},
+            fields or {},
+            {"connections_file_path": conn_file_path, "variables_file_path": variable_file_path},
+        )
+        return test(self, asked)
 
     def cli(self) -> NoReturn:
         """Refused: there is one command line for all DAGs."""

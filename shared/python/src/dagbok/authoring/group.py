@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from dagbok.authoring import session
 from dagbok.authoring.edges import DependencyMixin, connect
+from dagbok.authoring.group_relations import GroupRelations
 from dagbok.authoring.ids import check_key
 from dagbok.authoring.mapping import Dicts, Mapped, Product
 from dagbok.exceptions import DuplicateTaskIdFound, TaskAlreadyInTaskGroup
@@ -21,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskGroup(DependencyMixin):
+class TaskGroup(GroupRelations):
     """A named part of a DAG; `with TaskGroup("load"):` puts the tasks made inside into it."""
 
     # What it is expanded over, where it is a mapped group.

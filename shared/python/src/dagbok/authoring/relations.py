@@ -73,6 +73,11 @@ class Relations(DependencyMixin):
         return self._dag.dag_id if self._dag is not None else f"adhoc_{self.owner}"
 
     @property
+    def node_id(self) -> str:
+        """Its id among tasks and groups."""
+        return self.task_id
+
+    @property
     def roots(self) -> Sequence[DependencyMixin]:
         """Itself."""
         return [self]

@@ -68,6 +68,12 @@ class AbsentMeta(ABCMeta):
             cls._say(f".{name}")
         return column
 
+    def __clause_element__(cls) -> NoReturn:
+        """Tell SQLAlchemy, which selects rows of it, what to use instead."""
+        from dagbok.surface.columns import refuse_query
+
+        refuse_query(cls.__name__)
+
     def __getitem__(cls, item: Any) -> Any:
         return cls
 

@@ -44,8 +44,38 @@ class AirflowFinder:
                 return found
         if has_module(fullname):
             return _ours(fullname)
+        spec = _of_plugin(fullname)
+        if spec is not None:
+            return spec
         # No `name`: with one, `from airflow.x import y` would swallow this and say less.
         raise ModuleNotFoundError(advice(fullname))
+
+
+def _of_plugin(fullname: str) -> Spec | None:
+    """Return the module that shows a plugin's operators or macros under its name."""
+    above, _, name = fullname.rpartition(".")
+    if above not in ("airflow.macros", "airflow.operators", "airflow.sensors", "airflow.hooks"):
+        return None
+    from dagbok.surface.plugins import shown
+
+    try:
+        made = shown(above, name)
+    except AttributeError as error:
+        raise ModuleNotFoundError(f"{advice(fullname)}; {error}") from None
+    return importlib.machinery.ModuleSpec(fullname, _Made(made))  # type: ignore[arg-type]
+
+
+class _Made:
+    """Gives a module that is there already."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def create_module(self, spec: Spec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run."""
 
 
 def _ours(fullname: str) -> Spec:

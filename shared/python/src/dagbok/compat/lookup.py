@@ -83,11 +83,19 @@ def _further(module: str, name: str) -> Any:
     where = recorded.moved().get(module, {}).get(name)
     if where is not None:
         return _moved(where)
-    if has_module(f"{module}.{name}") and not is_of_server(module):
+    known_part = f"{module}.{name}" in _wider()
+    if known_part or (has_module(f"{module}.{name}") and not is_of_server(module)):
         return importlib.import_module(f"{module}.{name}")
     if name in recorded.known().get(module, ()) or (is_of_server(module) and not name.startswith("__")):
         target = _by_name().get(name)
         return absent(f"{module}.{name}") if target is None else resolve(target)
+    from dagbok.surface.plugins import SHOWN, shown
+
+    if module in SHOWN and not name.startswith("_"):
+        try:
+            return shown(module, name)
+        except AttributeError as error:
+            raise AttributeError(f"{advice(f'{module}.{name}')}; {error}") from None
     raise AttributeError(advice(f"{module}.{name}"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,28 +41,68 @@ def binary() -> str:
     return found
 
 
-def test(
-    dag: DAG,
-    date: dt.datetime | None,
-    conf: dict[str, Any] | None,
-    answers: Mapping[str, str | list[str]] | None,
-    fields: Mapping[str, Mapping[str, Any]] | None,
-) -> TestedRun:
+@dataclass(frozen=True)
+class Asked:
+    """What a run is tried with."""
+
+    date: dt.datetime | None
+    conf: dict[str, Any] | None
+    # A regular expression, as text or compiled.
+    mark_success: Any
+    answers: Mapping[str, str | list[str]]
+    fields: Mapping[str, Mapping[str, Any]]
+    # Of Airflow's local secrets backend, by the names of its arguments.
+    secret_files: Mapping[str, str | None] = field(default_factory=dict)
+
+    def flags(self) -> list[str]:
+        """Return what the command line is told."""
+        flags = []
+        if self.date is not None:
+            aware = self.date if self.date.tzinfo is not None else self.date.replace(tzinfo=dt.UTC)
+            flags += ["--logical-date", aware.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")]
+        if self.conf:
+            flags += ["--conf", json.dumps(self.conf)]
+        for task_id, options in self.answers.items():
+            for option in [options] if isinstance(options, str) else options:
+                flags += ["--answer", f"{task_id}={option}"]
+        for task_id, filled in self.fields.items():
+            flags += ["--fields", f"{task_id}={json.dumps(dict(filled))}"]
+        return flags
+
+    def marked(self, dag: DAG) -> list[str]:
+        """Return the flags for tasks that are marked success; none where the pattern matches none."""
+        if self.mark_success is None:
+            return []
+        pattern = re.compile(self.mark_success)
+        named = [re.escape(task_id) for task_id in dag.task_ids if pattern.fullmatch(task_id)]
+        return [f"--mark-success-pattern={'|'.join(named)}"] if named else []
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the run: the files named are looked in before anything else."""
+        files = {name: path for name, path in self.secret_files.items() if path}
+        if not files:
+            return dict(os.environ)
+        return {
+            **os.environ,
+            "AIRFLOW__SECRETS__BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+            "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps(
+                {name: os.path.abspath(path) for name, path in files.items()}
+            ),
+            "AIRFLOW__SECRETS__BACKENDS_ORDER": "custom,environment_variable,folder,metastore",
+        }
+
+
+def test(dag: DAG, asked: Asked) -> TestedRun:
     """Run a DAG once with `dagbok dags test`, on a log that is thrown away; its lines go where ours go."""
+    if dag.partial:
+        raise AirflowException(
+            f"a part of DAG `{dag.dag_id}` can't be run by itself: the file has the whole one; test that, "
+            "with mark_success_pattern for the tasks that are not to run"
+        )
     command = [binary(), "dags", "test", dag.fileloc, "--dag", dag.dag_id, "--json"]
-    command += ["--python", sys.executable]
-    if date is not None:
-        aware = date if date.tzinfo is not None else date.replace(tzinfo=dt.UTC)
-        command += ["--logical-date", aware.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")]
-    if conf:
-        command += ["--conf", json.dumps(conf)]
-    for task_id, options in (answers or {}).items():
-        for option in [options] if isinstance(options, str) else options:
-            command += ["--answer", f"{task_id}={option}"]
-    for task_id, filled in (fields or {}).items():
-        command += ["--fields", f"{task_id}={json.dumps(dict(filled))}"]
+    command += ["--python", sys.executable, *asked.flags(), *asked.marked(dag)]
     sys.stdout.flush()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=asked.environment())
     try:
         told = json.loads(done.stdout)
     except ValueError:

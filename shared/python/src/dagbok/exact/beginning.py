@@ -36,7 +36,11 @@ def begin(runner: Any, details: Json, folder: str, find_dag: Callable[[str], Any
 
 def _begin_figures(runner: Any) -> None:
     tools = getattr(runner, "stats_utils", None)
-    if tools is not None:
+    if tools is None:
+        return
+    if hasattr(runner, "Stats"):  # 3.2: a class that is begun itself
+        runner.Stats.initialize(factory=tools.get_stats_factory(runner.Stats))
+    else:
         legacy = runner.conf.getboolean("metrics", "legacy_names_on")
         runner.stats.initialize(factory=tools.get_stats_factory(), export_legacy_names=legacy)
 

@@ -14,6 +14,7 @@ from dagbok.exact import part, startup
 from dagbok.exact.beginning import RUNNER, begin, tell_error
 from dagbok.exact.comms import Comms
 from dagbok.masking import masker
+from dagbok.runtime import marked, results
 from dagbok.runtime.frames import FrameError
 from dagbok.runtime.supervisor import Supervisor
 
@@ -35,6 +36,9 @@ def run_try(supervisor: Supervisor, find_dag: Callable[[str], Any]) -> None:
     part("airflow.sdk.execution_time.supervisor").block_orm_access()
     if details.get("callback") or details.get("dag_callback"):
         _call_back(supervisor, details, find_dag)
+        return
+    if marked.is_marked(details):
+        results.tell(supervisor, results.Outcome("success"), folder)
         return
     try:
         ti, context, log = begin(runner, details, folder, find_dag)

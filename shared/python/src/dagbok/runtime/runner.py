@@ -15,7 +15,7 @@ from dagbok.exceptions import (
     TaskDeferred,
 )
 from dagbok.masking import masked, masker
-from dagbok.runtime import callbacks, current, deferring, driving, interrupts, results
+from dagbok.runtime import callbacks, current, deferring, driving, interrupts, marked, results
 from dagbok.runtime.asset_events import told
 from dagbok.runtime.callbacks import call_back, call_each
 from dagbok.runtime.context import Context, environment, make_context
@@ -49,6 +49,9 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     masker.tell = lambda forms: supervisor.ask({"type": "MaskSecret", "forms": forms})
     if details.get("callback") or details.get("dag_callback"):
         _call_apart(details, supervisor, find_dag)
+        return
+    if marked.is_marked(details):
+        results.tell(supervisor, Outcome("success"), folder)
         return
     context: Context | None = None
     kind: str | None = "import_error"

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from dagbok.exceptions import NotSupportedYet
 
-__all__ = ["Column", "WithColumns", "column_of"]
+__all__ = ["Column", "WithColumns", "column_of", "refuse_query"]
 
 _OF = {
     "DagRun": """
@@ -28,15 +28,18 @@ _OF = {
     "XCom": """
         dag_run_id task_id map_index key dag_id run_id value timestamp execution_date logical_date
     """,
-    # Without is_paused, for which files ask with a default.
     "DagModel": """
-        dag_id is_active is_stale last_parsed_time last_pickled last_expired last_scheduler_run
-        scheduler_lock fileloc relative_fileloc owners description schedule_interval timetable_summary tags
-        next_dagrun next_dagrun_create_after next_dagrun_data_interval_start next_dagrun_data_interval_end
-        max_active_runs max_active_tasks has_import_errors bundle_name root_dag_id
+        dag_id is_paused is_subdag is_active is_stale last_parsed_time last_pickled last_expired pickle_id
+        last_scheduler_run scheduler_lock fileloc relative_fileloc processor_subdir owners dag_display_name
+        description default_view schedule_interval timetable_summary timetable_description dataset_expression
+        asset_expression tags next_dagrun next_dagrun_create_after next_dagrun_data_interval_start
+        next_dagrun_data_interval_end max_active_runs max_active_tasks max_consecutive_failed_dag_runs
+        has_task_concurrency_limits has_import_errors bundle_name bundle_version root_dag_id dag_owner_links
     """,
-    # What files tidy up by; who asks for an event itself is told at once where events are.
-    "Log": "id dttm dag_id task_id run_id map_index execution_date logical_date owner try_number",
+    "Log": """
+        id dttm dag_id task_id run_id map_index event execution_date logical_date owner owner_display_name
+        extra try_number
+    """,
     "SlaMiss": "task_id dag_id execution_date email_sent timestamp description notification_sent",
     "TaskFail": "id task_id dag_id run_id map_index start_date end_date duration execution_date",
     "TaskReschedule": """
@@ -52,7 +55,22 @@ _OF = {
         id dag_id state job_type start_date end_date latest_heartbeat executor_class hostname unixname
     """,
     "Trigger": "id classpath kwargs created_date triggerer_id",
+    "DagTag": "name dag_id",
+    "DagCode": "fileloc_hash fileloc last_updated source_code source_code_hash dag_id",
+    "SerializedDagModel": """
+        dag_id fileloc data data_compressed created_at last_updated dag_hash processor_subdir load_op_links
+    """,
+    "DagVersion": "id version_number dag_id bundle_name bundle_version created_at last_updated",
+    "DagWarning": "dag_id warning_type message timestamp",
+    "Pool": "id pool slots description include_deferred",
+    "CallbackRequest": "id created_at priority_weight callback_data callback_type",
 }
+for _new in ("Asset", "Dataset"):
+    _OF[f"{_new}Model"] = "id name uri group extra created_at updated_at is_orphaned"
+    _OF[f"{_new}Event"] = f"""
+        id {_new.lower()}_id extra source_task_id source_dag_id source_run_id source_map_index timestamp
+    """
+    _OF[f"{_new}DagRunQueue"] = f"{_new.lower()}_id target_dag_id created_at"
 _OF["BaseJob"] = _OF["Job"]
 _NAMES = {model: frozenset(names.split()) for model, names in _OF.items()}
 
@@ -98,10 +116,17 @@ class Column:
     __hash__ = object.__hash__
 
     def _refuse(self) -> NoReturn:
+        from dagbok.compat.advice import hint
+
+        model = self._name.lstrip("(").partition(".")[0]
         raise NotSupportedYet(
-            f"{self._name} has no value: tasks have no database to query; use the REST API under /api/v2, or "
-            "DagRun.find and ti.xcom_pull"
+            f"{self._name} can't be used for a value: tasks have no database to query; "
+            f"{hint(f'airflow.models.{model}')}, or DagRun.find and ti.xcom_pull"
         )
+
+    def __clause_element__(self) -> NoReturn:
+        """Tell SQLAlchemy, which makes a query of it, that there is none to make."""
+        self._refuse()
 
     def __bool__(self) -> bool:
         return bool(self._refuse())
@@ -121,3 +146,17 @@ class WithColumns(type):
                 if column is not None:
                     return column
         return super().__getattribute__(name)
+
+    def __clause_element__(cls) -> NoReturn:
+        """Tell SQLAlchemy, which selects rows of it, that there are none."""
+        refuse_query(cls.__name__)
+
+
+def refuse_query(model: str) -> NoReturn:
+    """Say what to use in the place of a query of a model."""
+    from dagbok.compat.advice import hint
+
+    raise NotSupportedYet(
+        f"a query of {model} can't be made: tasks have no database; {hint(f'airflow.models.{model}')}, or "
+        "DagRun.find and ti.xcom_pull"
+    )

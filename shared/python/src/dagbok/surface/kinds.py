@@ -152,6 +152,13 @@ class Singleton(type):
         return Singleton._instances[cls]
 
 
+# Which languages `template_fields_renderers` may name.
+_RENDERERS = (
+    "bash", "doc", "doc_json", "doc_md", "doc_rst", "doc_yaml", "hql", "html", "jinja", "json", "md", "mysql",
+    "postgresql", "powershell", "py", "python_callable", "rst", "sql", "tsql", "yaml",
+)  # fmt: skip
+
+
 def db_safe_priority(priority_weight: int) -> int:
     """Return a weight within 32 bits."""
     return max(DB_SAFE_MINIMUM, min(DB_SAFE_MAXIMUM, priority_weight))
@@ -183,6 +190,11 @@ def redact(value: Any, name: str | None = None, max_depth: int | None = None) ->
     from dagbok.masking import masked
 
     return masked(value, name)
+
+
+def get_attr_renderer() -> dict[str, Callable[[Any], str]]:
+    """Return what shows a rendered field, by the name of its language: classes ask which names there are."""
+    return dict.fromkeys(_RENDERERS, str)
 
 
 def should_hide_value_for_key(name: Any) -> bool:

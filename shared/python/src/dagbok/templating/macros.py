@@ -56,4 +56,11 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(name)
-    raise AttributeError(f"there is no macro `{name}`")
+    if name.startswith("_"):
+        raise AttributeError(name)
+    from dagbok.surface.plugins import shown
+
+    try:
+        return shown("airflow.macros", name)
+    except AttributeError as error:
+        raise AttributeError(f"there is no macro `{name}`: {error}") from None

@@ -1,5 +1,9 @@
 //! What one run needs: a log, a scheduler, an executor, and a folder that goes with it.
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use dagbok_domain::namespace::DEFAULT_POOL;
 use dagbok_events::{DagSpec, PoolName, QueueName, TaskId, Timestamp};
@@ -34,11 +38,12 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts a scheduler and an executor, on a log in memory or in `keep`.
+    /// Starts a scheduler and an executor, on a log in memory or in `keep`; tries find `env` in their environment.
     pub(super) async fn set(
         context: &Context,
         dag: &LocalDag,
         keep: Option<&Path>,
+        env: BTreeMap<String, String>,
     ) -> Result<(Self, Crew), Failure> {
         let ports = match keep {
             Some(home) => wire::open(home, &context.config).await?.0,
@@ -50,6 +55,7 @@ impl Stage {
         scheduler.executors_end_with_process = true;
         let python = with_tasks_of_pools(dag);
         let mut executor = services::executor(&context.config, &python, scratch.path().to_owned())?;
+        executor.env.extend(env);
         executor.fencing = false;
         let mut triggerer =
             services::triggerer(&context.config, &python, scratch.path().join("triggerer"))?;

@@ -211,6 +211,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils.weight_rule": {"*": _KINDS},
     "airflow.utils.xcom": {"*": _KINDS},
     "airflow.utils.yaml": {"*": f"{_SURFACE}.yaml"},
+    "airflow.www.utils": {"get_attr_renderer": f"{_KINDS}:get_attr_renderer"},
 }
 _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk": {
