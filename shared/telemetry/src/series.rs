@@ -361,6 +361,8 @@ fn unsigned(value: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     const PAGE: &str = "\
@@ -439,8 +441,8 @@ dagbok_dag_took_seconds_count{dag_id=\"a\"} 4
     #[test]
     fn no_request_has_more_than_its_share() {
         let mut page = "# HELP a_total A\n# TYPE a_total counter\n".to_owned();
-        for n in 0..AT_ONCE * 2 + 1 {
-            page.push_str(&format!("a_total{{n=\"{n}\"}} 1\n"));
+        for n in 0..=AT_ONCE * 2 {
+            writeln!(page, "a_total{{n=\"{n}\"}} 1").expect("a text takes it");
         }
         let requests = requests(&page, (0, 1));
         let counts: Vec<usize> = requests.iter().map(|it| it.iter().map(points).sum()).collect();

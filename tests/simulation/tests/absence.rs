@@ -97,11 +97,11 @@ impl Scheduler {
 
     /// When the run is due that is promised now, and how late it may be.
     fn promise(&self) -> (Timestamp, Micros) {
-        let promises = self.log.iter().flat_map(|record| &record.facts).filter_map(|fact| {
+        let mut promises = self.log.iter().flat_map(|record| &record.facts).filter_map(|fact| {
             let Fact::RunExpected(promise) = fact else { return None };
             Some((promise.due?, promise.grace))
         });
-        promises.last().expect("it promises a run")
+        promises.next_back().expect("it promises a run")
     }
 }
 

@@ -298,16 +298,8 @@ impl Desk {
                     self.say(CommandBody::DeleteRun { dag_id, run_id });
                 }
             }
-            Act::Pause(n) => self.say(CommandBody::PauseDag { dag_id: dag_id(n) }),
-            Act::Unpause(n) => self.say(CommandBody::UnpauseDag { dag_id: dag_id(n) }),
-            Act::Change(n, seed) => {
-                self.dags[n] = some_dag(&mut Prng::new(seed), n, self.now, 1);
-                self.read(n);
-            }
-            Act::Break(n) => self.break_file(n),
-            Act::Remove(n) => {
-                let file = file_name(n);
-                self.send(Actor::Processor, CommandBody::DagFileGone { file });
+            Act::Pause(_) | Act::Unpause(_) | Act::Change(..) | Act::Break(_) | Act::Remove(_) => {
+                self.act_on_dags(act);
             }
             Act::SetPool(n, slots) => {
                 self.say(CommandBody::SetPool(PoolChange::sized(pool(POOLS[n].0), slots)));
@@ -346,6 +338,24 @@ impl Desk {
         }
         if !self.together {
             self.settle();
+        }
+    }
+
+    /// What becomes of DAGs and their files.
+    fn act_on_dags(&mut self, act: &Act) {
+        match *act {
+            Act::Pause(n) => self.say(CommandBody::PauseDag { dag_id: dag_id(n) }),
+            Act::Unpause(n) => self.say(CommandBody::UnpauseDag { dag_id: dag_id(n) }),
+            Act::Change(n, seed) => {
+                self.dags[n] = some_dag(&mut Prng::new(seed), n, self.now, 1);
+                self.read(n);
+            }
+            Act::Break(n) => self.break_file(n),
+            Act::Remove(n) => {
+                let file = file_name(n);
+                self.send(Actor::Processor, CommandBody::DagFileGone { file });
+            }
+            _ => unreachable!("it is about no DAG"),
         }
     }
 

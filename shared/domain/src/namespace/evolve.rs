@@ -172,7 +172,9 @@ impl Namespace {
         dag.gone = false;
         if has_new {
             let active: Vec<RunNo> = dag.active.iter().copied().collect();
-            active.into_iter().for_each(|number| self.look_back(number));
+            for number in active {
+                self.look_back(number);
+            }
         }
     }
 

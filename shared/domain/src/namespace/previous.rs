@@ -254,7 +254,9 @@ impl Namespace {
         }
         if nodes.is_none() {
             // What is not held now may have been when it was to be skipped: before the run began, or in another life.
-            all.iter().for_each(|node| run.note_released(*node));
+            for node in &all {
+                run.note_released(*node);
+            }
         }
         self.index.put_run(number, run, &mut self.turns);
     }
@@ -270,7 +272,9 @@ impl Namespace {
         let of_dag =
             |number: &RunNo| self.runs.get(number).is_some_and(|run| run.key().dag_id == *dag_id);
         let waiting: Vec<RunNo> = waiting.filter(of_dag).collect();
-        waiting.into_iter().for_each(|number| self.look_back(number));
+        for number in waiting {
+            self.look_back(number);
+        }
     }
 
     /// The runs that come right after a date look back at another one from now on.

@@ -132,7 +132,7 @@ fn events_of_assets_above_the_limit_are_left_out_and_that_is_said() {
     // So many assets are kept whatever they take, and no more where that is too much.
     let extra = Some(format!("{{\"x\":\"{}\"}}", "a".repeat(ASSET_EXTRA_BYTES - 8)));
     let large = |it: OutletEvent| OutletEvent { extra: extra.clone(), ..it };
-    assert!(ASSETS_PER_TRY * ASSET_EXTRA_BYTES > ASSET_EVENTS_PER_TRY_BYTES);
+    const { assert!(ASSETS_PER_TRY * ASSET_EXTRA_BYTES > ASSET_EVENTS_PER_TRY_BYTES) };
     for (more, count) in [(0, ASSETS_PER_TRY), (1, ASSETS_PER_TRY + 1)] {
         let told = updated_by(many(count).into_iter().map(large).collect());
         let last = told.last().map(|it| it.more_left_out);

@@ -82,7 +82,7 @@ fn ends(era: u8, kind: &str, last: &Value, tasks: &[Value]) -> (String, Vec<Valu
     }
     let (mut run, mut stands) = ("running".to_owned(), BTreeMap::new());
     for fact in world.log.iter().flat_map(|record| &record.facts) {
-        let (task_id, word) = match fact {
+        let (task_id, end) = match fact {
             Fact::RunSucceeded(_) => {
                 "success".clone_into(&mut run);
                 continue;
@@ -105,7 +105,7 @@ fn ends(era: u8, kind: &str, last: &Value, tasks: &[Value]) -> (String, Vec<Valu
             ),
             _ => continue,
         };
-        stands.insert(task_id.as_str().to_owned(), word.map_or(Value::Null, Value::from));
+        stands.insert(task_id.as_str().to_owned(), end.map_or(Value::Null, Value::from));
     }
     let stand = |n: usize| stands.get(&format!("t{n}")).cloned().unwrap_or_else(|| "none".into());
     (run, (0..tasks.len()).map(stand).collect())

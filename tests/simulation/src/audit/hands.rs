@@ -5,6 +5,7 @@ use dagbok_protocol::Reason;
 
 use super::{
     Audit,
+    run::RunModel,
     task::{CopyModel, Stand, TaskModel},
 };
 
@@ -23,7 +24,7 @@ impl Audit {
     fn pulling(&self, queue: &QueueName) -> Vec<usize> {
         let pulls = self.executors.iter().filter(|(_, (_, queues))| queues.contains(queue));
         let free = |(id, (slots, _)): (&ExecutorId, &(u32, Vec<QueueName>))| {
-            let held = self.runs.values().flat_map(|run| run.holders()).filter(|by| *by == id);
+            let held = self.runs.values().flat_map(RunModel::holders).filter(|by| *by == id);
             (*slots as usize).saturating_sub(held.count())
         };
         pulls.map(free).collect()
@@ -35,7 +36,7 @@ impl Audit {
         queue: &QueueName,
         copy: &CopyModel,
     ) -> std::ops::RangeInclusive<usize> {
-        let all = self.runs.values().flat_map(|run| run.copies());
+        let all = self.runs.values().flat_map(RunModel::copies);
         let queued: Vec<_> = all
             .filter(|(task, it)| task.spec.queue == *queue && matches!(it.stand, Stand::Queued(_)))
             .map(|(_, it)| it.queued_at)
@@ -67,7 +68,7 @@ impl Audit {
                 let pulls = |id: &ExecutorId| {
                     self.executors.get(id).is_some_and(|(_, queues)| queues.contains(queue))
                 };
-                let held = self.runs.values().flat_map(|run| run.holders()).filter(|by| pulls(by));
+                let held = self.runs.values().flat_map(RunModel::holders).filter(|by| pulls(by));
                 all(of, *executors)
                     && !free.is_empty()
                     && free.iter().all(|free| *free == 0)

@@ -365,7 +365,7 @@ mod tests {
         let ask = |level: Option<&str>, source: Option<&str>, grep: Option<&str>| {
             let text = |it: Option<&str>| it.map(str::to_owned);
             let (level, source, grep) = (text(level), text(source), text(grep));
-            window(&bytes, &row, &LogQuery { level, source, grep, ..LogQuery::default() }, true)
+            window(&bytes, &row, &LogQuery { grep, level, source, ..LogQuery::default() }, true)
         };
         let loud = ask(Some("warning"), None, None);
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Paths that Airflow 2 had, and some that it has by another name: they lead to where the same thing is shown here. What
 //! a link in a mail or a note of years ago names is found as long as it is there.
+use std::fmt::Write as _;
+
 use axum::{
     extract::{Request, State},
     http::{StatusCode, header},
@@ -198,7 +200,8 @@ fn segment(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 made.push(char::from(byte));
             }
-            _ => made.push_str(&format!("%{byte:02X}")),
+            // A text takes all that is written to it.
+            _ => drop(write!(made, "%{byte:02X}")),
         }
     }
     made
