@@ -254,7 +254,7 @@ impl Namespace {
         }
         if nodes.is_none() {
             // What is not held now may have been when it was to be skipped: before the run began, or in another life.
-            for node in &all {
+            for node in all {
                 run.note_released(*node);
             }
         }
