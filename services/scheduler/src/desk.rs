@@ -58,7 +58,7 @@ impl Desk {
             tracing::error!(
                 about,
                 %error,
-                "what the rules call for here can't be recorded, and does not happen: clear or cancel a part of the run"
+                "what the rules call for here can't be recorded, and does not happen: mark a part of the run's tasks"
             );
         }
         false

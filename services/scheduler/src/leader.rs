@@ -215,7 +215,11 @@ impl Leader {
                     None => desk.namespace.carry_out(now, proposal),
                 };
                 if let Some(record) = record {
-                    done += usize::from(desk.put(stage, &record));
+                    let fits = desk.put(stage, &record);
+                    if !fits {
+                        desk.namespace.set_aside(proposal);
+                    }
+                    done += usize::from(fits);
                 }
             }
             if done == 0 {

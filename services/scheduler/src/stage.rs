@@ -64,7 +64,12 @@ impl Stage {
         let (Decision { records, outcome }, packed) = match packed {
             Ok(packed) => (decision, packed),
             // None of it is folded in: it is as if it had not been asked.
-            Err(too_long) => (refused_as(too_long), Vec::new()),
+            Err(too_long) => {
+                // Who reports does not ask again.
+                let by = &received.command.by;
+                tracing::error!(?by, %too_long, "a command is refused, as what it changes fits into no record");
+                (refused_as(too_long), Vec::new())
+            }
         };
         let recorded = !records.is_empty() || matches!(outcome, Outcome::Seen { .. });
         for (record, payload) in records.iter().zip(packed) {
@@ -313,7 +318,6 @@ pub(crate) fn expanded_tasks<'a>(
     tasks.map(|task_id| names::returned_by_key(&key.dag_id, &key.run_id, task_id))
 }
 
-/// What is said of a run whose history can't be had.
 /// A record as the log takes it.
 fn pack(record: &Record) -> Result<Bytes, TooLong> {
     encode_within(record, RECORD_BYTES).map(Bytes::from)
@@ -329,6 +333,7 @@ fn refused_as(too_long: TooLong) -> Decision {
     Decision { records: Vec::new(), outcome }
 }
 
+/// What is said of a run whose history can't be had.
 fn no_history(key: &RunKey) -> Refusal {
     let message = format!(
         "run {key} is over, and what the log held of it can't be read any more; trigger a new run"

@@ -112,7 +112,7 @@ def test_a_plugin_that_breaks_is_named_to_who_asks_in_vain(folder: Folder) -> No
 def test_what_a_project_is(tmp_path: Path) -> None:
     (tmp_path / "dags").mkdir()
     folder = str(tmp_path)
-    assert (is_project(folder), places(folder)) == (False, [folder])
+    assert (is_project(folder), places(folder)) == (False, [folder, f"{folder}/dags"])
     (tmp_path / "plugins").mkdir()
     (tmp_path / "config").mkdir()
     assert is_project(folder)

@@ -119,6 +119,11 @@ impl RunLog for ReadOnlyLog {
 
     async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
         self.look().await?;
+        match read::on_subject(&self.view, subject, until).await {
+            // The writer may have trimmed since what was there when this looked.
+            Err(PortError::Unavailable { .. }) => self.look().await?,
+            found => return found,
+        }
         read::on_subject(&self.view, subject, until).await
     }
 

@@ -154,7 +154,7 @@ impl Namespace {
         cold.ran().all(|(_, version)| dag.version(version).is_some())
     }
 
-    /// A DAG that has a run is not forgotten, so that a number is of one version as long as it is of a run.
+    /// A number is of one version for good: a DAG that was forgotten goes on from its last.
     fn version_of(&self, cold: &ColdRun, number: DagVersion) -> Option<Arc<Version>> {
         let known = self.dags.get(&cold.key.dag_id).and_then(|dag| dag.version(number));
         let Some(f) = cold.versions.iter().find(|f| f.version == number) else {

@@ -194,6 +194,7 @@ impl Namespace {
             self.change_past(key, record);
             return;
         };
+        self.aside.retain(|(aside, _)| *aside != number);
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
         let (before, part) = (run.phase(), run.part());
         let mut changes: Vec<Change> = Vec::with_capacity(record.facts.len());

@@ -18,8 +18,10 @@ pub(super) struct Kept {
     tries: Numbers,
     /// The number of their last end.
     ends: Numbers,
+    /// Those without a date whose ids tell one.
+    undated: Past,
     /// The dates of those whose ids tell another one, or none; by a hash of the id.
-    dates: BTreeMap<u128, Option<Timestamp>>,
+    dates: BTreeMap<u128, Timestamp>,
 }
 
 /// A number of each run; of those that have 1, nothing.
@@ -33,9 +35,10 @@ impl Kept {
         self.forget(run_id);
         self.tries.insert(run_id, run.most_tries());
         self.ends.insert(run_id, run.ends());
-        let date = run.meta().logical_date;
-        if date != told_by(run_id) {
-            self.dates.insert(hash(run_id), date);
+        match run.meta().logical_date {
+            date if date == told_by(run_id) => {}
+            Some(date) => drop(self.dates.insert(hash(run_id), date)),
+            None => self.undated.insert(run_id, Ending::Success),
         }
     }
 
@@ -43,13 +46,14 @@ impl Kept {
     pub(super) fn forget(&mut self, run_id: &RunId) {
         self.tries.remove(run_id);
         self.ends.remove(run_id);
+        self.undated.remove(run_id);
         self.dates.remove(&hash(run_id));
     }
 
     /// What the deletion of a run that is over says.
     pub(super) fn deletion_of(&self, run_id: &RunId) -> RunDeleted {
-        let logical_date = self.dates.get(&hash(run_id)).copied();
-        let logical_date = logical_date.unwrap_or_else(|| told_by(run_id));
+        let told = told_by(run_id).filter(|_| self.undated.ending(run_id).is_none());
+        let logical_date = self.dates.get(&hash(run_id)).copied().or(told);
         RunDeleted { logical_date, tries: self.tries.of(run_id), ends: self.ends.of(run_id) }
     }
 }

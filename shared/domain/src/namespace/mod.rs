@@ -43,6 +43,7 @@ mod why;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem::Discriminant,
     sync::Arc,
 };
 
@@ -211,6 +212,8 @@ pub struct Namespace {
     /// Callbacks of DAGs that are called for.
     callbacks: Callbacks,
     index: Index,
+    /// What fits into no record, by its run and its kind; no part of the fold.
+    aside: Vec<(RunNo, Discriminant<Proposal>)>,
     /// Queued tries, by queue, and since when somebody could have begun them.
     queued: Queued,
     /// By their ids, with the heads of these.
@@ -259,6 +262,7 @@ impl Namespace {
             revived: VecDeque::new(),
             callbacks: Callbacks::default(),
             index: Index::default(),
+            aside: Vec::new(),
             queued: Queued::default(),
             seen: BTreeMap::new(),
             seen_order: VecDeque::new(),

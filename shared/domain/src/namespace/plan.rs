@@ -1,6 +1,7 @@
 //! What the rules call for by themselves at a given time. Proposals only: `carry_out` checks again.
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem::discriminant,
     ops::Bound,
 };
 
@@ -49,6 +50,30 @@ pub enum Proposal {
     QueueTasks(RunNo, Vec<InstanceNo>),
 }
 
+impl Proposal {
+    /// The run that it is about, where it is about one that goes on.
+    const fn run(&self) -> Option<RunNo> {
+        match self {
+            Self::GiveUpQueued(run, _)
+            | Self::TimeOutTriggers(run, _)
+            | Self::EndLeftRun(run)
+            | Self::StartRun(run)
+            | Self::TimeOutRun(run)
+            | Self::ExpandTasks(run)
+            | Self::SettleRun(run)
+            | Self::QueueTasks(run, _) => Some(*run),
+            Self::RenewPromise(_)
+            | Self::ClockBack
+            | Self::PauseDag(_)
+            | Self::CreateScheduled(_)
+            | Self::CreateByAssets(_)
+            | Self::StepBackfill(_)
+            | Self::OrderCallback(..)
+            | Self::TellUnbegun(..) => None,
+        }
+    }
+}
+
 impl Namespace {
     /// Proposes, in the order in which to carry out; empty where nothing is called for.
     ///
@@ -79,8 +104,10 @@ impl Namespace {
             proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
             proposals.extend(self.plan_to_give_up(now));
             // Each of those may end the wait for a trigger too: what they leave of these is planned when they are done.
+            proposals.retain(|it| self.may_be_told(it));
             if proposals.is_empty() {
                 proposals.extend(self.plan_triggers(now));
+                proposals.retain(|it| self.may_be_told(it));
             }
         }
         if !proposals.is_empty() {
@@ -112,13 +139,29 @@ impl Namespace {
         proposals.extend(self.index.settles.iter().map(|number| Proposal::SettleRun(*number)));
         let in_time = |number: &&RunNo| !self.runs[*number].timed_out(now);
         let expanding = self.index.expanding.iter().filter(in_time);
+        proposals.retain(|it| self.may_be_told(it));
         let before = proposals.len();
-        proposals.extend(expanding.map(|number| Proposal::ExpandTasks(*number)));
+        let expanding = expanding.map(|number| Proposal::ExpandTasks(*number));
+        proposals.extend(expanding.filter(|it| self.may_be_told(it)));
         // Copies may get other numbers, or be gone: tasks are planned anew when that is done.
         if proposals.len() == before {
             self.plan_tasks(now, &mut proposals);
+            proposals.retain(|it| self.may_be_told(it));
         }
         proposals
+    }
+
+    /// Leaves a proposal about a run out of all plans until the log says something of that run: it fits into no record, and
+    /// whatever is planned behind it would wait. No part of the fold.
+    pub fn set_aside(&mut self, proposal: &Proposal) {
+        if let Some(number) = proposal.run() {
+            self.aside.push((number, discriminant(proposal)));
+        }
+    }
+
+    fn may_be_told(&self, proposal: &Proposal) -> bool {
+        let aside = |number| self.aside.contains(&(number, discriminant(proposal)));
+        self.aside.is_empty() || !proposal.run().is_some_and(aside)
     }
 
     /// When to plan again if nothing happens before; always later than `now`.

@@ -238,15 +238,15 @@ impl Namespace {
             .map(|node| (*node, self.waits_for_past(run, *node).is_some()))
             .filter(|(node, held)| run.is_held(*node) != *held)
             .collect();
-        if judged.is_empty() && (nodes.is_some() || all.is_empty()) {
-            return;
-        }
         let before = nodes.unwrap_or(all).iter().copied().filter(|node| run.is_held(*node));
         let now = judged.iter().filter(|(_, held)| *held).map(|(node, _)| *node);
         if self.waits_for_earlier(run, before.chain(now)) {
             self.index.waits_for_earlier.insert(number);
         } else if nodes.is_none() {
             self.index.waits_for_earlier.remove(&number);
+        }
+        if judged.is_empty() && (nodes.is_some() || all.is_empty()) {
+            return;
         }
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
         for (node, held) in judged {

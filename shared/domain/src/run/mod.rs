@@ -86,9 +86,11 @@ pub struct RunMeta {
 }
 
 impl RunMeta {
-    /// The logical date of a run that somebody triggered: it does not begin before.
+    /// The logical date of a run that somebody triggered for a day to come: it does not begin before. One without a date has
+    /// the moment of its trigger, which a clock that was ahead may have made of any.
     pub fn given_date(&self) -> Option<Timestamp> {
-        self.logical_date.filter(|_| self.run_type == RunType::Manual)
+        let is_ahead = self.run_type == RunType::Manual && self.run_after > self.created_at;
+        self.logical_date.filter(|_| is_ahead)
     }
 }
 

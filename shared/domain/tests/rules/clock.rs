@@ -215,3 +215,19 @@ fn a_delta_keeps_its_row_however_late_its_runs_are() {
         }
     }
 }
+
+#[test]
+fn a_run_that_nobody_gave_a_date_waits_for_no_date_of_a_wrong_clock() {
+    let mut spec = dag("etl").task("a", &[]);
+    spec.max_active_runs = 1;
+    let mut world = World::with([spec]);
+    world.now = at("2030-01-01");
+    world.trigger_as("etl", "r1");
+    world.trigger_as("etl", "r2");
+    world.settle();
+    world.now = at("2024-06-01");
+    world.settle();
+    world.succeed("e1", "etl/r1/a/1");
+    world.settle();
+    assert_eq!(world.offered(), ["etl/r2/a/1"]);
+}

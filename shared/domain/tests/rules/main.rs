@@ -2,6 +2,7 @@
 mod support;
 
 mod arbitrary;
+mod aside;
 mod assets;
 mod backfill;
 mod branching;

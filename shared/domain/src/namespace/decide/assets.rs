@@ -70,7 +70,7 @@ impl Namespace {
             };
             Some(self.asset_updated(event, &mut room))
         };
-        let made = outlets.iter().take(ASSET_EVENTS_PER_TRY).filter_map(event);
+        let made = outlets.iter().filter_map(event).take(ASSET_EVENTS_PER_TRY);
         let mut bytes = 0;
         let fits = |(nth, fact): &(usize, Fact)| {
             bytes += weight(fact);
