@@ -1,8 +1,8 @@
 //! Spans of what people were told, folded from the log of alerts: each attempt is one, in the trace of the run that it is
 //! about.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_alerts::{AlertFact, AlertRecord, NotificationAttempted};
+use dagbok_alerts::{AlertFact, AlertOpened, AlertRecord, NotificationAttempted};
 use dagbok_events::{Micros, Timestamp};
 use dagbok_protocol::trace::{RunTrace, page_span};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use crate::Span;
 
 /// Alerts whose runs are known: the newest.
 const KNOWN: usize = 10_000;
-/// Attempts that no answer has come of, and that are known.
+/// Attempts that no answer has come of, and that are known: the newest.
 const UNDER_WAY: usize = 10_000;
 
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct About {
-    /// W3C's `traceparent` of its run's span.
-    trace: String,
+    /// W3C's `traceparent` of its run's span, where that is known.
+    trace: Option<String>,
     rule: String,
     severity: String,
 }
@@ -26,8 +26,12 @@ struct About {
 /// An attempt that no answer has come of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Attempt {
+    /// Which one it is of its message.
+    attempt: u32,
     at: Timestamp,
     id: u64,
+    /// Of the run that its alert was about then.
+    trace: String,
     receiver: String,
     route: String,
     purpose: String,
@@ -38,7 +42,10 @@ struct Attempt {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pages {
     alerts: BTreeMap<u64, About>,
-    attempts: BTreeMap<(String, u32), Attempt>,
+    /// The last of each message.
+    attempts: BTreeMap<String, Attempt>,
+    /// Their messages, by when they were made.
+    order: BTreeSet<(Timestamp, String)>,
 }
 
 /// How an attempt ended.
@@ -61,21 +68,11 @@ impl Pages {
 
     fn fact(&mut self, at: Timestamp, fact: &AlertFact, say: &mut Vec<Span>) {
         let end = match fact {
-            AlertFact::AlertOpened(it) => {
-                if let Some(trace) = it.trace.clone() {
-                    let severity = it.labels.get("severity").cloned().unwrap_or_default();
-                    let about = About { trace, rule: it.rule.word().to_owned(), severity };
-                    self.alerts.insert(it.id, about);
-                    while self.alerts.len() > KNOWN {
-                        self.alerts.pop_first();
-                    }
-                }
-                return;
-            }
+            AlertFact::AlertOpened(it) => return self.opened(it),
             AlertFact::AlertRecurred(it) => {
-                // What is told from here on is about another run.
-                if let (Some(about), Some(trace)) = (self.alerts.get_mut(&it.id), &it.trace) {
-                    about.trace.clone_from(trace);
+                // What is told from here on is about another run, whether or not its trace is known.
+                if let Some(about) = self.alerts.get_mut(&it.id) {
+                    about.trace.clone_from(&it.trace);
                 }
                 return;
             }
@@ -104,33 +101,77 @@ impl Pages {
                 outcome: "rejected",
                 why: Some(&it.why),
             },
-            _ => return,
+            AlertFact::AlertingBegan(_)
+            | AlertFact::ConfigurationTaken(_)
+            | AlertFact::ConfigurationRefused(_)
+            | AlertFact::AlertAcknowledged(_)
+            | AlertFact::AlertEscalated(_)
+            | AlertFact::AlertResolved(_)
+            | AlertFact::AlertSilenced(_)
+            | AlertFact::AlertUnsilenced(_)
+            | AlertFact::NotificationWithheld(_)
+            | AlertFact::ClockWentBack(_)
+            | AlertFact::AlertSuppressed(_)
+            | AlertFact::AlertReleased(_)
+            | AlertFact::SignOfLife(_)
+            | AlertFact::SignOfLifeFailed(_)
+            | AlertFact::SignOfLifeAccepted(_)
+            | AlertFact::HeartbeatReceived(_)
+            | AlertFact::HeartbeatForgotten(_)
+            | AlertFact::CalendarTaken(_)
+            | AlertFact::CalendarRefused(_)
+            | AlertFact::DiskObserved(_)
+            | AlertFact::ProjectionObserved(_)
+            | AlertFact::StoreObserved(_) => return,
         };
         say.extend(self.ended(&end));
     }
 
-    fn attempted(&mut self, at: Timestamp, it: &NotificationAttempted) {
-        if !self.alerts.contains_key(&it.id) {
-            return;
+    fn opened(&mut self, it: &AlertOpened) {
+        let severity = it.labels.get("severity").cloned().unwrap_or_default();
+        let about = About { trace: it.trace.clone(), rule: it.rule.word().to_owned(), severity };
+        self.alerts.insert(it.id, about);
+        while self.alerts.len() > KNOWN {
+            self.alerts.pop_first();
         }
+    }
+
+    fn attempted(&mut self, at: Timestamp, it: &NotificationAttempted) {
+        // Who asks again has no answer of the one before.
+        self.answered(&it.message);
+        let Some(trace) = self.alerts.get(&it.id).and_then(|about| about.trace.clone()) else {
+            return;
+        };
         let attempt = Attempt {
+            attempt: it.attempt,
             at,
             id: it.id,
+            trace,
             receiver: it.receiver.clone(),
             route: it.route.clone(),
             purpose: it.purpose.word().to_owned(),
             person: it.person.clone(),
         };
-        self.attempts.insert((it.message.clone(), it.attempt), attempt);
-        while self.attempts.len() > UNDER_WAY {
-            self.attempts.pop_first();
+        self.attempts.insert(it.message.clone(), attempt);
+        self.order.insert((at, it.message.clone()));
+        while self.order.len() > UNDER_WAY {
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            self.attempts.remove(&oldest);
         }
     }
 
+    /// Takes out what is known of a message's attempt.
+    fn answered(&mut self, message: &str) -> Option<Attempt> {
+        let attempt = self.attempts.remove(message)?;
+        self.order.remove(&(attempt.at, message.to_owned()));
+        Some(attempt)
+    }
+
     fn ended(&mut self, end: &End<'_>) -> Option<Span> {
-        let attempt = self.attempts.remove(&(end.message.to_owned(), end.attempt))?;
+        self.attempts.get(end.message).filter(|it| it.attempt == end.attempt)?;
+        let attempt = self.answered(end.message)?;
         let about = self.alerts.get(&attempt.id)?;
-        let trace = RunTrace::read(&about.trace).filter(|trace| trace.flags & 1 == 1)?;
+        let trace = RunTrace::read(&attempt.trace).filter(|trace| trace.flags & 1 == 1)?;
         let took = i64::try_from(end.took_ms).unwrap_or(i64::MAX);
         let mut attributes = vec![
             ("dagbok.alert_id", attempt.id.to_string()),
@@ -161,7 +202,7 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use dagbok_alerts::{
-        AlertOpened, AlertScope, By, NotificationAccepted, NotificationFailed, Purpose, Rule,
+        AlertRecurred, AlertScope, By, NotificationAccepted, NotificationFailed, Purpose, Rule,
     };
     use dagbok_events::{RunId, RunKey, hex};
 
@@ -255,6 +296,52 @@ mod tests {
         assert_eq!((first.error.as_deref(), second.error.as_deref()), (Some("busy"), None));
         assert!(second.attributes.contains(&("dagbok.outcome", "accepted".to_owned())));
         assert!(second.attributes.contains(&("dagbok.person", "ana".to_owned())));
+    }
+
+    fn recurred(id: u64, trace: Option<&str>) -> AlertFact {
+        AlertFact::AlertRecurred(Box::new(AlertRecurred {
+            id,
+            summary: String::new(),
+            details: Vec::new(),
+            causes: Vec::new(),
+            run: None,
+            trace: trace.map(str::to_owned),
+        }))
+    }
+
+    #[test]
+    fn what_recurs_is_about_the_run_of_then_and_about_none_where_that_is_not_known() {
+        let other = TRACE.replace("0af7", "1bf7");
+        let gone = vec![opened(1, Some(TRACE)), recurred(1, None), attempted(1, 2), accepted(1)];
+        assert_eq!(told(gone), []);
+        let came = vec![opened(1, None), recurred(1, Some(&other)), attempted(1, 2), accepted(1)];
+        let said = told(came);
+        let [span] = said.as_slice() else { panic!("{said:?}") };
+        assert!(hex(&span.trace_id).starts_with("1bf7"));
+        let before =
+            vec![opened(1, Some(TRACE)), attempted(1, 2), recurred(1, Some(&other)), accepted(1)];
+        let said = told(before);
+        let [span] = said.as_slice() else { panic!("{said:?}") };
+        assert!(hex(&span.trace_id).starts_with("0af7"), "it was told before");
+    }
+
+    #[test]
+    fn of_attempts_without_an_answer_the_oldest_are_forgotten_and_the_next_takes_the_place() {
+        let mut facts = vec![opened(1, Some(TRACE)), attempted(1, 1), attempted(1, 2), failed(1)];
+        assert_eq!(told(facts.clone()), [], "the first has a second by then");
+        facts.push(accepted(1));
+        assert_eq!(told(facts).len(), 1);
+        // By its name the second would go before the first.
+        let last = 9 + UNDER_WAY as u64;
+        let mut pages = Pages::default();
+        for (at, id) in (0..).map(Timestamp).zip(9..=last) {
+            let facts = vec![opened(id, Some(TRACE)), attempted(id, 2)];
+            let record = AlertRecord { at, by: By::Rules, reason: None, seen: 0, facts };
+            pages.take(&record, &mut Vec::new());
+        }
+        assert_eq!((pages.attempts.len(), pages.order.len()), (UNDER_WAY, UNDER_WAY));
+        let known = |id: u64| pages.attempts.contains_key(&format!("message-{id}"));
+        assert_eq!((known(9), known(10), known(last)), (false, true, true));
     }
 
     #[test]

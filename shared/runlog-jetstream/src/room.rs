@@ -1,8 +1,9 @@
 //! How much JetStream may hold in files, and how much of that is taken. The account's own limit comes with its
 //! information, which every user may ask for; what a server may hold stands on its monitoring page alone.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use dagbok_runlog::PortResult;
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -83,17 +84,28 @@ pub(crate) async fn of(link: &Link, settings: &ConnectSettings) -> PortResult<Ro
     let account: Account =
         link.api("INFO", &json!({})).await.map_err(|error| error.port("JetStream"))?;
     let mut rooms = Rooms { limits: account.limits(), failures: Vec::new() };
-    for monitor in settings.monitors() {
-        let read = match timeout(settings.timeout, page(monitor, "/varz")).await {
-            Ok(page) => page.and_then(|page| on_server(&page)),
-            Err(_) => Err("it does not answer".to_owned()),
-        };
-        match read {
+    let monitors: Vec<&str> = settings.monitors().collect();
+    for one in told(&monitors, settings.timeout).await {
+        match one {
             Ok(room) => rooms.limits.extend(room),
-            Err(why) => rooms.failures.push(format!("{monitor}: {why}")),
+            Err(why) => rooms.failures.push(why),
         }
     }
     Ok(rooms)
+}
+
+/// What each monitoring address tells, in their order. They are asked all at once: those that hang cost one wait.
+async fn told(monitors: &[&str], within: Duration) -> Vec<Result<Option<Room>, String>> {
+    let asked: Vec<_> = monitors.iter().map(|monitor| ask(monitor, within)).collect();
+    join_all(asked).await
+}
+
+async fn ask(monitor: &str, within: Duration) -> Result<Option<Room>, String> {
+    let read = match timeout(within, page(monitor, "/varz")).await {
+        Ok(page) => page.and_then(|page| on_server(&page)),
+        Err(_) => Err("it does not answer".to_owned()),
+    };
+    read.map_err(|why| format!("{monitor}: {why}"))
 }
 
 impl Account {
@@ -138,6 +150,23 @@ mod tests {
         let tiers = r#"{"storage":9,"limits":{},"tiers":{"R3":{"storage":9,"limits":{"max_storage":50}},"R1":{"storage":0}}}"#;
         let of = "the account of JetStream, R3".to_owned();
         assert_eq!(account(tiers), [Room { of, used: 9, most: 50 }]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_hang_cost_one_wait() {
+        let mut listening = Vec::new();
+        for _ in 0..6 {
+            listening.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let names = listening.iter().map(|it| format!("http://{}", it.local_addr().unwrap()));
+        let names: Vec<String> = names.collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (begun, within) = (tokio::time::Instant::now(), Duration::from_secs(10));
+        let told = told(&names, within).await;
+        let hangs = names.iter().map(|name| Err(format!("{name}: it does not answer")));
+        let hang: Vec<Result<Option<Room>, String>> = hangs.collect();
+        assert_eq!(told, hang);
+        assert!(begun.elapsed() < within * 2, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod trace;
 pub use collector::Sent;
 pub use logging::{LogFormat, LogSettings, end_lines};
 pub use metrics::{Metrics, metrics};
-pub use series::{SeriesSender, series_sender};
+pub use series::{SeriesRequest, SeriesSender, series_sender};
 pub use spans::{SpanSender, span_sender};
 pub use statsd::{Sample, Statsd, StatsdSettings, TagForm, Waiting};
 pub use trace::{adopt, trace_context};

@@ -1,6 +1,7 @@
 //! Log lines to a collector by OTLP, as records that bear the trace that they are about. Whoever logs never waits: what
 //! finds no room, or what the collector refuses, costs a count.
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         OnceLock,
@@ -41,8 +42,13 @@ const GATHER: Duration = Duration::from_secs(1);
 const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// One text of a record, in bytes; what is above is cut.
 const TEXT: usize = 16 << 10;
-/// Lines of the sender itself, which would send lines about lines.
-const SENDER: &str = module_path!();
+/// Where lines of crates that log by `log` say whose they are: they come under one name.
+const TARGET: &str = "log.target";
+
+thread_local! {
+    /// Whether this is the thread of the sender: lines about what it does would be sent by it, and so on for ever.
+    static SENDS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What the sender gets.
 enum Item {
@@ -100,6 +106,7 @@ pub(crate) fn start(collector: Collector) -> Result<(Layered, Flusher), Telemetr
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| TelemetryError::Exporter(error.to_string()))?;
     let spawned = std::thread::Builder::new().name("otlp-logs".to_owned()).spawn(move || {
+        SENDS.set(true);
         while let Some((records, flush)) = gathered(&inbox) {
             runtime.block_on(deliver(&collector, records));
             if let Some(flush) = flush {
@@ -176,12 +183,16 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        let target = event.metadata().target();
-        if is_own(target) || target == SENDER {
+        if SENDS.get() {
             return;
         }
         let mut said = Said::default();
         event.record(&mut said);
+        let of_log = said.target.take();
+        let target = of_log.as_deref().unwrap_or(event.metadata().target());
+        if is_own(target) {
+            return;
+        }
         let mut record = record(*event.metadata().level(), target, said);
         if record.trace_id.is_empty()
             && let Some(span) = ctx.event_span(event)
@@ -241,6 +252,8 @@ struct Said {
     message: String,
     /// The trace that it names: of the run that it is about.
     trace: Option<[u8; 16]>,
+    /// Whose it is, where it came by `log`.
+    target: Option<String>,
     attributes: Vec<KeyValue>,
 }
 
@@ -256,6 +269,7 @@ impl Said {
         match field.name() {
             "message" => cut.clone_into(&mut self.message),
             "trace" if trace_id(text).is_some() => self.trace = trace_id(text),
+            TARGET => self.target = Some(cut.to_owned()),
             _ => self.note(field, Value::StringValue(cut.to_owned())),
         }
     }
@@ -296,8 +310,11 @@ impl Visit for Said {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
+pub(crate) mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        sync::{Mutex, PoisonError},
+    };
 
     use opentelemetry_sdk::Resource;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -305,8 +322,19 @@ mod tests {
     use super::*;
     use crate::collector::LOGS;
 
+    /// Held by whoever looks at what is dropped: all tests count in one place.
+    static COUNTING: Mutex<()> = Mutex::new(());
+    const DROPPED: &str = "dagbok_log_lines_dropped_total";
+
+    /// What a counter of this process has come to.
+    pub(crate) fn counted(name: &str) -> u64 {
+        let page = metrics().render(|it| it == name);
+        let mut values = page.lines().filter_map(|line| line.strip_prefix(name));
+        values.next().map_or(0, |value| value.trim().parse().unwrap())
+    }
+
     /// Takes requests, answers each with the next status, and hands over what the good ones had.
-    fn collector(statuses: Vec<u16>) -> (String, Receiver<ExportLogsServiceRequest>) {
+    pub(crate) fn collector(statuses: Vec<u16>) -> (String, Receiver<ExportLogsServiceRequest>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let to = format!("http://{}", listener.local_addr().unwrap());
         let (out, got) = std::sync::mpsc::channel();
@@ -364,12 +392,17 @@ mod tests {
             let trace = "0af7651916cd43dd8448eb211c80319c";
             tracing::error!(trace, dag_id = "etl", try_number = 2, gone = true, "a try failed");
             tracing::info!(target: "hyper::client", "this is about sending");
+            tracing::info!(target: "log", log.target = "reqwest::connect", "and this, by `log`");
+            SENDS.set(true);
+            tracing::info!("this is said while it is sent");
+            SENDS.set(false);
+            tracing::info!(target: "log", log.target = "other", "this came by `log`");
             tracing::debug!(trace = "none", "no trace");
         });
         assert!(flusher.flush(Duration::from_secs(30)), "a collector that is back gets all of it");
         let request = got.recv().unwrap();
         let records = &request.resource_logs[0].scope_logs[0].log_records;
-        let [failed, plain] = records.as_slice() else { panic!("{records:?}") };
+        let [failed, other, plain] = records.as_slice() else { panic!("{records:?}") };
         assert_eq!(failed.trace_id[..4], [0x0a, 0xf7, 0x65, 0x19]);
         assert_eq!(failed.severity_text, "ERROR");
         assert_eq!(failed.severity_number, i32::from(SeverityNumber::Error));
@@ -378,6 +411,7 @@ mod tests {
         assert_eq!(value(failed, "dag_id"), Some(Value::StringValue("etl".to_owned())));
         assert_eq!(value(failed, "try_number"), Some(Value::IntValue(2)));
         assert_eq!(value(failed, "gone"), Some(Value::BoolValue(true)));
+        assert_eq!(value(other, "target"), Some(Value::StringValue("other".to_owned())));
         assert!(plain.trace_id.is_empty());
         assert_eq!(value(plain, "trace"), Some(Value::StringValue("none".to_owned())));
     }
@@ -387,13 +421,17 @@ mod tests {
         let (to, _got) = collector(vec![]);
         let (layer, flusher) = started(&to);
         let subscriber = tracing_subscriber::registry().with(layer);
-        let begun = Instant::now();
+        let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let (begun, before) = (Instant::now(), counted(DROPPED));
         tracing::subscriber::with_default(subscriber, || {
             for n in 0..ROOM * 3 {
                 tracing::info!(n, "and another");
             }
         });
         assert!(begun.elapsed() < WAITS.1, "{:?}", begun.elapsed());
+        // Beside those that wait, the sender has one request in its hands.
+        let (dropped, no_room) = (counted(DROPPED) - before, (ROOM * 2) as u64);
+        assert!((no_room - AT_ONCE as u64..=no_room).contains(&dropped), "{dropped}");
         assert!(!flusher.flush(Duration::from_millis(50)), "nobody says that they were sent");
     }
 
@@ -402,7 +440,10 @@ mod tests {
         let (to, _got) = collector(vec![400]);
         let (layer, flusher) = started(&to);
         let subscriber = tracing_subscriber::registry().with(layer);
+        let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = counted(DROPPED);
         tracing::subscriber::with_default(subscriber, || tracing::info!("it is not taken"));
         assert!(flusher.flush(Duration::from_secs(30)), "it goes on");
+        assert_eq!(counted(DROPPED) - before, 1);
     }
 }

@@ -35,6 +35,14 @@ pub struct SeriesSender {
     every: Duration,
 }
 
+/// A request with some of the figures.
+#[derive(Debug)]
+pub struct SeriesRequest {
+    body: Vec<u8>,
+    /// How many values it has.
+    points: u64,
+}
+
 /// Where figures of the log go; `None` where nobody asked for them.
 pub fn series_sender() -> Option<&'static SeriesSender> {
     SENDER.get()
@@ -67,27 +75,36 @@ impl SeriesSender {
         self.every
     }
 
-    /// Sends all series of a page in Prometheus' text format, as they are at `now`; they count from `since`. What is not
-    /// taken is not sent again: the next ones have it too.
-    pub async fn send(&self, page: &str, since: Timestamp, now: Timestamp) {
-        for batch in requests(page, (nanos(since), nanos(now))) {
-            let count = batch.iter().map(points).sum::<usize>() as u64;
-            let scope_metrics = vec![ScopeMetrics {
-                scope: Some(scope()),
-                metrics: batch,
-                schema_url: String::new(),
-            }];
-            let resource = Some(self.collector.resource());
-            let resource_metrics =
-                vec![ResourceMetrics { resource, scope_metrics, schema_url: String::new() }];
-            let body = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
-            match self.collector.send(body, count, rejected).await {
+    /// Requests with all series of a page in Prometheus' text format, as they are at `now`; they count from `since`. Of
+    /// many DAGs that is work for a thread of its own.
+    pub fn requests(&self, page: &str, since: Timestamp, now: Timestamp) -> Vec<SeriesRequest> {
+        let batches = requests(page, (nanos(since), nanos(now))).into_iter();
+        batches.map(|batch| self.request(batch)).collect()
+    }
+
+    fn request(&self, batch: Vec<Metric>) -> SeriesRequest {
+        let points = batch.iter().map(points).sum::<usize>() as u64;
+        let scope_metrics =
+            vec![ScopeMetrics { scope: Some(scope()), metrics: batch, schema_url: String::new() }];
+        let resource = Some(self.collector.resource());
+        let resource_metrics =
+            vec![ResourceMetrics { resource, scope_metrics, schema_url: String::new() }];
+        let body = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+        SeriesRequest { body, points }
+    }
+
+    /// Sends requests until one is not taken. What is not taken is not sent again: the next ones have it too.
+    pub async fn send(&self, requests: Vec<SeriesRequest>) {
+        let mut left: u64 = requests.iter().map(|it| it.points).sum();
+        for SeriesRequest { body, points } in requests {
+            match self.collector.send(body, points, rejected).await {
                 Sent::Taken(rejected) => {
-                    metrics().points_sent(count.saturating_sub(rejected), rejected);
+                    metrics().points_sent(points.saturating_sub(rejected), rejected);
+                    left = left.saturating_sub(points);
                 }
                 Sent::Refused(why) | Sent::Later(why) => {
-                    metrics().points_sent(0, count);
-                    tracing::warn!(why, "figures of the log are not taken by the collector");
+                    metrics().points_sent(0, left);
+                    tracing::warn!(why, left, "figures of the log are not taken by the collector");
                     return;
                 }
             }
@@ -436,6 +453,25 @@ dagbok_dag_took_seconds_count{dag_id=\"a\"} 4
             point.quantile_values.iter().map(|it| (it.quantile, it.value)).collect();
         assert_eq!(quantiles, [(0.5, 2.0), (0.99, 3.5)]);
         assert_eq!((point.count, point.sum), (4, 9.0));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_sent_after_a_refusal_is_counted_with_it() {
+        let (to, _got) = crate::log_records::tests::collector(vec![503]);
+        // Another test may have done so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let get = |name: &'static str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| to.clone());
+        let sender = SeriesSender::new(&get, &Resource::builder_empty().build()).unwrap();
+        let mut page = "# HELP a_total A\n# TYPE a_total counter\n".to_owned();
+        for n in 0..=AT_ONCE {
+            writeln!(page, "a_total{{n=\"{n}\"}} 1").expect("a text takes it");
+        }
+        let requests = sender.requests(&page, Timestamp(0), Timestamp(1));
+        assert_eq!(requests.iter().map(|it| it.points).collect::<Vec<_>>(), [5_000, 1]);
+        let dropped = || crate::log_records::tests::counted("dagbok_points_dropped_total");
+        let before = dropped();
+        sender.send(requests).await;
+        assert_eq!(dropped() - before, 5_001);
     }
 
     #[test]

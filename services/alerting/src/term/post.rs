@@ -122,7 +122,10 @@ impl Post {
             loop {
                 let seen = tokio::select! {
                     () = end.started() => return,
-                    seen = timeout(PATIENCE, stores.look()) => seen.unwrap_or_default(),
+                    seen = timeout(PATIENCE, stores.look()) => seen.unwrap_or_else(|_| {
+                        tracing::warn!(within = ?PATIENCE, "the broker does not tell how full it is");
+                        Vec::new()
+                    }),
                 };
                 if outcomes.send(Came::Stores(seen)).await.is_err() {
                     return;

@@ -109,7 +109,7 @@ fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
 pub(super) enum Named<'a> {
     /// A blob.
     Blob(&'a str),
-    /// Something that a try saw, which may be one.
+    /// Something that a try saw or that a refused report said, which may be one.
     Perhaps(&'a str),
 }
 
@@ -146,7 +146,7 @@ pub(super) fn each_named(
     })?;
     each::<PastTryRow>(store, |row| logs(name, &row.0))?;
     each::<XComRow>(store, |row| payload(name, &row.value))?;
-    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| log_and_usage(name, log)))
+    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| refused_log(name, log)))
 }
 
 fn each<R: Row>(store: &Store, mut look: impl FnMut(R)) -> Result<(), StoreError> {
@@ -162,6 +162,12 @@ fn payload(name: &mut impl FnMut(Named<'_>), payload: &Payload) {
 fn log_and_usage(name: &mut impl FnMut(Named<'_>), log: &LogRef) {
     name(Named::Blob(log.digest.as_str()));
     log.usage.iter().for_each(|usage| name(Named::Blob(usage.as_str())));
+}
+
+/// Nobody looked at what a refused report names: whoever sent it may have put nothing there.
+fn refused_log(name: &mut impl FnMut(Named<'_>), log: &LogRef) {
+    name(Named::Perhaps(log.digest.as_str()));
+    log.usage.iter().for_each(|usage| name(Named::Perhaps(usage.as_str())));
 }
 
 fn logs(name: &mut impl FnMut(Named<'_>), row: &TryRow) {

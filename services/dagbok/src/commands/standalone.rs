@@ -190,7 +190,8 @@ pub(crate) async fn start_api(
     if let Some(alerts) = &alerts {
         numbers.follow_alerts(Arc::clone(alerts), &shutdown);
     }
-    services::push_series(&numbers, Arc::clone(&ports.log), &shutdown);
+    let series = services::push_series(numbers.clone(), Arc::clone(&ports.log), shutdown.clone());
+    crew.add(Stage::Answers, "figures", series);
     settings.queues = Some(Arc::new(numbers.clone()));
     let more = services::with_metrics(Router::new(), Some(numbers));
     let more = services::with_refolds(more, Arc::clone(&ports.log), clock.clone());

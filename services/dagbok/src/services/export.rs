@@ -97,7 +97,10 @@ struct Export<E: Exported> {
     /// Held by who writes the file.
     writing: Arc<Mutex<()>>,
     sent_at: Instant,
-    looked_at: Instant,
+    /// None until it was looked once.
+    looked_at: Option<Instant>,
+    /// Where the log ended when it was looked last, and when that was, until what follows from then is taken in.
+    end: Option<(Seq, Timestamp)>,
     fold: Arc<E::Fold>,
     seen: Seq,
     /// What came before is folded, and was another's to send.
@@ -153,7 +156,7 @@ impl<E: Exported> Export<E> {
         };
         let (sent_at, due, fold) = (Instant::now(), VecDeque::new(), Arc::new(fold));
         let (kept_at, writing, led) = (None, Arc::default(), false);
-        let looked_at = sent_at;
+        let (looked_at, end) = (None, None);
         let export = Self {
             exported,
             log,
@@ -162,6 +165,7 @@ impl<E: Exported> Export<E> {
             writing,
             sent_at,
             looked_at,
+            end,
             fold,
             seen,
             from,
@@ -196,7 +200,7 @@ impl<E: Exported> Export<E> {
         let log = Arc::clone(&self.log);
         let mut entries = log.follow(self.seen);
         while last.is_none_or(|last| self.seen < last) {
-            self.pass();
+            self.pass().await;
             let batch = if self.due.is_empty() {
                 let Ok(batch) = tokio::time::timeout(LOOK, entries.next()).await else { continue };
                 batch
@@ -232,14 +236,19 @@ impl<E: Exported> Export<E> {
         }
     }
 
-    /// Takes in what follows from the time, now and then.
-    fn pass(&mut self) {
-        if self.looked_at.elapsed() < LOOK {
-            return;
+    /// Takes in what follows from the time, now and then. The fold may be far behind, and then has under way what is
+    /// long over: so it waits until it has all that the log had at that time.
+    async fn pass(&mut self) {
+        let is_time = self.looked_at.is_none_or(|at| at.elapsed() >= LOOK);
+        if is_time && self.end.is_none() {
+            self.looked_at = Some(Instant::now());
+            let now = Clock::system().now();
+            self.end = self.log.last().await.ok().map(|last| (last, now));
         }
-        self.looked_at = Instant::now();
+        let is_there = |(last, _): &mut (Seq, Timestamp)| self.seen >= self.from.max(*last);
+        let Some((_, now)) = self.end.take_if(is_there) else { return };
         let mut due = Vec::new();
-        E::pass(Arc::make_mut(&mut self.fold), Clock::system().now(), &mut due);
+        E::pass(Arc::make_mut(&mut self.fold), now, &mut due);
         self.due.extend(due);
         self.exported.waiting(self.due.len());
     }

@@ -64,9 +64,58 @@ fn said(
 
 #[cfg(test)]
 mod tests {
-    use dagbok_events::{RunId, RunKey};
+    use dagbok_events::{Leg, MapIndex, RunId, RunKey, TaskId, TryNumber};
 
     use super::*;
+    use crate::spans::{End, leg_ended};
+
+    #[test]
+    fn a_try_is_said_apart_from_its_run_and_not_once_it_is_over() {
+        let key = RunKey { dag_id: "etl".parse().unwrap(), run_id: RunId::new("r").unwrap() };
+        let (task, index): (TaskId, _) = ("train".parse().unwrap(), MapIndex(3));
+        let mut run = Run {
+            trace_id: [1; 16],
+            is_sampled: true,
+            begun: Timestamp(5),
+            due: Timestamp(3),
+            is_said: true,
+            ..Run::default()
+        };
+        let number = (TryNumber::new(2).unwrap(), Leg(0));
+        let copy = run.copy(&task, index);
+        copy.begun = Some((number, Timestamp(9)));
+        (copy.executor, copy.host) = ("local".to_owned(), "n1".to_owned());
+        let other = run.copy(&task, MapIndex(4));
+        (other.begun, other.started) = (Some((number, Timestamp(9))), Some(Timestamp(9)));
+        let token = (task.clone(), MapIndex(4), number.0, number.1);
+        let end = End { token, at: Timestamp(69), result: "success", error: None };
+        leg_ended(&mut run, &key, end, false).unwrap();
+        let mut spans = Spans::default();
+        spans.runs.insert(key.clone(), run);
+        let (mut early, mut say) = (Vec::new(), Vec::new());
+        let then = Timestamp(9).plus(LONG);
+        spans.pass(then.plus(Micros(-1)), &mut early);
+        assert_eq!(early, []);
+        spans.pass(then, &mut say);
+        spans.pass(then.plus(LONG), &mut say);
+        let [span] = say.as_slice() else { panic!("{say:?}") };
+        assert_eq!(
+            (span.name.as_str(), span.start, span.end),
+            ("train is under way", Timestamp(9), then)
+        );
+        let token = (task, index, number.0, number.1);
+        assert_eq!(span.parent, Some(Run::span_of_try(&key, Timestamp(3), &token)));
+        for (name, value) in [
+            ("dagbok.task_id", "train"),
+            ("dagbok.try_number", "2"),
+            ("dagbok.map_index", "3"),
+            ("dagbok.executor", "local"),
+            ("host.name", "n1"),
+            ("dagbok.state", "running"),
+        ] {
+            assert!(span.attributes.contains(&(name, value.to_owned())), "{name}: {span:?}");
+        }
+    }
 
     #[test]
     fn what_takes_long_is_said_once_and_the_same_each_time() {

@@ -110,3 +110,53 @@ async fn a_log_that_does_not_answer_costs_no_place_and_another_one_does() {
     let (_, seen, from) = begun::<Few>(&log, Some(&file)).await.unwrap();
     assert_eq!((seen, from, file.exists()), (Seq(0), Seq(3), false));
 }
+
+/// Counts the records that it folds, and says how many it had when something followed from the time.
+struct Timed;
+
+impl Exported for Timed {
+    type Fold = u32;
+    type Record = ();
+    type Item = u32;
+    const WHAT: &'static str = "timed";
+    const FILE: &'static str = "timed.fold";
+    const VERSION: u32 = 1;
+    const AT_ONCE: usize = 8;
+    const STANDING_BY: usize = 8;
+
+    fn hears(_: &str) -> bool {
+        true
+    }
+    fn read(_: &[u8]) -> Option<()> {
+        Some(())
+    }
+    fn take(&self, fold: &mut u32, (): &(), _: &mut Vec<u32>) {
+        *fold += 1;
+    }
+    fn pass(fold: &mut u32, _: Timestamp, due: &mut Vec<u32>) {
+        due.push(*fold);
+    }
+    async fn send(&self, _: &[u32]) -> Sent {
+        Sent::Taken(0)
+    }
+    fn count(&self, _: u64, _: u64) {}
+}
+
+#[tokio::test]
+async fn nothing_follows_from_the_time_while_the_fold_is_behind() {
+    let log = Arc::new(log_of(&["begun", "over", "another"]).await);
+    let of_log: Arc<dyn RunLog> = log.clone();
+    let mut export = Export::begin(Timed, of_log, None).await.unwrap();
+    export.pass().await;
+    assert_eq!(export.end.map(|(last, _)| last), Some(Seq(3)));
+    assert!(export.due.is_empty(), "it has nothing yet of what was over by then");
+    let draft = Draft { subject: "log.x".to_owned(), payload: "later".into() };
+    log.append(Seq(3), vec![draft]).await.unwrap();
+    export.follow(Some(Seq(3))).await;
+    export.pass().await;
+    let due: Vec<u32> = export.due.iter().copied().collect();
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert!(due[0] >= 3, "it has all that there was when it was looked");
+    export.pass().await;
+    assert_eq!(export.due.len(), 1, "once for each look");
+}
