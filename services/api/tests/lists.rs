@@ -284,6 +284,32 @@ async fn runs_are_found_by_what_they_were_given_however_many_there_are() {
     assert!(store.list_runs(&ask, Some(Keep::rows(&oldest))).unwrap().looked_to < Some(to));
 }
 
+#[tokio::test]
+async fn what_many_were_given_is_found_among_the_few_that_are_asked_for() {
+    let model = many().await;
+    let store = model.store();
+    let runs = store.runs(None).unwrap();
+    let due = RunOrder { by: RunBy::Field(RunField::RunAfter), down: true };
+    let given = vec![Given::of("loss", &json!("bpr")).unwrap()];
+    let ask = RunAsk { orders: vec![due], take: 5, given, ..RunAsk::all(Scope::All) };
+    let every = |_: &RunRow| true;
+    let keep = Some(Keep::rows(&every));
+    // All were given it, and few wait: most of those came long before the newest.
+    let queued = RunAsk { states: vec![RunState::Queued], ..ask.clone() };
+    let found = store.list_runs(&queued, keep).unwrap();
+    let want = runs.iter().filter(|run| run.state == RunState::Queued).count();
+    assert!(found.complete && found.exact && found.page.len() == 5, "{found:?}");
+    assert_eq!(found.total, want);
+    // The same of the few that began last, which are those due first.
+    let last = runs.iter().filter_map(|run| run.start_date).max().unwrap();
+    let from = last.0 - Micros::from_secs(30).0;
+    let range = Range { field: RunField::StartDate, from, to: i64::MAX, nothing: false };
+    let found = store.list_runs(&RunAsk { ranges: vec![range], ..ask }, keep).unwrap();
+    let want = runs.iter().filter(|run| run.start_date.is_some_and(|at| at.0 >= from)).count();
+    assert!(found.complete && found.exact && want > 0, "{found:?}");
+    assert_eq!(found.total, want);
+}
+
 #[test]
 fn what_is_in_no_index_is_looked_for() {
     assert_eq!(Given::of("a", &json!([1])), None);

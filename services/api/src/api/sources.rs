@@ -50,7 +50,7 @@ pub struct Sources(Arc<Inner>);
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Listing {
     pub(crate) files: BTreeMap<String, String>,
-    /// Whether those are all.
+    /// Whether those are all; where not, none is left out that comes before the last of them.
     pub(crate) complete: bool,
 }
 
@@ -112,7 +112,7 @@ impl Sources {
             return Ok(Some(listing));
         }
         let Some(packed) = blobs.get(bundle.as_str()).await? else { return Ok(None) };
-        let read = tokio::task::spawn_blocking(move || listed(&packed)).await;
+        let read = tokio::task::spawn_blocking(move || listed(&packed, LISTED)).await;
         let read = read.map_err(|panic| ApiError::bug(&panic))?;
         let listing = Arc::new(read.map_err(|error| ApiError::bug(&error))?);
         let mut kept = self.0.listings.lock();
@@ -150,8 +150,8 @@ fn within(packed: &Bytes, file: &str) -> io::Result<Option<Source>> {
     Ok(None)
 }
 
-/// Names the files of Python in an archive.
-fn listed(packed: &Bytes) -> io::Result<Listing> {
+/// Names the files of Python in an archive, of more than `most` those that come first by name.
+fn listed(packed: &Bytes, most: usize) -> io::Result<Listing> {
     let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref())?);
     let mut listing = Listing { files: BTreeMap::new(), complete: true };
     for entry in archive.entries()? {
@@ -162,9 +162,13 @@ fn listed(packed: &Bytes) -> io::Result<Listing> {
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        if listing.files.len() >= LISTED {
+        if listing.files.len() >= most {
+            // By name, whichever order the archive has: two lists that are cut can be compared as far as both go.
             listing.complete = false;
-            break;
+            if listing.files.last_key_value().is_none_or(|(last, _)| *last <= name) {
+                continue;
+            }
+            listing.files.pop_last();
         }
         let (mut digester, mut part) = (Digester::default(), vec![0; 64 << 10]);
         loop {
@@ -247,9 +251,26 @@ mod tests {
         assert_eq!((short.text.as_str(), short.whole), ("print(1)\n", true));
         assert!(!read("long.py").expect("it is there").whole);
         assert!(read("b.py").is_none());
-        let listing = listed(&packed).expect("an archive");
+        let listing = listed(&packed, 2).expect("an archive");
         assert!(listing.complete);
         assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["a/b.py", "long.py"]);
         assert_eq!(listing.files["a/b.py"], dagbok_runlog::digest_of(b"print(1)\n"));
+    }
+
+    #[test]
+    fn of_many_files_those_that_come_first_by_name_are_listed() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for name in ["d.py", "b.py", "c.py", "a.py"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(name.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, name.as_bytes()).expect("in memory");
+        }
+        let plain = tar.into_inner().expect("in memory");
+        let packed = Bytes::from(zstd::encode_all(plain.as_slice(), 1).expect("in memory"));
+        let listing = listed(&packed, 2).expect("an archive");
+        assert!(!listing.complete);
+        assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["a.py", "b.py"]);
+        assert_eq!(listing.files["b.py"], dagbok_runlog::digest_of(b"b.py"));
     }
 }

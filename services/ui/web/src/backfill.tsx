@@ -3,7 +3,7 @@ import { createSignal, For, onCleanup, onMount, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "./acts";
 import { part, send, type Shapes } from "./base";
 import { Fault } from "./parts";
-import { dateIn, day, now, short, zoneName } from "./time";
+import { dateIn, day, knownZone, now, short, zoneName } from "./time";
 
 const close = () => open(undefined);
 const DAY = 86_400_000;
@@ -25,7 +25,7 @@ function instant(date: string, last: boolean, of: string): string {
 
 /** Opens the form for a DAG, from one day to another where they are known: `2026-11-01`. */
 export function askBackfill(dag: string, zone: string, from?: string, to?: string, then?: () => void) {
-  open(() => <Backfill dag={dag} zone={zone} from={from} to={to} then={then} />);
+  open(() => <Backfill dag={dag} zone={knownZone(zone)} from={from} to={to} then={then} />);
 }
 
 const REPROCESS: [string, string][] = [["none", "leave their run as it is"], ["failed", "run it again where it failed"], ["completed", "run it again, however it ended"]];

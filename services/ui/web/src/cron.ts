@@ -16,17 +16,20 @@ function days(field: string): string | undefined {
   return names.includes(undefined) ? undefined : names.join(", ");
 }
 
+/** Whether steps of a field are even: those that do not fill it, as 5 hours a day of 24, begin anew with it. */
+const isEven = (step: string, field: number): boolean => field % Number(step) === 0;
+
 function ofCron(text: string): { words: string; timed: boolean } | undefined {
   const [minute = "", hour = "", day, month, weekday = "", ...more] = text.trim().split(/\s+/);
   if (more.length || month !== "*") return undefined;
   const always = day === "*" && weekday === "*";
   const [, minutes] = /^\*\/(\d+)$/.exec(minute) ?? [];
   if (always && hour === "*" && minute === "*") return { words: "every minute", timed: false };
-  if (always && hour === "*" && minutes) return { words: `every ${minutes} minutes`, timed: false };
+  if (always && hour === "*" && minutes && isEven(minutes, 60)) return { words: `every ${minutes} minutes`, timed: false };
   if (!/^\d+$/.test(minute)) return undefined;
   const [, hours] = /^\*\/(\d+)$/.exec(hour) ?? [];
   if (always && hour === "*") return { words: `hourly at :${two(minute)}`, timed: false };
-  if (always && hours) return { words: `every ${hours} hours at :${two(minute)}`, timed: true };
+  if (always && hours && isEven(hours, 24)) return { words: `every ${hours} hours at :${two(minute)}`, timed: true };
   const times = hour.split(",");
   if (times.length > 4 || !times.every((one) => /^\d+$/.test(one))) return undefined;
   const at = times.map((one) => `${two(one)}:${two(minute)}`).join(", ");

@@ -17,9 +17,27 @@ export function turnZone() {
   const all = dagZone() && dagZone() !== "UTC" ? ZONES : ZONES.slice(0, 2);
   setZone(all[(all.indexOf(zone()) + 1) % all.length] ?? "local");
 }
+const zones = new Map<string, string>();
+/** A DAG's zone where this browser knows it, else UTC: Python may know more. */
+export function knownZone(name: string): string {
+  let found = zones.get(name);
+  if (found === undefined) {
+    try {
+      new Intl.DateTimeFormat("en-GB", { timeZone: name });
+      found = name;
+    } catch {
+      found = "UTC";
+    }
+    zones.set(name, found);
+  }
+  return found;
+}
 /** Has the page's DAG be one of this zone, as long as whoever calls is drawn. */
 export function inZoneOf(of: () => string | undefined) {
-  const named = createMemo(of);
+  const named = createMemo(() => {
+    const name = of();
+    return name ? knownZone(name) : undefined;
+  });
   createEffect(() => {
     setDagZone(named());
     onCleanup(() => setDagZone(undefined));
@@ -79,7 +97,7 @@ export function dateIn(of: string, at: number): string {
   let found = made.get(of);
   if (!found) {
     // Canada writes dates as ISO 8601 does.
-    found = new Intl.DateTimeFormat("en-CA", { timeZone: of, year: "numeric", month: "2-digit", day: "2-digit" });
+    found = new Intl.DateTimeFormat("en-CA", { timeZone: knownZone(of), year: "numeric", month: "2-digit", day: "2-digit" });
     made.set(of, found);
   }
   return found.format(at);

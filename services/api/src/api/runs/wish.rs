@@ -165,7 +165,7 @@ impl Wish {
         ];
         let partition_dates = instants("partition_date", ends)?;
         let orders = orders(&query.order_by, ORDERS)?.iter().map(order).collect();
-        let given = query.conf.iter().map(|text| given(text)).collect::<Result<_, _>>()?;
+        let given = all_given(&query.conf)?;
         Ok(Self { query, given, orders, ranges, partition_dates })
     }
 
@@ -289,6 +289,26 @@ impl Wish {
     }
 }
 
+/// Params of one question, at most: each is counted.
+const PARAMS: usize = 16;
+
+/// Params and what they are to be, each once.
+fn all_given(texts: &[String]) -> Result<Vec<(String, Value)>, ApiError> {
+    let mut all = Vec::new();
+    for text in texts {
+        let one = given(text)?;
+        if all.contains(&one) {
+            continue;
+        }
+        if all.len() == PARAMS {
+            let why = format!("at most {PARAMS} params can be asked for at once");
+            return Err(ApiError::invalid("value_error", &["query", "conf"], why));
+        }
+        all.push(one);
+    }
+    Ok(all)
+}
+
 /// A param's name and what it is to be.
 fn given(text: &str) -> Result<(String, Value), ApiError> {
     let (name, value) =
@@ -348,4 +368,19 @@ pub(in crate::api) fn dated_runs(
         found.extend(listed.page.iter().map(RunRow::key));
     }
     Ok((found, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_are_asked_for_once_each_and_no_more_than_a_few() {
+        let texts =
+            |count: usize| -> Vec<String> { (0..count).map(|n| format!("p{n}=1")).collect() };
+        let twice = [texts(PARAMS), texts(PARAMS)].concat();
+        assert_eq!(all_given(&twice).expect("they are few").len(), PARAMS);
+        assert!(matches!(all_given(&texts(PARAMS + 1)), Err(ApiError::Invalid(_))));
+        assert!(matches!(all_given(&["=1".to_owned()]), Err(ApiError::Invalid(_))));
+    }
 }

@@ -100,7 +100,7 @@ fn bundle(
     Ok(Some(head.bundle))
 }
 
-/// What became of each file that is not the same in both.
+/// What became of each file that is not the same in both, as far as both name all that there is.
 fn differ(then: &Listing, now: &Listing) -> BTreeMap<String, UiChangeKind> {
     let is_now = |(file, digest): (&String, &String)| {
         let kind = match then.files.get(file) {
@@ -112,7 +112,12 @@ fn differ(then: &Listing, now: &Listing) -> BTreeMap<String, UiChangeKind> {
     };
     let gone = then.files.keys().filter(|file| !now.files.contains_key(*file));
     let gone = gone.map(|file| (file.clone(), UiChangeKind::Removed));
-    now.files.iter().filter_map(is_now).chain(gone).collect()
+    // A list that was cut says nothing of what comes after its last.
+    let cut = [then, now].into_iter().filter(|it| !it.complete);
+    let end = cut.filter_map(|it| it.files.last_key_value()).map(|(last, _)| last).min();
+    let is_known = |file: &String| end.is_none_or(|end| file <= end);
+    let all = now.files.iter().filter_map(is_now).chain(gone);
+    all.filter(|(file, _)| is_known(file)).collect()
 }
 
 /// The DAG's own file first, files that other DAGs are read from last.
@@ -160,5 +165,10 @@ mod tests {
                 ("lib/new.py".to_owned(), UiChangeKind::Added),
             ]
         );
+        // Of what lies beyond the end of a list that was cut nothing is said.
+        let cut = Listing { complete: false, ..listing(&[("a.py", "1"), ("lib/b.py", "2")]) };
+        let only = [("lib/b.py".to_owned(), UiChangeKind::Changed)];
+        assert_eq!(differ(&then, &cut).into_iter().collect::<Vec<_>>(), only);
+        assert_eq!(differ(&cut, &then).into_iter().collect::<Vec<_>>(), only);
     }
 }

@@ -1,4 +1,6 @@
 //! The list of DAGs: a page costs what it shows.
+use std::cmp::Reverse;
+
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::Value;
@@ -96,12 +98,10 @@ fn sort(all: &mut [DagRow], by: &str) {
     };
     all.sort_by_cached_key(|dag| {
         let place = place(dag);
-        (place.is_none(), place)
+        let nothing = place.is_none();
+        // Turned within the key: the list turned would turn what is equal, too.
+        if down { (nothing, None, place.map(Reverse)) } else { (nothing, place, None) }
     });
-    if down {
-        let some = all.iter().take_while(|dag| place(dag).is_some()).count();
-        all[..some].reverse();
-    }
 }
 
 fn wants(dag: &DagRow, word: &str) -> bool {
@@ -187,4 +187,53 @@ fn durations(runs: &[RunRow]) -> (Option<f64>, Option<i32>) {
     #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
     let trend = ((newest / middle - 1.0) * 100.0).round() as i32;
     (Some(middle), Some(trend))
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::{DagId, Timestamp};
+    use dagbok_protocol::Ahead;
+
+    use super::*;
+    use crate::model::rows::TotalsRow;
+
+    fn dag(id: &str, owner: &str, last_run: LastRun) -> DagRow {
+        DagRow {
+            dag_id: DagId::new(id).expect("an id"),
+            version: 1,
+            registered_at: Timestamp(0),
+            file: String::new(),
+            display_name: None,
+            owner: owner.to_owned(),
+            tags: Vec::new(),
+            paused: false,
+            pause: None,
+            disappeared_at: None,
+            expected: None,
+            ahead: Ahead::default(),
+            missed: None,
+            totals: TotalsRow::default(),
+            last_run,
+        }
+    }
+
+    #[test]
+    fn equal_dags_stay_in_the_order_of_ids_whichever_way_the_list_goes() {
+        let ran = |seq| LastRun::Is { seq, state: RunState::Success, start_date: None };
+        let sorted = |by: &str| {
+            let mut all = [
+                dag("a", "eva", ran(4)),
+                dag("b", "ada", LastRun::None),
+                dag("c", "ada", ran(9)),
+                dag("d", "eva", LastRun::Deleted),
+            ];
+            sort(&mut all, by);
+            all.iter().map(|dag| dag.dag_id.as_str()).collect::<String>()
+        };
+        assert_eq!(sorted("owner"), "bcad");
+        assert_eq!(sorted("-owner"), "adbc");
+        assert_eq!(sorted("last"), "cabd");
+        assert_eq!(sorted("-last"), "acbd");
+        assert_eq!(sorted("other"), "abcd");
+    }
 }

@@ -84,11 +84,11 @@ fn read(
     let failing = failing(store)?;
     let rows = |runs: &[RunRow]| failed_rows(store, alerts, runs, now);
     let (failed_rows, failing_rows) = (rows(&failed.page)?, rows(&failing.page)?);
-    // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
-    let shown: BTreeSet<u64> = failed_rows.iter().filter_map(|row| row.told.alert_id).collect();
+    // What is about a run of these is acknowledged in that run's row: nothing is said twice.
+    let rows = failed_rows.iter().chain(&failing_rows);
+    let shown: BTreeSet<u64> = rows.filter_map(|row| row.told.alert_id).collect();
     let alone = told::unacknowledged(alerts, &shown, FEW, now);
-    let waits = waiting(store, now, FEW)?;
-    let asks = asks(store, FEW)?;
+    let (waits, asks) = (waiting(store, now, FEW)?, asks(store, FEW)?);
     let errors = store.import_errors()?;
     let runs = store.totals()?.runs_by_state();
     let count = |state| runs.get(&state).copied().unwrap_or(0);

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use dagbok_events::Payload;
-use dagbok_rows::{Key, StoreError};
+use dagbok_rows::Key;
 use serde_json::{Map, Value};
 
 use super::{
@@ -13,9 +13,8 @@ use super::{
         Overlay, Store, keys,
         rows::{RunGivenRow, RunRow},
     },
-    IN_HAND,
-    ask::{Keep, Listed, Range, RunAsk},
-    field::{self, RunField, SOMETHING},
+    ask::{Range, RunAsk},
+    field::{self, SOMETHING},
     merge::{Merge, Stream},
     standing::change_keys,
 };
@@ -89,24 +88,21 @@ impl Store {
         Merge::new(given.0.iter().map(stream).collect(), down)
     }
 
-    /// The list by what fewest runs were given, where that is few, or the order is that of the index.
-    pub(super) fn list_given(
+    /// What fewest runs were given, and how many: of any DAG, in whichever state. No more than one beyond `most` are counted.
+    pub(super) fn fewest_given<'a>(
         &self,
-        ask: &RunAsk,
-        keep: Option<Keep<'_>>,
-    ) -> Result<Option<Listed<RunRow>>, StoreError> {
-        let count = |given: &Given| self.given(given, false, None).take(IN_HAND + 1).count();
-        let Some((few, given)) = ask.given.iter().map(|it| (count(it), it)).min_by_key(|it| it.0)
-        else {
-            return Ok(None);
-        };
-        if few <= IN_HAND {
-            return self.in_hand(ask, keep, self.given(given, false, None)).map(Some);
+        ask: &'a RunAsk,
+        most: usize,
+    ) -> Option<(usize, &'a Given)> {
+        let mut fewest: Option<(usize, &Given)> = None;
+        for given in &ask.given {
+            // What as many were given is no better: counting goes no further.
+            let enough = fewest.map_or(most.saturating_add(1), |(least, _)| least);
+            let count = self.given(given, false, None).take(enough).count();
+            if fewest.is_none_or(|(least, _)| count < least) {
+                fewest = Some((count, given));
+            }
         }
-        let (names, (main, _), _) = ask.split();
-        if names.is_empty() && main == RunField::RunAfter {
-            return self.walk(ask, keep, few, Some(given)).map(Some);
-        }
-        Ok(None)
+        fewest
     }
 }

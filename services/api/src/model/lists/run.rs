@@ -23,13 +23,18 @@ impl Store {
         ask: &RunAsk,
         keep: Option<Keep<'_>>,
     ) -> Result<Listed<RunRow>, StoreError> {
-        if let Some(listed) = self.list_given(ask, keep)? {
-            return Ok(listed);
-        }
         let total = self.count_runs(ask)?;
-        let (_, (main, _), rest) = ask.split();
+        // The index of what was given has no part of a DAG or a state: it serves where it has fewer than those have.
+        let few = total.min(IN_HAND);
+        let fewest = self.fewest_given(ask, few);
+        if let Some((count, given)) = fewest
+            && count <= few
+        {
+            return self.in_hand(ask, keep, self.given(given, false, None));
+        }
+        let (names, (main, _), rest) = ask.split();
         let aside = ask.ranges.iter().any(|range| range.field != main);
-        let picky = keep.is_some() || aside || !rest.is_empty();
+        let picky = keep.is_some() || aside || fewest.is_some() || !rest.is_empty();
         if picky && total <= IN_HAND {
             return self.in_hand(ask, keep, self.hits_of(ask, RunField::Id, false, None)?);
         }
@@ -39,11 +44,19 @@ impl Store {
                 return self.in_hand(ask, keep, hits()?);
             }
         }
-        self.walk(ask, keep, total, None)
+        let in_its_order = names.is_empty() && main == RunField::RunAfter;
+        let given = fewest.map(|(_, given)| given);
+        let given = given.filter(|given| in_its_order && self.is_given_to(given, total));
+        self.walk(ask, keep, total, given)
+    }
+
+    /// Whether it was given to no more runs than `total`, as far as that is counted.
+    fn is_given_to(&self, given: &Given, total: usize) -> bool {
+        total > COUNTED || self.given(given, false, None).take(total + 1).count() <= total
     }
 
     /// Reads the few that may be wanted, and sorts them.
-    pub(super) fn in_hand(
+    fn in_hand(
         &self,
         ask: &RunAsk,
         keep: Option<Keep<'_>>,
@@ -61,7 +74,7 @@ impl Store {
 
     /// Walks the index in the order that is asked for until the page is full: that of all runs, or of those that were given
     /// something.
-    pub(super) fn walk(
+    fn walk(
         &self,
         ask: &RunAsk,
         keep: Option<Keep<'_>>,
@@ -70,7 +83,8 @@ impl Store {
     ) -> Result<Listed<RunRow>, StoreError> {
         let (names, (main, down), rest) = ask.split();
         let range = ask.ranges.iter().find(|range| range.field == main).copied();
-        let picky = keep.is_some() || ask.ranges.iter().any(|range| range.field != main);
+        let aside = ask.ranges.iter().any(|range| range.field != main);
+        let picky = keep.is_some() || given.is_some() || aside;
         let counted = !picky && range.is_none();
         // Beyond this nothing more is looked at: for what no index stands for, or only to be counted.
         let most = match (picky, rest.is_empty()) {

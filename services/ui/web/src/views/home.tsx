@@ -28,6 +28,9 @@ function verdict(home: Home): { tone: "ok" | "bad" | "warn"; text: string } {
     return { tone: loud ? "bad" : "warn", text: `${text.charAt(0).toUpperCase()}${text.slice(1)}.${unseen}` };
   }
   if (v.dags === 0) return { tone: "ok", text: "No DAG is here yet." };
+  if (v.failing_is_exact === false) {
+    return { tone: "warn", text: `Nothing is known to be wrong. ${plural(v.running, "run")} under way are too many to look through: a task may have failed in one that began long ago.${unseen}` };
+  }
   const going = v.running + v.queued;
   return { tone: "ok", text: `Everything is all right.${going ? ` ${plural(going, "run")} under way.` : ""}` };
 }
@@ -217,7 +220,7 @@ function FailedRow(props: { run: Shapes["UiFailedRun"]; under?: boolean }) {
           </A>
         )}
       </Show>
-      <Show when={!props.under} fallback={<span class="dim">the run goes on</span>}><Told told={run().told} /></Show>
+      <Show when={!props.under || typeof run().told.alert_id === "number"} fallback={<span class="dim">the run goes on</span>}><Told told={run().told} /></Show>
       <span class="when"><Show when={!props.under}><Time at={run().end_date} ago /></Show></span>
       <span class="do">
         <Show when={["told", "no_receiver", "not_told", "sending"].includes(run().told.state)}>

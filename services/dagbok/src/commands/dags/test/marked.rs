@@ -10,6 +10,8 @@ use crate::{codes::Code, commands::dags::local::LocalDag, failure::Failure};
 
 /// Where tries find the ids, a JSON list: `dagbok.runtime.marked` reads it.
 const VARIABLE: &str = "DAGBOK_MARK_SUCCESS";
+/// The longest entry of an environment that Linux passes on, with the zero at its end, in bytes.
+const LONGEST: usize = 128 << 10;
 const QUESTION: &str = "\
 import json, re, sys
 asked = json.load(sys.stdin)
@@ -20,7 +22,7 @@ except re.error as error:
 print(json.dumps([name for name in asked['tasks'] if pattern.fullmatch(name)]))";
 
 /// What tries are told by their environment, nothing without a pattern; a bad pattern, or one that names no
-/// task, is refused.
+/// task, or more than an environment has room for, is refused.
 pub(super) async fn environment(
     dag: &LocalDag,
     pattern: Option<&str>,
@@ -43,7 +45,18 @@ pub(super) async fn environment(
     if marked.is_empty() {
         return Err(bad(&format!("no task of DAG `{}` has such an id", dag.spec.dag_id)));
     }
-    Ok(BTreeMap::from([(VARIABLE.to_owned(), json!(marked).to_string())]))
+    let ids = entry(&marked).ok_or_else(|| {
+        let count = marked.len();
+        let why = format!("it names {count} tasks, and their ids are more than tries can be told");
+        bad(&why).next("write a pattern that names fewer tasks")
+    })?;
+    Ok(BTreeMap::from([(VARIABLE.to_owned(), ids)]))
+}
+
+/// Ids as tries read them; `None` where they are too long for that.
+fn entry(marked: &[String]) -> Option<String> {
+    let ids = json!(marked).to_string();
+    (VARIABLE.len() + "=".len() + ids.len() < LONGEST).then_some(ids)
 }
 
 async fn ask(dag: &LocalDag, asked: String) -> std::io::Result<std::process::Output> {
@@ -55,4 +68,19 @@ async fn ask(dag: &LocalDag, asked: String) -> std::io::Result<std::process::Out
     words.write_all(asked.as_bytes()).await?;
     drop(words);
     child.wait_with_output().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_passed_on_as_far_as_an_environment_has_room() {
+        let ids = |of: usize| ["a".repeat(of)];
+        assert_eq!(entry(&ids(3)).as_deref(), Some(r#"["aaa"]"#));
+        // The name, `=`, the list's signs and the zero at the end are in it, too.
+        let room = LONGEST - VARIABLE.len() - r#"=[""]"#.len() - 1;
+        assert!(entry(&ids(room)).is_some());
+        assert!(entry(&ids(room + 1)).is_none());
+    }
 }
