@@ -107,11 +107,11 @@ impl Version {
         &self.spec.tasks[ix as usize]
     }
 
-    /// When a task begins and ends, as far as that is bounded: within the DAG's own dates, which it has otherwise.
+    /// When a task begins and ends, as far as that is bounded: as it says, which is within the DAG's own dates, or as the
+    /// DAG does.
     pub fn dates_of(&self, ix: Ix) -> (Option<Timestamp>, Option<Timestamp>) {
         let task = self.task(ix);
-        let ends = [task.end_date, self.spec.end_date];
-        (task.start_date.max(self.spec.start_date), ends.into_iter().flatten().min())
+        (task.start_date.or(self.spec.start_date), task.end_date.or(self.spec.end_date))
     }
 
     /// Direct downstreams.

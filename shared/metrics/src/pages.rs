@@ -27,7 +27,7 @@ struct About {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Attempt {
     /// Which one it is of its message.
-    attempt: u32,
+    number: u32,
     at: Timestamp,
     id: u64,
     /// Of the run that its alert was about then.
@@ -143,7 +143,7 @@ impl Pages {
             return;
         };
         let attempt = Attempt {
-            attempt: it.attempt,
+            number: it.attempt,
             at,
             id: it.id,
             trace,
@@ -168,7 +168,7 @@ impl Pages {
     }
 
     fn ended(&mut self, end: &End<'_>) -> Option<Span> {
-        self.attempts.get(end.message).filter(|it| it.attempt == end.attempt)?;
+        self.attempts.get(end.message).filter(|it| it.number == end.attempt)?;
         let attempt = self.answered(end.message)?;
         let about = self.alerts.get(&attempt.id)?;
         let trace = RunTrace::read(&attempt.trace).filter(|trace| trace.flags & 1 == 1)?;

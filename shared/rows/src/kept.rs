@@ -146,15 +146,22 @@ impl<F: Fold> Kept<F> {
         let model = self.clone();
         let stop = shutdown.clone();
         let following = tokio::spawn(async move { model.keep_settled(log, &stop).await });
-        while !self.progress().wait_for(last, Duration::from_secs(1)).await {
-            if following.is_finished() {
+        // Who follows a log that is written to waits for the record that mends it; here there comes none.
+        let mut stuck = None;
+        while stuck.is_none() && !following.is_finished() {
+            if self.progress().wait_for(last, Duration::from_secs(1)).await {
                 break;
             }
+            stuck = self.progress().now().failed;
         }
         shutdown.start();
-        match following.await {
-            Ok(ended) => ended.map(|()| last),
-            Err(panic) => Err(FollowError::Panicked(panic.to_string()).into()),
+        match (following.await, stuck) {
+            (Ok(Ok(())), Some(why)) => {
+                let why = ProjectionError::new(std::io::Error::other(why));
+                Err(FollowError::Projection(why).into())
+            }
+            (Ok(ended), _) => ended.map(|()| last),
+            (Err(panic), _) => Err(FollowError::Panicked(panic.to_string()).into()),
         }
     }
 

@@ -7,9 +7,10 @@ use std::{
         OnceLock,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use dagbok_runtime::Clock;
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
@@ -223,8 +224,7 @@ impl Layered {
 }
 
 fn record(level: Level, target: &str, said: Said) -> LogRecord {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let now = u64::try_from(Clock::system().now().0).unwrap_or_default().saturating_mul(1_000);
     let severity = match level {
         Level::ERROR => SeverityNumber::Error,
         Level::WARN => SeverityNumber::Warn,
@@ -392,11 +392,11 @@ pub(crate) mod tests {
             let trace = "0af7651916cd43dd8448eb211c80319c";
             tracing::error!(trace, dag_id = "etl", try_number = 2, gone = true, "a try failed");
             tracing::info!(target: "hyper::client", "this is about sending");
-            tracing::info!(target: "log", log.target = "reqwest::connect", "and this, by `log`");
+            tracing::info!(target: "log", { log.target = "reqwest::connect" }, "and this, by `log`");
             SENDS.set(true);
             tracing::info!("this is said while it is sent");
             SENDS.set(false);
-            tracing::info!(target: "log", log.target = "other", "this came by `log`");
+            tracing::info!(target: "log", { log.target = "other" }, "this came by `log`");
             tracing::debug!(trace = "none", "no trace");
         });
         assert!(flusher.flush(Duration::from_secs(30)), "a collector that is back gets all of it");

@@ -16,7 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-alerts", &["events", "protocol"]),
     ("dagbok-secrets", &["events", "protocol"]),
     ("dagbok-runtime", &["events"]),
-    ("dagbok-telemetry", &["events", "metrics"]),
+    ("dagbok-telemetry", &["events", "metrics", "runtime"]),
     ("dagbok-metrics", &["events", "protocol", "alerts"]),
     ("dagbok-lineage", &["events"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),

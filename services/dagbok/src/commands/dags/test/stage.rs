@@ -37,6 +37,9 @@ pub(super) struct Stage {
     _scratch: TempDir,
 }
 
+/// No task ends after this: the end of the year 9999.
+const LAST: Timestamp = Timestamp(253_402_300_799_000_000);
+
 impl Stage {
     /// Starts a scheduler and an executor, on a log in memory or in `keep`; tries find `env` in their environment.
     pub(super) async fn set(
@@ -103,8 +106,12 @@ impl Stage {
                 notes = adjusted;
             }
             spec.is_paused_upon_creation = Some(false);
-            // No instant lies before this, so that the schedule, which the run's dates follow, makes none.
-            spec.end_date = Some(Timestamp(0));
+            // No instant lies before this, so that the schedule, which the run's dates follow, makes none. Tasks end as they
+            // would.
+            let last = spec.end_date.replace(Timestamp(0)).unwrap_or(LAST);
+            for task in &mut spec.tasks {
+                task.end_date.get_or_insert(last);
+            }
             spec.asset_condition = None;
             spec.watchers.clear();
         });
