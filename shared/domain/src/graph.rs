@@ -107,11 +107,14 @@ impl Version {
         &self.spec.tasks[ix as usize]
     }
 
-    /// When a task begins and ends, as far as that is bounded: as it says, which is within the DAG's own dates, or as the
-    /// DAG does.
+    /// When a task begins and ends, as far as that is bounded: within the DAG's own dates, which it has otherwise. One that
+    /// [never ends](TaskSpec::NEVER_ENDS) does so whatever ends the DAG's schedule.
     pub fn dates_of(&self, ix: Ix) -> (Option<Timestamp>, Option<Timestamp>) {
         let task = self.task(ix);
-        (task.start_date.or(self.spec.start_date), task.end_date.or(self.spec.end_date))
+        let ends = [task.end_date, self.spec.end_date];
+        let end = ends.into_iter().flatten().min();
+        let end = end.filter(|_| task.end_date != Some(TaskSpec::NEVER_ENDS));
+        (task.start_date.max(self.spec.start_date), end)
     }
 
     /// Direct downstreams.

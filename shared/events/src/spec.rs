@@ -360,6 +360,11 @@ pub struct TaskSpec {
     pub doc_md: Option<String>,
 }
 
+impl TaskSpec {
+    /// The `end_date` of a task that never ends, whatever the DAG's own says: the end of the year 9999.
+    pub const NEVER_ENDS: Timestamp = Timestamp(253_402_300_799_000_000);
+}
+
 /// What a mapped task is expanded over. The elements themselves stay in the file: a copy finds its own by
 /// its map index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dagbok_domain::namespace::DEFAULT_POOL;
-use dagbok_events::{DagSpec, PoolName, QueueName, TaskId, Timestamp};
+use dagbok_events::{DagSpec, PoolName, QueueName, TaskId, TaskSpec, Timestamp};
 use dagbok_processor::tell_once;
 use dagbok_protocol::{Answer, limits::DEFAULT_POOL_SLOTS, names::DAG_CALLBACK};
 use dagbok_runlog::Ports;
@@ -36,9 +36,6 @@ pub(super) struct Stage {
     /// The executor's folder, gone with this.
     _scratch: TempDir,
 }
-
-/// No task ends after this: the end of the year 9999.
-const LAST: Timestamp = Timestamp(253_402_300_799_000_000);
 
 impl Stage {
     /// Starts a scheduler and an executor, on a log in memory or in `keep`; tries find `env` in their environment.
@@ -108,7 +105,7 @@ impl Stage {
             spec.is_paused_upon_creation = Some(false);
             // No instant lies before this, so that the schedule, which the run's dates follow, makes none. Tasks end as they
             // would.
-            let last = spec.end_date.replace(Timestamp(0)).unwrap_or(LAST);
+            let last = spec.end_date.replace(Timestamp(0)).unwrap_or(TaskSpec::NEVER_ENDS);
             for task in &mut spec.tasks {
                 task.end_date.get_or_insert(last);
             }
