@@ -431,7 +431,9 @@ impl Audit {
         let freed = f.logical_date.is_some_and(|date| dag.freed.remove(&date));
         let floor = self.floors.get(&key.dag_id).copied().unwrap_or_default();
         let tries = self.tried.get(key).copied().unwrap_or(0).max(floor.tries);
-        let run = RunModel::new(key.run_id.clone(), dag.versions[&f.version].clone(), f, tries);
+        let mut run = RunModel::new(key.run_id.clone(), dag.versions[&f.version].clone(), f, tries);
+        let is_ahead = f.run_type == RunType::Manual && f.run_after > record.decided_at();
+        run.given = f.logical_date.filter(|_| is_ahead);
         self.runs.insert(key.clone(), run);
         if let Some(cause) = &record.cause {
             self.made.insert(cause.command.clone(), key.run_id.clone());

@@ -42,7 +42,7 @@ impl TaskModel {
 impl RunModel {
     /// Whether somebody gave it a date that is yet to come.
     pub(super) fn is_ahead_of(&self, now: Timestamp) -> bool {
-        self.run_type == RunType::Manual && self.logical_date.is_some_and(|date| date > now)
+        self.given.is_some_and(|date| date > now)
     }
 
     /// Whether a task is no part of it, whatever became of that.

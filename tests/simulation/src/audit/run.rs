@@ -41,6 +41,8 @@ pub struct RunModel {
     pub tasks: Vec<TaskModel>,
     /// What it stands for.
     pub logical_date: Option<Timestamp>,
+    /// The date that somebody gave it, where that was yet to come.
+    pub(super) given: Option<Timestamp>,
     /// How it came about.
     pub(super) run_type: RunType,
     /// Whether its DAG catches up, and when that begins and ends.
@@ -88,6 +90,7 @@ impl RunModel {
             stage: Stage::Queued,
             tasks: dag.tasks.into_iter().map(|spec| TaskModel::new(spec, tries)).collect(),
             logical_date: created.logical_date,
+            given: None,
             run_type: created.run_type,
             catchup: dag.catchup,
             dates: (dag.start_date, dag.end_date),
