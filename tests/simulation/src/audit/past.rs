@@ -226,12 +226,14 @@ impl Audit {
         found
     }
 
-    /// Runs in which a task waits for the past, whatever that is.
+    /// Runs in which a task waits for the past, whatever that is, and those of a date to come: a clock that was ahead may
+    /// have made that one of many hours.
     pub fn waiting_for_others(&self) -> Vec<RunKey> {
         let waits = |(key, run): (&RunKey, &RunModel)| {
+            let is_dated = run.stage == Stage::Queued && run.given.is_some();
             let open = |it: &&TaskModel| it.copies.iter().any(|it| it.done().is_none());
             let mut open = run.tasks.iter().filter(open);
-            open.any(|task| self.past_of(key, run, task) != Past::Free)
+            is_dated || open.any(|task| self.past_of(key, run, task) != Past::Free)
         };
         self.active().filter(|it| waits(*it)).map(|(key, _)| key.clone()).collect()
     }
