@@ -10,7 +10,7 @@ const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
 /// Raise it with any change of the fold: it is then made anew.
-const VERSION: u32 = 11;
+const VERSION: u32 = 12;
 /// The name of the checkpoint of the alert log's fold.
 const BOOK: &str = "alerting-book";
 /// Raise it with any change of that fold: it is then made anew.

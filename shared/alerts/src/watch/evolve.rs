@@ -206,6 +206,7 @@ impl Watch {
                 *stale = shift(stale.clone(), back.to);
             }
         }
+        self.promises_clock_back(back.to);
         for failing in self.watchers.values_mut() {
             failing.clock_back(back.to);
         }
@@ -218,7 +219,7 @@ impl Watch {
             Fact::DagDisappeared(gone) => self.disappeared(seq, at, dag_id, gone),
             Fact::DagPaused(DagPaused { .. }) => self.paused(seq, at, dag_id, true),
             Fact::DagUnpaused(_) => self.paused(seq, at, dag_id, false),
-            Fact::RunExpected(promise) => self.expected(seq, dag_id, promise),
+            Fact::RunExpected(promise) => self.expected(seq, at, dag_id, promise),
             Fact::RunMissed(missed) => self.missed(seq, at, dag_id, missed),
             Fact::DagForgotten(_) => {
                 for rule in [
@@ -372,14 +373,28 @@ impl Watch {
         });
     }
 
-    fn expected(&mut self, seq: u64, dag_id: &DagId, promise: &RunExpected) {
+    /// What is promised when it is due already, as where a DAG catches up or is read for the first time, has its grace
+    /// from then on.
+    fn expected(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, promise: &RunExpected) {
         let standing = promise.logical_date.zip(promise.due).map(|(logical_date, due)| Promise {
             seq,
             logical_date,
             due,
-            broken_at: due.plus(promise.grace),
+            grace: promise.grace,
+            broken_at: due.max(at).plus(promise.grace),
         });
         self.promise(dag_id, standing);
+    }
+
+    fn promises_clock_back(&mut self, to: Timestamp) {
+        let standing = self.dags.iter().filter_map(|(dag_id, dag)| {
+            let promise = dag.promise?;
+            let broken_at = promise.broken_at.min(promise.due.max(to).plus(promise.grace));
+            Some((dag_id.clone(), Promise { broken_at, ..promise }))
+        });
+        for (dag_id, promise) in standing.collect::<Vec<_>>() {
+            self.promise(&dag_id, Some(promise));
+        }
     }
 
     /// Has another promise stand in place of the one before, or none.

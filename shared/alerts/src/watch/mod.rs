@@ -205,6 +205,7 @@ struct Promise {
     seq: u64,
     logical_date: Timestamp,
     due: Timestamp,
+    grace: Micros,
     broken_at: Timestamp,
 }
 

@@ -2,8 +2,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunExpected,
-    RunKey, Scope, Timestamp,
+    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RuledOut, RunCreated, RunDeleted,
+    RunExpected, RunKey, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
@@ -159,7 +159,8 @@ impl Namespace {
         dag.keep_foretold(&old);
         let since = dag.since.clone();
         dag.note_added(Some(&old));
-        let has_new = dag.since != since;
+        // Which runs have a date by their ids is another matter in each era.
+        let has_new = dag.since != since || dag.current.spec.era != old.spec.era;
         dag.partitions.renew(&old.spec, &dag.current.spec);
         let condition = &dag.current.spec.asset_condition;
         if *condition != old.spec.asset_condition {
@@ -207,7 +208,15 @@ impl Namespace {
         }
         let (version, date) = (Arc::clone(run.version()), run.meta().logical_date);
         let lookers = date.map_or_else(Vec::new, |date| self.looking_back_at(&key.dag_id, date));
-        let moved = if lookers.is_empty() { Vec::new() } else { self.nodes_of(number, &changes) };
+        let is_other = record.facts.iter().any(has_other_tasks);
+        let mut moved =
+            if lookers.is_empty() { Vec::new() } else { self.nodes_of(number, &changes) };
+        // Copies that a task has more of are no change of any that it had.
+        let grown = record.facts.iter().filter_map(|fact| match fact {
+            Fact::TaskExpanded(f) => version.find(&f.task_id),
+            _ => None,
+        });
+        moved.extend(grown.filter(|_| !lookers.is_empty()));
         let mut served: Vec<PoolName> = Vec::new();
         for change in changes {
             served.extend(self.keep_turn(number, &key.dag_id, &change));
@@ -234,10 +243,18 @@ impl Namespace {
         for pool in &served {
             self.index.lanes.served(&key.dag_id, pool, &mut self.turns);
         }
-        if before == Phase::Queued {
+        if before == Phase::Queued || is_other {
             self.look_back(number);
         }
-        self.look_back_at(&version, &moved, &lookers);
+        // Of a run that is over less is known than of one that goes on, and another may count as the one before.
+        if is_other || matches!(after, Phase::Over(_)) {
+            lookers.iter().for_each(|looker| self.look_back(*looker));
+        } else {
+            self.look_back_at(&version, &moved, &lookers);
+        }
+        if is_other {
+            self.look_back_further(&key.dag_id);
+        }
         self.index_dag(&key.dag_id);
     }
 
@@ -329,6 +346,7 @@ impl Namespace {
         self.note_newest(number);
         if let Some(date) = date {
             self.look_back_after(&key.dag_id, date);
+            self.look_back_further(&key.dag_id);
         }
     }
 
@@ -467,5 +485,14 @@ pub(super) fn meta_of(record: &Record, f: &RunCreated) -> RunMeta {
         asset_events: f.asset_events.clone(),
         backfill_id: f.backfill_id,
         partition: f.partition.clone(),
+    }
+}
+
+/// Whether a run has other tasks from a fact on.
+fn has_other_tasks(fact: &Fact) -> bool {
+    match fact {
+        Fact::RunVersionChanged(_) => true,
+        Fact::TaskRuledOut(f) => f.why == RuledOut::OutOfDates,
+        _ => false,
     }
 }

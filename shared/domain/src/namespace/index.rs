@@ -42,8 +42,8 @@ pub(super) struct Index {
     timeout_of: BTreeMap<RunNo, Timestamp>,
     /// Runs with a task that waited for the run before and is to be skipped now.
     pub(super) settles: BTreeSet<RunNo>,
-    /// Runs with a task that waits for the past, where that may be over by the end of a run that is not right before.
-    pub(super) waits_for_earlier: BTreeSet<RunNo>,
+    /// Runs with a task that the run before has not, so that earlier ones say whether it may go; by DAG.
+    pub(super) by_earlier: BTreeMap<DagId, BTreeSet<RunNo>>,
     /// Up to when what waited for a time stands with what waits for none.
     pub(super) ripe_until: Option<Timestamp>,
     /// Running runs with mapped tasks that wait for nothing but their copies.
@@ -81,10 +81,22 @@ impl Index {
     }
 
     /// Forgets a run.
+    /// Whether earlier runs than the one before say what a run's tasks wait for.
+    pub(super) fn goes_by_earlier(&mut self, number: RunNo, dag_id: &DagId, goes: bool) {
+        if goes {
+            self.by_earlier.entry(dag_id.clone()).or_default().insert(number);
+        } else if let Some(runs) = self.by_earlier.get_mut(dag_id) {
+            runs.remove(&number);
+            if runs.is_empty() {
+                self.by_earlier.remove(dag_id);
+            }
+        }
+    }
+
     pub(super) fn remove_run(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
         self.forget_timeout(number);
         self.settles.remove(&number);
-        self.waits_for_earlier.remove(&number);
+        self.goes_by_earlier(number, &run.key().dag_id, false);
         self.lanes.remove(number, run, turns);
         self.expanding.remove(&number);
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use dagbok_events::{Fact, Record, RunKey, Timestamp};
 
-use super::{Namespace, RunNo};
+use super::{Namespace, RunNo, run_id::dated};
 use crate::run::{Ending, ending_of};
 
 impl Namespace {
@@ -42,7 +42,9 @@ impl Namespace {
         dag.kept.note(&run);
         dag.past.insert(&key.run_id, ending);
         dag.release_version(version);
-        for date in forgotten {
+        // An id may tell a date that the run had not, and count as the run before in the era of those that have it.
+        let told = dated(&key.run_id).filter(|_| run.meta().logical_date.is_none());
+        for date in forgotten.into_iter().chain(told.map(|(_, date)| date)) {
             self.look_back_after(&key.dag_id, date);
         }
         self.look_back_further(&key.dag_id);

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_events::{DagId, DagVersion, RunType, TaskId, Timestamp};
+use dagbok_events::{DagId, DagVersion, RunKey, RunType, TaskId, Timestamp};
 use dagbok_protocol::{Reason, limits::PAST_RUNS};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,11 @@ impl Dag {
             forgotten.extend(self.ended.pop_first().map(|(date, _)| date));
         }
         forgotten
+    }
+
+    /// Whether a run that is over had a task.
+    fn had(&self, ended: &Ended, task_id: &TaskId) -> bool {
+        self.since.get(task_id).is_none_or(|since| ended.version >= *since)
     }
 
     /// Since which version each task that depends on the past is there, where it was added to the DAG later.
@@ -149,14 +154,11 @@ impl Namespace {
                 }
             },
             Previous::Over(_, ended) => {
-                let had = |ended: &Ended| {
-                    dag.since.get(&task.task_id).is_none_or(|since| ended.version >= *since)
-                };
                 let good = |ix: Ix| {
                     let task_id = &version.task(ix).task_id;
                     ended.is_none_or(|ended| ended.bad.binary_search(task_id).is_err())
                 };
-                if ended.is_some_and(|ended| !had(ended)) {
+                if ended.is_some_and(|ended| !dag.had(ended, &task.task_id)) {
                     self.is_first(dag, run, task)
                 } else {
                     let mut below = version.downstream(node).iter();
@@ -200,20 +202,17 @@ impl Namespace {
         task.ignore_first_depends_on_past && earlier.all(|run| has(run, &task.task_id).is_none())
     }
 
-    /// Whether a task that is held may be so since the run before has none of its name, while an earlier one that goes
-    /// on has.
-    fn waits_for_earlier(&self, run: &Run, held: impl Iterator<Item = Ix>) -> bool {
+    /// Whether the run before has none of the name of one of these tasks, so that earlier ones say whether it may go.
+    fn goes_by_earlier(&self, run: &Run, nodes: &[Ix]) -> bool {
         let version = run.version();
         let Some(dag) = self.dags.get(&run.key().dag_id) else { return false };
         let date = run.meta().logical_date;
         let previous = date.and_then(|date| self.previous(dag, date, !version.spec.catchup));
-        let mut held = held;
+        let mut names = nodes.iter().map(|node| &version.task(*node).task_id);
         match previous {
-            Some(Previous::Active(before)) => {
-                held.any(|node| has(before, &version.task(node).task_id).is_none())
-            }
-            Some(Previous::Over(..)) => held.next().is_some(),
-            None => false,
+            Some(Previous::Active(before)) => names.any(|name| has(before, name).is_none()),
+            Some(Previous::Over(_, Some(ended))) => names.any(|name| !dag.had(ended, name)),
+            Some(Previous::Over(_, None)) | None => false,
         }
     }
 }
@@ -238,19 +237,16 @@ impl Namespace {
             .map(|node| (*node, self.waits_for_past(run, *node).is_some()))
             .filter(|(node, held)| run.is_held(*node) != *held)
             .collect();
-        let before = nodes.unwrap_or(all).iter().copied().filter(|node| run.is_held(*node));
-        let now = judged.iter().filter(|(_, held)| *held).map(|(node, _)| *node);
-        if self.waits_for_earlier(run, before.chain(now)) {
-            self.index.waits_for_earlier.insert(number);
-        } else if nodes.is_none() {
-            self.index.waits_for_earlier.remove(&number);
+        let goes = self.goes_by_earlier(run, nodes.unwrap_or(all));
+        if goes || nodes.is_none() {
+            self.index.goes_by_earlier(number, &run.key().dag_id, goes);
         }
         if judged.is_empty() && (nodes.is_some() || all.is_empty()) {
             return;
         }
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
         for (node, held) in judged {
-            run.hold(node, held);
+            run.hold(node, held, self.index.ripe_until);
         }
         if nodes.is_none() {
             // What is not held now may have been when it was to be skipped: before the run began, or in another life.
@@ -266,13 +262,12 @@ impl Namespace {
         self.judge_past(number, None);
     }
 
-    /// A run of a DAG is over: what waits since it is there, though it is not the one right before, is judged anew.
+    /// A run of a DAG came, has other tasks or is over: those that go by it though it is not the one right before are
+    /// judged anew.
     pub(super) fn look_back_further(&mut self, dag_id: &DagId) {
-        let waiting = self.index.waits_for_earlier.iter().copied();
-        let of_dag =
-            |number: &RunNo| self.runs.get(number).is_some_and(|run| run.key().dag_id == *dag_id);
-        let waiting: Vec<RunNo> = waiting.filter(of_dag).collect();
-        for number in waiting {
+        let by_earlier: Vec<RunNo> =
+            self.index.by_earlier.get(dag_id).into_iter().flatten().copied().collect();
+        for number in by_earlier {
             self.look_back(number);
         }
     }
@@ -282,6 +277,18 @@ impl Namespace {
         for number in self.right_after(dag_id, date) {
             self.judge_past(number, None);
         }
+    }
+
+    /// A task that is held for the run before it while that keeps it no more, or is not while it does: there is none,
+    /// or the fold missed something that moved.
+    pub fn misjudged_past(&self) -> Option<(RunKey, TaskId)> {
+        self.runs.values().filter(|run| run.phase().is_under_way()).find_map(|run| {
+            let version = run.version();
+            let wrong =
+                |node: &&Ix| run.is_held(**node) != self.waits_for_past(run, **node).is_some();
+            let node = version.depends_on_past.iter().find(wrong)?;
+            Some((run.key().clone(), version.task(*node).task_id.clone()))
+        })
     }
 
     /// The runs right after a date that have tasks which depend on the past.
@@ -310,16 +317,19 @@ impl Namespace {
         }
     }
 
-    /// The runs that have one of this date before them: the next, and where manual runs do not count those too
-    /// that stand between it and the next that counts.
+    /// The runs that have one of this date before them: the next, and of those that look at no manual runs all up to
+    /// the next that is none. Runs of several versions of the DAG may stand there, and each goes by its own.
     fn right_after(&self, dag_id: &DagId, date: Timestamp) -> Vec<RunNo> {
         let Some(dag) = self.dags.get(dag_id) else { return Vec::new() };
+        let some_catch_up = dag.versions().any(|version| version.spec.catchup);
         let mut found = Vec::new();
         let later = (Bound::Excluded(date), Bound::Unbounded);
         for (_, number) in dag.by_date.range(later) {
             let Some(run) = self.runs.get(number) else { continue };
-            found.push(*number);
-            if !run.version().spec.catchup || run.meta().run_type != RunType::Manual {
+            if found.is_empty() || run.version().spec.catchup {
+                found.push(*number);
+            }
+            if !some_catch_up || run.meta().run_type != RunType::Manual {
                 break;
             }
         }

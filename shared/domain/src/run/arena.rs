@@ -156,7 +156,7 @@ impl Arena {
         *open = if done { *open - 1 } else { *open + 1 };
     }
 
-    /// Whether every copy succeeded or was skipped.
+    /// Whether every copy succeeded, was skipped, or is there no more.
     pub(super) fn is_good(&self, node: Ix) -> bool {
         let it = &self.nodes[node as usize];
         it.good == it.len
@@ -164,7 +164,12 @@ impl Arena {
 
     /// One copy is done, or is no longer.
     pub(super) fn count_good(&mut self, node: Ix, done: Done, more: bool) {
-        if matches!(done, Done::Success | Done::RuledOut(RuledOut::Skipped)) {
+        // A copy that is no part of the run any more never will be: what waits for it would wait for good.
+        let is_good = match done {
+            Done::Success | Done::RuledOut(RuledOut::Skipped | RuledOut::Removed) => true,
+            Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed | RuledOut::OutOfDates) => false,
+        };
+        if is_good {
             let good = &mut self.nodes[node as usize].good;
             *good = if more { *good + 1 } else { good.saturating_sub(1) };
         }

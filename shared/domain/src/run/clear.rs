@@ -60,19 +60,19 @@ impl Run {
             let asked = named.as_ref().is_none_or(|it| it.has(node, self.arena.get(no).map_index));
             asked && is_meant(clearing, state)
         };
-        self.to_clear_by(takes, below)
+        self.to_clear_by(takes, &Picked::default(), below)
     }
 
-    /// The copies that `takes` says, and whatever was ruled out `below` or below them: nothing of what it says is not
-    /// to be touched.
+    /// The copies that `takes` says, and whatever was ruled out `below` or below them; of those that are `spared` none.
     pub(super) fn to_clear_by(
         &self,
         takes: impl Fn(Ix, InstanceNo, &TaskState) -> bool,
+        spared: &Picked,
         mut below: Picked,
     ) -> Vec<ClearedTask> {
         loop {
             let known = below.len();
-            let cleared = self.to_clear_with(&takes, &mut below);
+            let cleared = self.to_clear_with(&takes, spared, &mut below);
             // What a task decided against need not come after it in the DAG's order.
             if self.skips.is_empty() || below.len() == known {
                 return cleared;
@@ -114,6 +114,7 @@ impl Run {
     fn to_clear_with(
         &self,
         takes: &impl Fn(Ix, InstanceNo, &TaskState) -> bool,
+        spared: &Picked,
         below: &mut Picked,
     ) -> Vec<ClearedTask> {
         let mut cleared = Vec::new();
@@ -123,8 +124,9 @@ impl Run {
                 let map_index = self.arena.get(no).map_index;
                 let ruled_out = matches!(state.done(), Some(Done::RuledOut(_)));
                 let judged_anew = ruled_out && below.has(node, map_index);
-                let removed = state.done().is_some_and(Done::is_no_part);
-                ((takes(node, no, state) || judged_anew) && !removed).then_some(())
+                let stays =
+                    state.done().is_some_and(Done::is_no_part) || spared.has(node, map_index);
+                ((takes(node, no, state) || judged_anew) && !stays).then_some(())
             };
             let stretches = self.stretches(self.arena.numbers(node), pick);
             let stretches: Vec<Range<InstanceNo>> = stretches.map(|(copies, ())| copies).collect();

@@ -71,7 +71,13 @@ impl Run {
             wave.touch(node);
             wave.copies.entry(node).or_default().extend(self.arena.numbers(node));
         }
-        if self.phase.is_under_way() { self.literal_expansions(wave) } else { wave.run_out() }
+        if self.phase.is_under_way() {
+            // What had ended before the run began, or was of another version, may be no part of it.
+            self.leave_out_by_dates(&mut wave);
+            self.literal_expansions(wave)
+        } else {
+            wave.run_out()
+        }
     }
 
     /// Every fact forced by the run being ended from outside: its tries are cancelled, the rest is skipped. Of one
@@ -81,6 +87,9 @@ impl Run {
     pub fn after_end(&self, by: EndedBy) -> (bool, Vec<Fact>) {
         let teardowns_stay = matches!(self.phase, Phase::Running { .. });
         let mut wave = Wave::new(self);
+        if self.phase == Phase::Queued {
+            self.leave_out_by_dates(&mut wave);
+        }
         for node in 0..self.version.node_count() {
             if !(teardowns_stay && self.version.task(node).is_teardown) {
                 wave.stop(node, by);

@@ -349,7 +349,8 @@ impl Run {
     fn start(&mut self, f: &TryStarted) -> Option<Change> {
         let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
         let instance = self.arena.get_mut(no);
-        let hold = instance.state.hold().cloned().expect("what is in flight takes up slots");
+        // Of what waits for a trigger no more is begun, whatever order its records come in.
+        let hold = instance.state.hold().cloned()?;
         instance.began.get_or_insert(f.started_at);
         instance.not_begun = 0;
         let (token, executor) =

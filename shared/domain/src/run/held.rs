@@ -1,6 +1,6 @@
 //! What of a run waits for the run before, as whoever knows that one said last; and what is to be skipped once that is
 //! over.
-use dagbok_events::RuledOut;
+use dagbok_events::{RuledOut, Timestamp};
 
 use super::{Phase, Run, TaskState};
 use crate::{graph::Ix, trigger_rule::Standing};
@@ -11,8 +11,8 @@ impl Run {
         self.held.contains(&node)
     }
 
-    /// A task waits for the run before from now on, or does so no longer.
-    pub fn hold(&mut self, node: Ix, held: bool) {
+    /// A task waits for the run before from now on, or does so no longer; what waited for a time until `ripe` is ripe.
+    pub fn hold(&mut self, node: Ix, held: bool, ripe: Option<Timestamp>) {
         let copies = self.arena.numbers(node);
         if held {
             copies.for_each(|no| self.leave_line(no));
@@ -20,7 +20,12 @@ impl Run {
             self.released.remove(&node);
         } else {
             self.held.remove(&node);
-            copies.for_each(|no| self.enter_line(no));
+            for no in copies {
+                self.enter_line(no);
+                if self.arena.get(no).state.due().is_some_and(|due| Some(due) <= ripe) {
+                    self.ripen(no);
+                }
+            }
             self.note_released(node);
         }
     }

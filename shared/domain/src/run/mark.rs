@@ -64,15 +64,10 @@ impl Run {
             return Marked { tasks, cleared: Vec::new() };
         }
         let after = self.version.all_after(&nodes);
-        let takes = |node, no: InstanceNo, state: &TaskState| {
-            let spared = named.has(node, self.arena.get(no).map_index);
-            after.contains(&node) && !spared && state.done().is_some_and(Done::fails_run)
+        let takes = |node, _: InstanceNo, state: &TaskState| {
+            after.contains(&node) && state.done().is_some_and(Done::fails_run)
         };
-        let mut cleared = self.to_clear_by(takes, below);
-        cleared.retain(|it| {
-            let node = self.version.find(&it.task_id);
-            node.is_none_or(|node| !named.has(node, it.map_index))
-        });
+        let cleared = self.to_clear_by(takes, &named, below);
         Marked { tasks, cleared }
     }
 

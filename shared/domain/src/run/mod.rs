@@ -432,7 +432,7 @@ impl Run {
         token.filter(|_| self.phase.is_under_way())
     }
 
-    /// Whether every copy of a task succeeded or was skipped.
+    /// Whether every copy of a task succeeded, was skipped, or is there no more.
     pub fn is_good(&self, node: Ix) -> bool {
         self.arena.is_good(node)
     }

@@ -158,3 +158,22 @@ fn a_backfill_runs_what_its_dates_would_leave_out() {
     world.append(&record);
     assert_eq!(world.settle(), ["RunStarted", "TaskQueued later 1"]);
 }
+
+#[test]
+fn a_task_is_no_part_of_a_run_that_ended_before_it_began_and_none_that_runs_again() {
+    let spec = from(dag("etl").task("a", &[]), "later", "2024-01-05");
+    let mut world = world(spec.with(|dag| dag.max_active_runs = 1));
+    trigger(&mut world, "d1", "2024-01-01");
+    world.settle();
+    trigger(&mut world, "d2", "2024-01-02");
+    world.cancel("etl", "d2").is([
+        "RunCancelled",
+        "TaskRuledOut later OutOfDates: the run's logical date 2024-01-02T00:00:00Z lies before its start_date \
+         2024-01-05T00:00:00Z",
+        "TaskRuledOut a Skipped",
+    ]);
+    world.succeed("e1", "etl/d1/a/1");
+    world.clear("etl", "d2", false).is(["RunCleared", "TaskCleared a"]);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued a 1"]);
+    world.succeed("e1", "etl/d2/a/1").is(["TrySucceeded a 1", "RunSucceeded"]);
+}

@@ -398,3 +398,29 @@ fn a_note_is_another_with_the_one_before() {
     let long = "x".repeat(5_000);
     note(&mut world, Some(&long)).refused(RefusalCode::Invalid, []);
 }
+
+#[test]
+fn a_copy_that_is_marked_runs_again_by_nothing_that_is_marked_before_it() {
+    let spec = dag("etl").task("a", &[]).add("m", &["a"], |task| {
+        (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length: 3 }));
+    });
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.fail("e1", "etl/r1/a/1");
+    assert_eq!(ending(&world), Some(Ending::Failed));
+    let ask = MarkTasks {
+        copies: vec![TaskCopy { task_id: task_id("m"), map_index: MapIndex(1) }],
+        upstream: true,
+        ..marking(&[], TaskMark::Success)
+    };
+    let sent = world.send(CommandBody::MarkTasks(ask));
+    assert_eq!(marked_and_cleared(&sent).0, [("a", -1, 0), ("m", 1, 0)]);
+    let cleared =
+        sent.records.iter().flat_map(|record| &record.facts).filter_map(|fact| match fact {
+            Fact::TaskCleared(f) => Some((f.map_index.0, f.further)),
+            _ => None,
+        });
+    assert_eq!(cleared.collect::<Vec<_>>(), [(0, 0), (2, 0)]);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued m 1", "TaskQueued m 1"]);
+}

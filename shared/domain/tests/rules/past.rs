@@ -1,6 +1,6 @@
 //! What tasks wait for of the run before: `depends_on_past` and its kin.
-use dagbok_events::{DagSpec, MapIndex, RunId, TaskSpec, Timestamp, TriggerRule};
-use dagbok_protocol::{CommandBody, Reason, TriggerRun};
+use dagbok_events::{DagSpec, Expand, MapIndex, RunId, TaskSpec, Timestamp, TriggerRule};
+use dagbok_protocol::{ClearTasks, CommandBody, Reason, TriggerRun};
 
 use super::support::*;
 
@@ -198,7 +198,7 @@ fn a_task_that_is_to_be_skipped_is_so_after_a_restart_too() {
 #[test]
 fn a_copy_in_a_mapped_group_that_waited_to_be_skipped_is_skipped_in_the_end() {
     let in_group = |task: &mut TaskSpec| {
-        task.expand = Some(dagbok_events::Expand::Literal { length: 2 });
+        task.expand = Some(Expand::Literal { length: 2 });
         task.mapped_group = Some("g".to_owned());
     };
     let spec = dag("etl").add("up", &[], in_group).add("a", &["up"], |task| {
@@ -231,9 +231,9 @@ fn what_was_skipped_and_is_cleared_once_its_run_is_over_waits_for_the_run_before
     assert!(!world.is_active("etl", "d2"));
     world.clear("etl", "d1", false);
     world.settle();
-    let ask = dagbok_protocol::ClearTasks {
+    let ask = ClearTasks {
         task_ids: vec![task_id("a")],
-        ..dagbok_protocol::ClearTasks::of(dag_id("etl"), RunId::new("d2").expect("a run id"))
+        ..ClearTasks::of(dag_id("etl"), RunId::new("d2").expect("a run id"))
     };
     world.send(CommandBody::ClearTasks(ask)).is(["RunCleared", "TaskCleared a"]);
     assert_eq!(world.settle(), ["RunStarted"]);
@@ -250,7 +250,7 @@ fn every_copy_counts_and_a_task_that_runs_at_once_waits_too() {
     let spec = dag("etl").add("a", &[], |task| {
         past(task);
         task.trigger_rule = TriggerRule::Always;
-        task.expand = Some(dagbok_events::Expand::Literal { length: 2 });
+        task.expand = Some(Expand::Literal { length: 2 });
         task.is_mapped = true;
     });
     let mut world = world(spec, &[1, 2]);
@@ -259,4 +259,53 @@ fn every_copy_counts_and_a_task_that_runs_at_once_waits_too() {
     assert_eq!(world.settle(), [] as [&str; 0]);
     world.succeed("e1", "etl/d1/a[1]/1");
     assert_eq!(world.settle(), ["TaskQueued a 1", "TaskQueued a 1"]);
+}
+
+#[test]
+fn copies_that_are_there_no_more_keep_nothing() {
+    let spec = |length| {
+        dag("etl").add("a", &[], |task| {
+            past(task);
+            (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length }));
+        })
+    };
+    let mut world = world(spec(2), &[1, 2]);
+    world.succeed("e1", "etl/d1/a[0]/1");
+    world.fail("e1", "etl/d1/a[1]/1");
+    assert_eq!(world.settle(), [""; 0]);
+    world.read(&spec(1));
+    let ask = ClearTasks {
+        task_ids: vec![task_id("a")],
+        on_latest_version: true,
+        ..ClearTasks::of(dag_id("etl"), RunId::new("d1").expect("a run id"))
+    };
+    world.send(CommandBody::ClearTasks(ask));
+    world.settle();
+    world.succeed("e1", "etl/d1/a[0]/2");
+    assert!(!world.is_active("etl", "d1"));
+    assert_eq!(world.settle(), ["TaskQueued a 1", "TaskQueued a 1"], "of the run of day 2");
+}
+
+#[test]
+fn a_run_that_gets_more_copies_by_another_version_is_waited_for_again() {
+    let spec = |length| {
+        dag("etl").add("a", &[], |task| {
+            past(task);
+            (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length }));
+        })
+    };
+    let mut world = world(spec(1).with(|dag| dag.max_active_tasks = 1), &[1, 2]);
+    world.succeed("e1", "etl/d1/a[0]/1");
+    world.read(&spec(2).with(|dag| dag.max_active_tasks = 1));
+    let ask = ClearTasks {
+        on_latest_version: true,
+        only_failed: true,
+        ..ClearTasks::of(dag_id("etl"), RunId::new("d1").expect("a run id"))
+    };
+    world.send(CommandBody::ClearTasks(ask));
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued a 1"]);
+    assert_eq!(world.offered(), ["etl/d1/a[1]/1"]);
+    let why = world.why("etl", Some("d2"), Some("a"), MapIndex(0));
+    let holds = |it: &Reason| matches!(it, Reason::DependsOnPast { .. });
+    assert!(why.is.reasons.iter().any(holds), "{why:?}");
 }

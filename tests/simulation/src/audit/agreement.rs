@@ -26,6 +26,7 @@ pub fn fold_all(namespace: &mut Namespace, history: &[Record], upto: usize) -> u
             revived += 1;
         }
         namespace.evolve(seq, record);
+        assert_eq!(namespace.misjudged_past(), None, "after record {seq}");
     }
     revived
 }

@@ -230,7 +230,9 @@ impl Audit {
         if f.tries != tries {
             return Err(format!("{key} had {tries} tries, not {}", f.tries));
         }
-        self.tried.insert(key.clone(), tries);
+        // One without tasks had none, and may have taken up the id of one that had.
+        let most = self.tried.entry(key.clone()).or_default();
+        *most = tries.max(*most);
         self.runs.remove(key);
         self.deleted.insert(key.clone());
         if let Some(dag) = self.dags.get_mut(&key.dag_id)

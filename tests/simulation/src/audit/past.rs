@@ -30,7 +30,10 @@ impl TaskModel {
     }
 
     fn is_good(&self) -> bool {
-        let good = |done| matches!(done, Done::Success | Done::RuledOut(RuledOut::Skipped));
+        let good = |done| {
+            let in_order = [RuledOut::Skipped, RuledOut::Removed].map(Done::RuledOut);
+            done == Done::Success || in_order.contains(&done)
+        };
         self.copies.iter().all(|copy| copy.done().is_some_and(good))
     }
 

@@ -443,9 +443,11 @@ impl RunModel {
             };
         }
         for (task, copy) in self.copies().filter(|(_, copy)| copy.stand == Stand::Waiting) {
-            if let Standing::Never(why) = self.verdict(task, copy.map_index)
-                && !(why == RuledOut::Skipped && task.may_wait_to_be_skipped())
-            {
+            if let Standing::Never(why) = self.verdict(task, copy.map_index) {
+                if why == RuledOut::Skipped && task.may_wait_to_be_skipped() {
+                    // It has its copies no more than what is skipped at once.
+                    continue;
+                }
                 return Err(format!(
                     "{} {:?} can never run ({why:?})",
                     task.spec.task_id, copy.map_index
