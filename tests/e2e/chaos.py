@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import broker_scenes
+import link_scenes
 import scenes
 
 SCENES: dict[str, Callable[[Path, int], None]] = {
@@ -28,6 +29,8 @@ SCENES: dict[str, Callable[[Path, int], None]] = {
     "streams broken": broker_scenes.streams_broken,
     "garbage on the log": lambda folder, _: broker_scenes.log_garbage(folder),
     "the log deleted": lambda folder, _: broker_scenes.log_deleted(folder),
+    "an executor far away": lambda folder, seed: link_scenes.play("far_away", folder, seed, 60.0),
+    "clocks are wrong": lambda folder, _: link_scenes.play("clocks_are_wrong", folder, 7 * 60),
     "two schedulers": scenes.two_schedulers,
     "disk full": lambda folder, _: scenes.disk_full(folder),
 }

@@ -436,9 +436,14 @@ def check_effects(effects: Path, records: list[dict[str, Any]]) -> int:
     """Holds what tasks did, as they noted it themselves, to the log: see the assertions' texts. Returns the starts."""
     starts: Counter[tuple[str, ...]] = Counter()
     ends: Counter[tuple[str, ...]] = Counter()
+    newest: dict[tuple[str, ...], int] = {}
     for line in effects.read_text().splitlines():
         what, *attempt = line.split(" ")
         (starts if what == "start" else ends)[tuple(attempt)] += 1
+        # Lines are appended by all: one of a try after the start of a later one is of two that ran at once.
+        task, number = tuple(attempt[:-1]), int(attempt[-1])
+        assert number >= newest.get(task, 0), f"{task} went on with try {number} beside try {newest[task]}"
+        newest[task] = number
     odd = {attempt: n for attempt, n in starts.items() if n != 1}
     assert not odd, f"tries that began more than once: {odd}"
     assert not ends.keys() - starts.keys(), "a try ended that never began"
