@@ -97,8 +97,8 @@ BUDGET = {"KB": 120.0, "requests": 8.0, "elements": 3_000.0, "heap": 60.0, "CLS"
 RATIO = {"FCP ratio": 6.0, "usable ratio": 8.0, "CPU ratio": 8.0, "longest ratio": 8.0}
 # Views that are passed between two looks at the reference: a machine is not equally loaded for minutes.
 LEG = 8
-# Whoever else works on the machine may begin between the reference and a view. A view that seems slow is held against the
-# reference of that very moment, so often: one that is slow is so each time, and the best of them is judged.
+# Whoever else works on the machine may begin between the reference and a view. A view that seems slow is held against
+# the reference of that very moment, so often: one that is slow is so each time, and the best of them is judged.
 AGAIN = 3
 
 

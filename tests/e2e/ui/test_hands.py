@@ -219,8 +219,8 @@ def test_old_links_lead_on(old: str, now: str, failed: Standalone) -> None:
 
 
 def test_a_logical_date_of_an_old_link_is_its_run(failed: Standalone) -> None:
-    """As Airflow 2 named runs: by `execution_date`, with the plus that its own pages did not escape. A scheduled run has a
-    plus and colons in its own id, which are escaped in the path that it leads to."""
+    """As Airflow 2 named runs: by `execution_date`, with the plus that its own pages did not escape. A scheduled run
+    has a plus and colons in its own id, which are escaped in the path that it leads to."""
     runs = [run for run in failed.api.get("/dags/reco_training/dagRuns", limit=50)["dag_runs"] if run["logical_date"]]
     assert any("+" in run["dag_run_id"] for run in runs)
     for run in runs:

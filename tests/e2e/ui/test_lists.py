@@ -25,7 +25,8 @@ from airflow.sdk import Asset
 
 for number in range({DAGS}):
     owner = "ada" if number % 10 == 9 else "eva"
-    with DAG(f"many_{{number:03}}", schedule=None, start_date=datetime(2026, 1, 1), tags=["odd" if number % 2 else "even"],
+    parity = "odd" if number % 2 else "even"
+    with DAG(f"many_{{number:03}}", schedule=None, start_date=datetime(2026, 1, 1), tags=[parity],
              default_args={{"owner": owner}}) as made:
         BashOperator(task_id="one", bash_command="true", outlets=[Asset(f"asset_{{number:03}}")])
     globals()[f"dag_{{number}}"] = made
@@ -41,7 +42,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
         wait_until("all DAGs", lambda: it.api.get("/dags", limit=1)["total_entries"] == DAGS)
         made = [{"key": f"v_{number:03}", "value": "x"} for number in range(VARIABLES)]
         body = {"actions": [{"action": "create", "entities": made}]}
-        assert httpx.patch(f"{it.api.url}/api/v2/variables", json=body).status_code == 200
+        assert httpx.patch(f"{it.api.url}/api/v2/variables", json=body, timeout=120).status_code == 200
         yield it
 
 
@@ -81,7 +82,7 @@ def test_every_dag_is_on_one_of_the_pages(many: Standalone, visit: Visit) -> Non
 
 
 def test_filter_and_order_are_of_all_dags(many: Standalone, visit: Visit) -> None:
-    """What stands on the last page is found from the first; the order goes over pages; both stay while one turns them."""
+    """What the last page has is found from the first; the order goes over pages; both stay from page to page."""
     page = visit(many, "/dags?page=4")
     page.get_by_label("Filter DAGs").fill("owner:ada")
     page.wait_for_url("**/dags?q=owner%3Aada")
@@ -197,7 +198,12 @@ def test_a_full_page_of_busy_dags_keeps_its_budget(many: Standalone, visit: Visi
         answer = route.fetch()
         found = answer.json()
         for row in found["dags"]:
-            row |= {"last": [bar | {"run_id": f"r{n}"} for n in range(14)], "next": bar["run_after"], "p50": 12.0, "trend": 40}
+            row |= {
+                "last": [bar | {"run_id": f"r{n}"} for n in range(14)],
+                "next": bar["run_after"],
+                "p50": 12.0,
+                "trend": 40,
+            }
         route.fulfill(response=answer, body=json.dumps(found))
 
     page.route("**/api/v2/dagbok/ui/dags?**", busy)
