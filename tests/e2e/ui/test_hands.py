@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -218,13 +219,14 @@ def test_old_links_lead_on(old: str, now: str, failed: Standalone) -> None:
 
 
 def test_a_logical_date_of_an_old_link_is_its_run(failed: Standalone) -> None:
-    """As Airflow 2 named runs: by `execution_date`, with the plus that its own pages did not escape."""
-    run = next(
-        it
-        for it in failed.api.get("/dags/~/dagRuns", limit=50)["dag_runs"]
-        if it["logical_date"] and it["dag_id"] == "reco_training"
-    )
-    date = run["logical_date"].replace("Z", "+00:00")
-    path = f"/log?dag_id=reco_training&task_id=train&execution_date={date}"
-    answer = httpx.get(failed.api.url + path, follow_redirects=True)
-    assert f"/runs/{run['dag_run_id']}/tasks/train" in str(answer.url)
+    """As Airflow 2 named runs: by `execution_date`, with the plus that its own pages did not escape. A scheduled run
+    has a plus and colons in its own id, which are escaped in the path that it leads to."""
+    runs = [run for run in failed.api.get("/dags/reco_training/dagRuns", limit=50)["dag_runs"] if run["logical_date"]]
+    assert any("+" in run["dag_run_id"] for run in runs)
+    for run in runs:
+        date = run["logical_date"].replace("Z", "+00:00")
+        path = f"/log?dag_id=reco_training&task_id=train&execution_date={date}"
+        answer = httpx.get(failed.api.url + path, follow_redirects=True)
+        its = f"/dags/reco_training/runs/{quote(run['dag_run_id'], safe='')}/tasks/train"
+        assert str(answer.url).removeprefix(failed.api.url) == f"{its}?tab=log"
+        assert answer.status_code == 200

@@ -9,6 +9,7 @@ export type Name =
   | ["expected"]
   | ["pools"]
   | ["executors"]
+  /** By which words, and how many come before the page. */
   | ["dags", string, number]
   | ["dag", string, number]
   | ["run", string, string]
@@ -66,7 +67,7 @@ function restPath(name: Name): [string, Query] {
     case "executors":
       return [`dagbok/ui/${name[0]}`, {}];
     case "dags":
-      return ["dagbok/ui/dags", { q: name[1], limit: name[2] || undefined }];
+      return ["dagbok/ui/dags", { q: name[1], offset: name[2] || undefined }];
     case "dag":
       return [`dagbok/ui/dags/${part(name[1])}`, { runs: name[2] || undefined }];
     case "run":
@@ -84,7 +85,7 @@ function streamQuery(name: Name): Query {
     case "executors":
       return { view: name[0] };
     case "dags":
-      return { view: "dags", q: name[1], limit: name[2] || undefined };
+      return { view: "dags", q: name[1], offset: name[2] || undefined };
     case "dag":
       return { view: "dag", dag_id: name[1], runs: name[2] || undefined };
     case "run":
@@ -97,6 +98,8 @@ function streamQuery(name: Name): Query {
 export interface Held<T> {
   data: T | undefined;
   error: ApiFault | undefined;
+  /** Whether it is another page of the list than the one that is asked for: it may be looked at until that is there. */
+  old: boolean;
 }
 
 /** How long a hidden tab goes on listening. */
@@ -106,8 +109,8 @@ const AGAIN_MS = 1_000;
 
 /** Holds a view's snapshot and keeps it up to date; another name takes another view. One stream a tab. */
 export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
-  const [held, setHeld] = createStore<{ data?: Json | undefined; error?: ApiFault | undefined }>({});
-  createEffect<string>((before) => {
+  const [held, setHeld] = createStore<{ data?: Json | undefined; error?: ApiFault | undefined; old: boolean }>({ old: false });
+  createEffect<string>((before?: string) => {
     const now = name();
     const key = JSON.stringify(now);
     if (key === before) return key;
@@ -117,19 +120,21 @@ export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
       const head = data as { seq: number; as_of: string };
       setAsOf(head.as_of);
       setSeq(head.seq);
-      setHeld("error", undefined);
-      setHeld("data", reconcile(data, { merge: false }));
+      setHeld({ error: undefined, old: false });
+      // A row of the list stays its DAG's, wherever that comes to stand.
+      setHeld("data", reconcile(data, { merge: false, key: now[0] === "dags" ? "dag_id" : "id" }));
     };
     const page = fromPage(now);
     if (page?.data) put(page.data);
     else if (page?.error) setHeld("error", new ApiFault(page.error.status, page.error.detail));
-    else setHeld({ data: undefined, error: undefined });
+    else if (now[0] === "dags" && before?.startsWith('["dags"') && held.data !== undefined) setHeld({ error: undefined, old: true });
+    else setHeld({ data: undefined, error: undefined, old: false });
     const [path, query] = restPath(now);
     onCleanup(
       follow({
         known: page?.data !== undefined,
         ask: async (signal) => put(await get<Json>(path, query, signal)),
-        refused: (error) => setHeld("error", error),
+        refused: (error) => setHeld(held.old ? { data: undefined, error, old: false } : { error }),
         // The stream goes on from what is at hand, and brings the whole where that is not the same any more.
         url: () => {
           const { seq, mark } = (raw ?? {}) as { seq?: number; mark?: string };

@@ -10,6 +10,7 @@ import { Gone, view } from "./later";
 import { asOf, link, seq } from "./live";
 import { openPalette } from "./palette";
 import { Crumbs, Fault, Key, Nothing } from "./parts";
+import { keepPlaces } from "./place";
 import "./style.css";
 import { put, putRows, theme, turn } from "./theme";
 import { learn, now, second, turnZone, zone, zoneName } from "./time";
@@ -44,6 +45,7 @@ function Frame(props: RouteSectionProps) {
   const location = useLocation();
   createEffect(put);
   createEffect(learn);
+  keepPlaces();
   const row = (by: number) => {
     const rows = [...document.querySelectorAll<HTMLElement>("[data-row] a")].filter(
       (one, at, all) => one.tabIndex >= 0 && one.closest("[data-row]") !== all[at - 1]?.closest("[data-row]"),
@@ -119,7 +121,7 @@ function Broken(props: { error: Error; again: () => void }) {
 
 const KEYS: [string, string][] = [
   ["Ctrl K", "search or do"], ["g h", "today"], ["g d", "DAGs"], ["g r", "runs"], ["g a", "alerts"], ["g s", "assets"], ["g o", "operate"],
-  ["j k", "next and previous row"], ["Enter", "open"], ["Esc", "up a level"], ["[ ]", "previous and next failure"],
+  ["j k", "next and previous row"], ["< >", "previous and next page of a list"], ["Enter", "open"], ["Esc", "up a level"], ["[ ]", "previous and next failure"],
   ["{ }", "previous and next run"], ["l", "log"], ["w", "why"], ["t", "trigger"], ["r", "rerun"], ["/", "search in the page"], ["z", "UTC, local or the DAG's own time"],
 ];
 const Keys = () => (

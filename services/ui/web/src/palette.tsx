@@ -48,6 +48,8 @@ function Palette() {
   const navigate = useNavigate();
   const [text, setText] = createSignal("");
   const [dags, setDags] = createSignal<Shapes["UiDagRow"][]>([]);
+  /** How many DAGs are like that; the list has them all. */
+  const [like, setLike] = createSignal(0);
   const [runs, setRuns] = createSignal<Shapes["RunCollection"]["dag_runs"]>([]);
   const [tasks, setTasks] = createSignal<{ text: string; hint: string; path: string }[]>([]);
   const [at, setAt] = createSignal(0);
@@ -77,13 +79,14 @@ function Palette() {
           setRuns(found.dag_runs);
           if (found.dagbok?.complete === false) setCut(found.dagbok.looked_to ?? "");
         } else {
-          const found = (await get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal)).dags;
+          const { dags: found, total } = await get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal);
           // `reco train`: the first words are a DAG's, the last a task's.
           const [, of, task] = /^(.*\S)\s+(\S+)$/.exec(q.trim()) ?? [];
           const one = !found.length && of ? (await get<Shapes["UiDags"]>("dagbok/ui/dags", { q: of, limit: 2 }, signal)).dags : [];
           const first = one.length === 1 ? one[0] : undefined;
           setTasks(first && task ? tasksOf(await get<Shapes["UiDag"]>(`dagbok/ui/dags/${part(first.dag_id)}`, { runs: 2 }, signal), task) : []);
           setDags(found);
+          setLike(total);
         }
         setFault(undefined);
         coming = false;
@@ -138,6 +141,8 @@ function Palette() {
       if (verb) found.push(...acts(dag).filter((one) => one.text.toLowerCase().startsWith(verb)));
       else found.push({ text: dag.dag_id, hint: dag.paused ? "DAG · paused" : "DAG", go: to(dagPath(dag.dag_id)) });
     }
+    const list = word().trim();
+    if (list && !verb && dags().length && like() > dags().length) found.push({ text: `All ${like().toLocaleString("en")} DAGs like ${list}`, hint: "list", go: to(`/dags?q=${encodeURIComponent(list)}`) });
     const only = dags()[0];
     const last = only?.last[only.last.length - 1];
     if (q && only && dags().length <= 3 && !verb) {

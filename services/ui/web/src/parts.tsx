@@ -1,7 +1,8 @@
 /** Small parts that every view is made of. */
-import { A, useParams } from "@solidjs/router";
+import { A, useLocation, useNavigate, useParams, useSearchParams } from "@solidjs/router";
 import { For, type JSX, onCleanup, onMount, Show } from "solid-js";
-import { part, type Shapes, whole } from "./base";
+import { part, prefix, type Shapes, whole } from "./base";
+import { keys } from "./keys";
 import type { Kept } from "./live";
 import { look } from "./states";
 import { ago, type Maybe, near, now, short, whole as both } from "./time";
@@ -119,6 +120,66 @@ export function Crumbs(props: { of: { text: string; href?: string }[]; children?
 /** Why there is nothing, and the one next step. */
 export function Nothing(props: { children: JSX.Element }) {
   return <p class="nothing">{props.children}</p>;
+}
+
+/** How many rows of a list come before the page that the address names; its pages count from 1. */
+export function useOffset(size: number): () => number {
+  const [query] = useSearchParams<{ page?: string }>();
+  return () => (Math.min(1e9, Math.max(1, Math.floor(Number(query.page ?? 1)) || 1)) - 1) * size;
+}
+
+/** The address as it is, but for the page of its list. */
+function usePages(): (page: number) => string {
+  const here = useLocation();
+  return (page) => {
+    const query = new URLSearchParams(here.search);
+    if (page > 1) query.set("page", String(page));
+    else query.delete("page");
+    const text = query.toString();
+    return `${here.pathname.slice(prefix.length) || "/"}${text && `?${text}`}`;
+  };
+}
+
+interface Pages {
+  /** How many rows come before those that are shown, how many are shown, of how many, and how many a page has. */
+  from: number;
+  shown: number;
+  total: number;
+  size: number;
+  /** There may be more than are counted. */
+  least?: boolean;
+  /** What way the list goes. */
+  words?: readonly [back: string, on: string];
+  /** The same stands above the list: that one has the keys, and is read out when it changes. */
+  below?: boolean;
+}
+
+/** Which rows of a list are shown, of how many, and the way to the others. */
+export function Pages(props: Pages) {
+  const path = usePages();
+  const navigate = useNavigate();
+  const page = () => Math.floor(props.from / props.size) + 1;
+  const last = () => Math.max(1, Math.ceil(props.total / props.size));
+  const words = () => props.words ?? ["previous", "next"];
+  const of = () => `${props.shown ? `${(props.from + 1).toLocaleString("en")}–${(props.from + props.shown).toLocaleString("en")}` : "0"} of ${props.least ? "at least " : ""}${props.total.toLocaleString("en")}`;
+  const ways = (): [word: string, page: number, key?: string][] => [["first", 1], [words()[0], page() - 1, "<"], [words()[1], page() + 1, ">"], ...(props.least ? [] : [["last", last()] as [string, number]])];
+  const leads = (to: number) => to >= 1 && to <= last() && to !== page();
+  const go = (by: number) => leads(page() + by) && navigate(path(page() + by));
+  if (!props.below) keys({ "<": () => go(-1), ">": () => go(1) });
+  return (
+    <Show when={last() > 1} fallback={<span class="pages dim">{of()}</span>}>
+      <nav class="pages" aria-label={props.below ? "Pages, below the list" : "Pages"}>
+        <span class="dim" role={props.below ? undefined : "status"}>{of()}</span>
+        <For each={ways()}>{([word, to, key]) => <Show when={leads(to)} fallback={<span class="dim" aria-hidden="true">{word}</span>}><A href={path(to)} title={key && `the key ${key}`}>{word}</A></Show>}</For>
+      </nav>
+    </Show>
+  );
+}
+
+/** That a list ends before the page that the address names. */
+export function Beyond(props: { total: number; size: number }) {
+  const path = usePages();
+  return <Nothing>The list has no such page: it has {props.total.toLocaleString("en")} rows. <A href={path(Math.ceil(props.total / props.size))}>The last page</A></Nothing>;
 }
 
 /** What went wrong in this part of the page. */

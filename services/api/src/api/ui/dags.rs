@@ -28,8 +28,13 @@ use crate::{
 /// Runs that the list shows of each DAG.
 const LAST: usize = 14;
 /// DAGs of a page, where not said, and at most.
-const PAGE: usize = 100;
+const PAGE: usize = 50;
 const MOST: usize = 500;
+
+/// How many DAGs come before a page of the list, whose pages count from 1.
+pub(super) const fn before_page(page: usize) -> usize {
+    page.saturating_sub(1).saturating_mul(PAGE)
+}
 
 /// Which DAGs are wanted.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -39,7 +44,7 @@ pub(crate) struct DagsQuery {
     /// Words that all stand in the id or the name, or `tag:…`, `owner:…`, `is:paused`, `is:active`, `is:failed`, `is:running`,
     /// `is:stale`; and in which order, `sort:next`, `sort:last`, `sort:owner` or `sort:name`, the other way round with `sort:-…`.
     pub(super) q: Option<String>,
-    /// Entries of the page; 100 where not said, at most 500.
+    /// Entries of the page; 50 where not said, at most 500.
     pub(super) limit: Option<usize>,
     /// Entries before it.
     pub(super) offset: Option<usize>,
@@ -71,11 +76,11 @@ pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDag
         if let Some(by) = words.iter().find_map(|word| word.strip_prefix("sort:")) {
             sort(&mut all, by);
         }
-        let (total, skip) = (all.len(), query.offset.unwrap_or(0));
-        let page = all.into_iter().skip(skip).take(query.limit.unwrap_or(PAGE).min(MOST));
+        let (total, offset) = (all.len(), query.offset.unwrap_or(0));
+        let page = all.into_iter().skip(offset).take(query.limit.unwrap_or(PAGE).min(MOST));
         let rows = page.filter_map(|dag| row(store, &dag).transpose());
         let dags = rows.collect::<Result<Vec<_>, _>>()?;
-        Ok(UiDags { seq, as_of: now.into(), mark: String::new(), total, dags })
+        Ok(UiDags { seq, as_of: now.into(), mark: String::new(), total, offset, dags })
     });
     read.await
 }

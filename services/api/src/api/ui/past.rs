@@ -84,6 +84,7 @@ pub(crate) async fn past(
             p50: share(&took, 50),
             p95: share(&took, 95),
             tasks,
+            task_count: spec.tasks.len(),
             task_runs,
         })
     });

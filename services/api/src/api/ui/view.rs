@@ -41,6 +41,10 @@ pub(crate) struct ViewQuery {
     pub(super) q: Option<String>,
     /// How many it has.
     pub(super) limit: Option<usize>,
+    /// How many come before them.
+    pub(super) offset: Option<usize>,
+    /// Which page of the list, from 1, as the page's own address says it.
+    pub(super) page: Option<usize>,
     /// How many columns a grid has.
     pub(super) runs: Option<usize>,
     /// The sequence of the snapshot that is at hand.
@@ -63,9 +67,11 @@ impl View {
             Some("expected") => Self::Expected,
             Some("pools") => Self::Pools,
             Some("executors") => Self::Executors,
-            Some("dags") => {
-                Self::Dags(dags::DagsQuery { q: query.q.clone(), limit: query.limit, offset: None })
-            }
+            Some("dags") => Self::Dags(dags::DagsQuery {
+                q: query.q.clone(),
+                limit: query.limit,
+                offset: query.offset,
+            }),
             Some("dag") => Self::Dag(
                 extract::dag_id(&text("dag_id", &query.dag_id)?)?,
                 dag::DagQuery { runs: query.runs },
@@ -97,8 +103,8 @@ impl View {
             ["executors"] => Some(Self::Executors),
             ["dags"] => Some(Self::Dags(dags::DagsQuery {
                 q: query.q.clone(),
-                limit: query.limit,
-                offset: None,
+                limit: None,
+                offset: query.page.map(dags::before_page),
             })),
             ["dags", dag, "runs", id, "tasks", task, rest @ ..] => {
                 let map = match rest {
@@ -124,7 +130,7 @@ impl View {
             Self::Pools => json!(["pools"]),
             Self::Executors => json!(["executors"]),
             Self::Dags(query) => {
-                json!(["dags", query.q.as_deref().unwrap_or_default(), query.limit.unwrap_or(0)])
+                json!(["dags", query.q.as_deref().unwrap_or_default(), query.offset.unwrap_or(0)])
             }
             Self::Dag(dag, query) => json!(["dag", dag.as_str(), query.runs.unwrap_or(0)]),
             Self::Run(run) => json!(["run", run.dag_id.as_str(), run.run_id.as_str()]),
@@ -214,5 +220,18 @@ mod tests {
             assert_eq!(named(path).as_deref(), name, "{path}");
         }
         assert_eq!(decoded("100%"), "100%");
+    }
+
+    #[test]
+    fn a_page_of_the_list_is_what_its_address_names() {
+        let named = |page: usize| {
+            let query =
+                ViewQuery { q: Some("etl".to_owned()), page: Some(page), ..ViewQuery::default() };
+            View::of_path("/dags", &query).map(|view| view.name())
+        };
+        assert_eq!(named(1), Some(json!(["dags", "etl", 0])));
+        assert_eq!(named(3), Some(json!(["dags", "etl", 100])));
+        assert_eq!(named(0), named(1));
+        assert_eq!(named(usize::MAX), Some(json!(["dags", "etl", usize::MAX])));
     }
 }

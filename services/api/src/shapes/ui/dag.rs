@@ -18,6 +18,8 @@ pub struct UiDags {
     pub mark: String,
     /// How many there are that are asked for.
     pub total: usize,
+    /// How many of those come before this page.
+    pub offset: usize,
     /// Those of this page, in order.
     pub dags: Vec<UiDagRow>,
 }

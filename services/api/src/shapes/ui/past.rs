@@ -36,6 +36,8 @@ pub struct UiPast {
     pub p95: Option<f64>,
     /// Tasks of the newest version, in the order of its file, over the newest runs; at most 500.
     pub tasks: Vec<UiTaskPast>,
+    /// How many tasks that version has.
+    pub task_count: usize,
     /// Over so many runs.
     pub task_runs: usize,
 }

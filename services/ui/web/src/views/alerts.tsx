@@ -5,7 +5,7 @@ import { askAlert } from "../acts";
 import { get, part, type Shapes } from "../base";
 import { later } from "../later";
 import { kept, pulse, seq } from "../live";
-import { Crumbs, dagPath, Nothing, Read, runPath, Time, useNames } from "../parts";
+import { Beyond, Crumbs, dagPath, Nothing, Pages, Read, runPath, Time, useNames, useOffset } from "../parts";
 
 type Alert = Shapes["AlertResponse"];
 /** How often the list is asked for: alerts have a log of their own. */
@@ -32,14 +32,15 @@ export default function AlertsView() {
   pulse();
   const params = useNames<{ id?: string }>();
   const [query, setQuery] = useSearchParams<{ state?: string; page?: string }>();
-  const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
+  const offset = useOffset(PAGE);
   const state = () => query.state ?? "open";
   const page = kept(
     () => [params.id, state(), offset()],
-    async (signal): Promise<Shapes["AlertCollection"]> =>
-      params.id
-        ? { alerts: [await get<Alert>(`dagbok/alerts/${part(params.id)}`, undefined, signal)], total_entries: 1 }
-        : await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: state() === "all" ? undefined : state(), limit: PAGE, offset: offset() }, signal),
+    async (signal): Promise<Shapes["AlertCollection"] & { from: number }> => {
+      const from = offset();
+      if (params.id) return { alerts: [await get<Alert>(`dagbok/alerts/${part(params.id)}`, undefined, signal)], total_entries: 1, from: 0 };
+      return { ...(await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: state() === "all" ? undefined : state(), limit: PAGE, offset: from }, signal)), from };
+    },
     { key: "alert_id", whose: () => params.id, when: seq, every: AGAIN_MS },
   );
   return (
@@ -51,18 +52,13 @@ export default function AlertsView() {
               {(one) => <button type="button" class="chip" aria-pressed={state() === one} onClick={() => setQuery({ state: one, page: null })}>{one}</button>}
             </For>
           </div>
+          <Show when={page.latest}>{(it) => <Pages from={it().from} shown={it().alerts.length} total={it().total_entries} size={PAGE} words={["newer", "older"]} />}</Show>
         </Show>
       </Crumbs>
       <AlertPlaces here="/alerts" />
       <Read of={page} what="Alerts can't be shown.">
-        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : state() === "all" ? "Nothing has gone wrong yet that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full alone={Boolean(params.id)} then={page.again} />}</For>
-          <Show when={all().total_entries > PAGE}>
-            <p class="foot dim">
-              {(offset() + 1).toLocaleString("en")} to {(offset() + all().alerts.length).toLocaleString("en")} of {all().total_entries.toLocaleString("en")}
-              <Show when={offset() > 0}> · <button type="button" class="link" onClick={() => setQuery({ page: String(offset() / PAGE) })}>newer</button></Show>
-              <Show when={offset() + PAGE < all().total_entries}> · <button type="button" class="link" onClick={() => setQuery({ page: String(offset() / PAGE + 2) })}>older</button></Show>
-            </p>
-          </Show>
+        {(all) => <><For each={all().alerts} fallback={all().total_entries ? <Beyond total={all().total_entries} size={PAGE} /> : <Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : state() === "all" ? "Nothing has gone wrong yet that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all", page: null })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full alone={Boolean(params.id)} then={page.again} />}</For>
+          <Show when={all().total_entries > PAGE}><div class="foot"><Pages from={all().from} shown={all().alerts.length} total={all().total_entries} size={PAGE} words={["newer", "older"]} below /></div></Show>
         </>}
       </Read>
     </>

@@ -3,15 +3,20 @@ import { For, Show } from "solid-js";
 import { askBackfill, askChange } from "../backfill";
 import { get, type Shapes } from "../base";
 import { kept, seq } from "../live";
-import { Nothing, Read, Time } from "../parts";
+import { Beyond, Nothing, Pages, Read, Time, useOffset } from "../parts";
 import { short } from "../time";
 
 type Backfill = Shapes["BackfillResponse"];
+const PAGE = 50;
 
 export default function Backfills(props: { dag: string; zone: string }) {
+  const offset = useOffset(PAGE);
   const page = kept(
-    () => props.dag,
-    (signal) => get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: 50, order_by: "-id" }, signal),
+    () => [props.dag, offset()],
+    async (signal) => {
+      const from = offset();
+      return { ...(await get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: PAGE, offset: from, order_by: "-id" }, signal)), from };
+    },
     { key: "id", whose: () => props.dag, when: seq, every: 5_000 },
   );
   const ask = () => askBackfill(props.dag, props.zone, undefined, undefined, page.again);
@@ -19,10 +24,10 @@ export default function Backfills(props: { dag: string; zone: string }) {
   const left = (one: Backfill) => ["running", "paused"].includes(one.dagbok.state);
   return (
     <>
-      <div class="filter padded"><button type="button" onClick={ask}>Backfill…</button><span class="dim">makes the runs of past dates, or lets them run again</span></div>
+      <div class="filter padded"><button type="button" onClick={ask}>Backfill…</button><span class="dim">makes the runs of past dates, or lets them run again</span><Show when={page.latest}>{(it) => <Pages from={it().from} shown={it().backfills.length} total={it().total_entries} size={PAGE} words={["newer", "older"]} />}</Show></div>
       <Read of={page} what="The backfills can't be shown.">
         {(it) => (
-          <Show when={it().backfills.length} fallback={<Nothing>Nobody has asked for a backfill of it.</Nothing>}>
+          <Show when={it().backfills.length} fallback={it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : <Nothing>Nobody has asked for a backfill of it.</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col" class="num">No.</th><th scope="col">State</th><th scope="col">Dates</th><th scope="col">How far</th><th scope="col">Asked for</th><th scope="col">Expected</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
               <tbody>
@@ -46,6 +51,7 @@ export default function Backfills(props: { dag: string; zone: string }) {
                 </For>
               </tbody>
             </table>
+            <Show when={it().total_entries > PAGE}><div class="foot"><Pages from={it().from} shown={it().backfills.length} total={it().total_entries} size={PAGE} words={["newer", "older"]} below /></div></Show>
           </Show>
         )}
       </Read>

@@ -15,6 +15,9 @@ const AROUND = 4;
 /** What of a version a choice says: `3`, or nothing for what is published now. */
 const asked = (version: string | undefined) => (version && /^\d+$/.test(version) ? { version } : {});
 
+/** Versions that the server names, the newest. */
+const NAMED = 200;
+
 export default function CodeView(props: { dag: string; mark: string }) {
   const [query, setQuery] = useSearchParams<{ version?: string; run?: string; against?: string; file?: string; line?: string }>();
   const path = () => `dagbok/ui/dags/${part(props.dag)}/code`;
@@ -45,6 +48,7 @@ export default function CodeView(props: { dag: string; mark: string }) {
                 <Show when={query.run}><option value="run">the run, version {it().version}</option></Show>
                 <option value="">now</option>
                 <For each={it().versions}>{(one) => <option value={String(one.version)}>version {one.version}, {short(one.since)}</option>}</For>
+                <Show when={it().versions.length >= NAMED && it().versions.at(-1)}>{(last) => <option disabled>older than version {last().version}: by the address, ?version={last().version - 1}</option>}</Show>
               </select>
             </label>
             <label class="pick">Against{" "}
@@ -52,6 +56,7 @@ export default function CodeView(props: { dag: string; mark: string }) {
                 <option value="">nothing</option>
                 <option value="now">now</option>
                 <For each={it().versions}>{(one) => <option value={String(one.version)}>version {one.version}, {short(one.since)}</option>}</For>
+                <Show when={it().versions.length >= NAMED && it().versions.at(-1)}>{(last) => <option disabled>older than version {last().version}: by the address, ?version={last().version - 1}</option>}</Show>
               </select>
             </label>
             <Copy text={it().file} label="the file's path" />

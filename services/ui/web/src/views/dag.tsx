@@ -25,6 +25,9 @@ const Trends = view(past, (it) => it.Trends);
 const Calendar = view(past, (it) => it.Calendar);
 const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["trends", "Trends"], ["calendar", "Calendar"], ["backfills", "Backfills"], ["code", "Code"], ["events", "Events"], ["why", "Next run"], ["details", "Details"]] as const;
 
+/** Columns that a grid may have. */
+const MOST_RUNS = 200;
+
 export default function DagView() {
   const params = useNames<{ dag: string }>();
   const [query] = useSearchParams<{ runs?: string; dag_run_id?: string }>();
@@ -54,7 +57,10 @@ function Body(props: { dag: Dag }) {
   const row = () => dag().dag;
   const navigate = useNavigate();
   const place = useNames<{ rest?: string }>();
-  const [, setQuery] = useSearchParams();
+  const [query, setQuery] = useSearchParams<{ runs?: string }>();
+  /** There are older runs than the grid has, and it may have them; of many tasks it takes fewer than are asked for. */
+  const older = () => dag().order.length < dag().total_runs;
+  const wider = () => older() && dag().order.length < MOST_RUNS && dag().order.length >= Number(query.runs ?? 0);
   const tab = () => {
     const last = place.rest?.split("/").pop() ?? "";
     return TABS.some(([path]) => path === last) ? last : "";
@@ -90,10 +96,11 @@ function Body(props: { dag: Dag }) {
           <Show when={dag().order.length} fallback={<Nothing>It has no run yet. <button type="button" class="link" onClick={() => askTrigger(row().dag_id)}>Trigger one</button></Nothing>}>
             <Grid dag={dag()} />
             <p class="foot dim">
-              The newest {dag().order.length} of {dag().total_runs.toLocaleString("en")} runs.
-              <Show when={dag().order.length < dag().total_runs && dag().order.length < 200}>
-                {" "}<button type="button" class="link" onClick={() => setQuery({ runs: String(Math.min(200, dag().order.length * 2)) })}>Show more</button>
+              The newest {dag().order.length.toLocaleString("en")} of {dag().total_runs.toLocaleString("en")} runs.
+              <Show when={wider()}>
+                {" "}<button type="button" class="link" onClick={() => setQuery({ runs: String(Math.min(MOST_RUNS, dag().order.length * 2)) })}>Show more</button>
               </Show>
+              <Show when={older() && !wider()}><span>A grid has no more of them: <A href={`${dagPath(row().dag_id)}/runs`}>all are under Runs</A>.</span></Show>
               <Legend />
             </p>
           </Show>

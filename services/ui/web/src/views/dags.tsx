@@ -1,10 +1,10 @@
 /** The list of DAGs: one row each, with its last runs as bars. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createMemo, createSignal, For, type JSX, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, For, type JSX, on, onCleanup, Show } from "solid-js";
 import { askPause } from "../acts";
-import type { Shapes } from "../base";
+import { prefix, type Shapes } from "../base";
 import { live } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+import { Beyond, Crumbs, dagPath, Fault, Nothing, Pages, runPath, Time, useOffset } from "../parts";
 import { schedule } from "../cron";
 import { look } from "../states";
 import { askTrigger } from "../trigger";
@@ -12,17 +12,27 @@ import { length, short } from "../time";
 
 const HINTS = ["is:failed", "is:running", "is:paused", "is:active"];
 
+/** Rows of a page, as many as the server gives where no number is said. */
+const PAGE = 50;
+
 export default function DagsView() {
-  const [query, setQuery] = useSearchParams<{ q?: string; limit?: string }>();
+  const [query, setQuery] = useSearchParams<{ q?: string; page?: string }>();
   const q = () => query.q ?? "";
-  const held = live(() => ["dags", q(), Number(query.limit ?? 0)] as ["dags", string, number]);
+  const offset = useOffset(PAGE);
+  const held = live(() => ["dags", q(), offset()] as ["dags", string, number]);
   const [typed, setTyped] = createSignal(q());
   let timer: number | undefined;
   const type = (to: string) => {
     setTyped(to);
     clearTimeout(timer);
-    timer = window.setTimeout(() => setQuery({ q: to || null, limit: null }, { replace: true }), 150);
+    timer = window.setTimeout(() => {
+      timer = undefined;
+      setQuery({ q: to || null, page: null }, { replace: true });
+    }, 150);
   };
+  // Who goes back is at other words; what is typed just now stays.
+  createEffect(on(q, (now) => timer === undefined && setTyped(now), { defer: true }));
+  onCleanup(() => clearTimeout(timer));
   const toggle = (word: string) => {
     const words = typed().split(/\s+/).filter(Boolean);
     type(words.includes(word) ? words.filter((one) => one !== word).join(" ") : [...words, word].join(" "));
@@ -52,15 +62,16 @@ export default function DagsView() {
             )}
           </For>
         </div>
+        <Show when={held.data}>{(page) => <Pages from={page().offset} shown={page().dags.length} total={page().total} size={PAGE} />}</Show>
       </Crumbs>
       <Show when={held.error}>{(error) => <Fault what="The DAGs can't be shown." error={error()} />}</Show>
       <Show when={held.data}>
         {(page) => (
           <Show
             when={page().dags.length}
-            fallback={<Nothing>{q() ? <>No DAG is like <code>{q()}</code>. <button type="button" class="link" onClick={() => type("")}>Show all</button></> : "No file in the DAG folder defines a DAG yet."}</Nothing>}
+            fallback={page().total ? <Beyond total={page().total} size={PAGE} /> : <Nothing>{q() ? <>No DAG is like <code>{q()}</code>. <button type="button" class="link" onClick={() => type("")}>Show all</button></> : "No file in the DAG folder defines a DAG yet."}</Nothing>}
           >
-            <table class="list dags">
+            <table class="list dags" aria-busy={held.old}>
               <thead>
                 <tr>
                   <th scope="col">On</th><Sort by="name">DAG</Sort><Sort by="last" class="last">Last runs</Sort><th scope="col">Schedule</th>
@@ -71,12 +82,7 @@ export default function DagsView() {
                 <For each={page().dags}>{(dag) => <Row dag={dag} tag={toggle} />}</For>
               </tbody>
             </table>
-            <p class="foot dim">
-              {page().dags.length} of {page().total.toLocaleString("en")}
-              <Show when={page().dags.length < page().total && page().dags.length < 500}>
-                {" · "}<button type="button" class="link" onClick={() => setQuery({ limit: String(Math.min(500, page().dags.length + 100)) })}>show more</button>
-              </Show>
-            </p>
+            <div class="foot"><Pages from={page().offset} shown={page().dags.length} total={page().total} size={PAGE} below /></div>
           </Show>
         )}
       </Show>
@@ -89,9 +95,7 @@ function Row(props: { dag: Shapes["UiDagRow"]; tag: (word: string) => void }) {
   return (
     <tr data-row classList={{ off: dag().paused }}>
       <td>
-        <button type="button" class="switch" role="switch" aria-checked={!dag().paused} aria-label={`${dag().dag_id} is ${dag().paused ? "paused" : "on"}`} onClick={() => askPause(dag())}>
-          <span />
-        </button>
+        <button type="button" class="switch" role="switch" aria-checked={!dag().paused} aria-label={`${dag().dag_id} is ${dag().paused ? "paused" : "on"}`} onClick={() => askPause(dag())}><span /></button>
       </td>
       <td class="name">
         <A href={dagPath(dag().dag_id)}>{dag().name ?? dag().dag_id}</A>
@@ -112,7 +116,7 @@ function Row(props: { dag: Shapes["UiDagRow"]; tag: (word: string) => void }) {
   );
 }
 
-/** Runs as bars: how long each took, the newest at the right. */
+/** Runs as bars: how long each took, the newest at the right. A page has many: they are links without a part that watches the address. */
 export function Bars(props: { dag: string; runs: Shapes["UiLastRun"][] }) {
   const most = createMemo(() => Math.max(0.001, ...props.runs.map((run) => run.seconds ?? 0)));
   return (
@@ -122,9 +126,9 @@ export function Bars(props: { dag: string; runs: Shapes["UiLastRun"][] }) {
           const state = () => look(run.state);
           const words = () => `${short(run.run_after)}: ${state().word}${run.seconds ? `, ${length(run.seconds)}` : ""}`;
           return (
-            <A href={runPath(props.dag, run.run_id)} title={words()} aria-label={words()} tabindex="-1" class={state().family} style={{ "--h": `${Math.max(0.15, Math.sqrt((run.seconds ?? (state().family === "running" ? most() : 0)) / most()))}` }}>
+            <a href={prefix + runPath(props.dag, run.run_id)} title={words()} aria-label={words()} tabindex="-1" class={state().family} style={{ "--h": `${Math.max(0.15, Math.sqrt((run.seconds ?? (state().family === "running" ? most() : 0)) / most()))}` }}>
               {state().family === "failed" ? "✕" : ""}
-            </A>
+            </a>
           );
         }}
       </For>

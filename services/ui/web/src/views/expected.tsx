@@ -3,7 +3,7 @@ import { A } from "@solidjs/router";
 import { For, Show } from "solid-js";
 import { get, type Shapes } from "../base";
 import { kept, live, pulse } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, Read, Time } from "../parts";
+import { Beyond, Crumbs, dagPath, Fault, Nothing, Pages, Read, Time, useOffset } from "../parts";
 import { Places } from "./places";
 import { lateWords, Strip, WaitingRow } from "./home";
 
@@ -40,6 +40,7 @@ export function ExpectedView() {
               <h2>Waiting long <span class="count">{board().waiting_is_exact ? "" : "at least "}{board().waiting_count.toLocaleString("en")}</span><span class="hint">no word of them for a minute or more</span></h2>
               <Show when={board().waiting.length} fallback={<Nothing>No run waits without a word.</Nothing>}>
                 <div class="rows"><For each={board().waiting}>{(run) => <WaitingRow run={run} />}</For></div>
+                <Show when={board().waiting_count > board().waiting.length}><p class="foot dim">The first {board().waiting.length.toLocaleString("en")}.</p></Show>
               </Show>
             </section>
           </>
@@ -51,18 +52,27 @@ export function ExpectedView() {
 
 /** How often the list is asked for. */
 const AGAIN_MS = 5_000;
+const PAGE = 100;
 
 /** Files that can't be read, each with its traceback. */
 export function ImportErrorsView() {
   pulse();
-  const page = kept(() => "all", (signal) => get<Shapes["ImportErrorCollection"]>("importErrors", { limit: 100 }, signal), { key: "import_error_id", every: AGAIN_MS });
+  const offset = useOffset(PAGE);
+  const page = kept(
+    offset,
+    async (signal) => {
+      const from = offset();
+      return { ...(await get<Shapes["ImportErrorCollection"]>("importErrors", { limit: PAGE, offset: from }, signal)), from };
+    },
+    { key: "import_error_id", every: AGAIN_MS },
+  );
   return (
     <>
-      <Crumbs of={[{ text: "Files that can't be read" }]} />
+      <Crumbs of={[{ text: "Files that can't be read" }]}><Show when={page.latest?.total_entries ? page.latest : undefined}>{(it) => <Pages from={it().from} shown={it().import_errors.length} total={it().total_entries} size={PAGE} />}</Show></Crumbs>
       <Places here="/import_errors" />
       <Read of={page} what="They can't be shown.">
         {(it) => (
-          <For each={it().import_errors} fallback={<Nothing>Every file in the DAG folder can be read.</Nothing>}>
+          <For each={it().import_errors} fallback={it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : <Nothing>Every file in the DAG folder can be read.</Nothing>}>
             {(one) => (
               <article class="alert">
                 <header>
@@ -75,7 +85,7 @@ export function ImportErrorsView() {
           </For>
         )}
       </Read>
-      <Show when={(page.latest?.total_entries ?? 0) > (page.latest?.import_errors.length ?? 0)}><p class="foot dim">The first {page.latest?.import_errors.length} of {page.latest?.total_entries.toLocaleString("en")}.</p></Show>
+      <Show when={(page.latest?.total_entries ?? 0) > PAGE ? page.latest : undefined}>{(it) => <div class="foot"><Pages from={it().from} shown={it().import_errors.length} total={it().total_entries} size={PAGE} below /></div>}</Show>
     </>
   );
 }

@@ -162,6 +162,7 @@ function Group(props: { title: string; when: number; count: number; least?: bool
         <h2>
           {props.title} <span class="count">{props.least ? "at least " : ""}{props.count.toLocaleString("en")}</span>
           <Show when={props.hint}><span class="hint">{props.hint}</span></Show>
+          <Show when={!props.more && props.count > props.when}><span class="hint">the first {props.when}</span></Show>
           <Show when={props.more && (props.always || props.count > props.when)}><A class="hint" href={props.more ?? ""}>{props.always ?? "all of them"}</A></Show>
         </h2>
         <div class="rows">{props.children}</div>
@@ -239,7 +240,7 @@ export function Strip(props: { home: Pick<Home, "next" | "next_12h" | "as_of"> }
   const from = () => Date.parse(props.home.as_of);
   return (
     <section class="group next" aria-label="Next 12 hours">
-      <h2>Next 12 h <span class="count">{total()}</span></h2>
+      <h2>Next 12 h <span class="count">{total().toLocaleString("en")}</span><Show when={total()}><A class="hint" href="/dags?q=sort:next">every DAG by its next run</A></Show></h2>
       <Show when={total()} fallback={<Nothing>No schedule promises a run within twelve hours.</Nothing>}>
         <div class="strip">
           <svg viewBox="0 0 240 36" preserveAspectRatio="none" role="img" aria-label={`${total()} runs are promised within twelve hours`}>

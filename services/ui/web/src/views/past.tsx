@@ -94,6 +94,7 @@ const SOME = 100;
 
 function Tasks(props: { past: Past; choose: (task: string) => void }) {
   const [all, setAll] = createSignal(false);
+  const shown = () => (all() ? props.past.tasks.length : Math.min(SOME, props.past.tasks.length));
   const slowest = createMemo(() => Math.max(1e-9, ...props.past.tasks.map((task) => task.p95 ?? 0)));
   return (
     <section class="group" aria-label="Tasks">
@@ -101,7 +102,7 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
       <table class="list">
         <thead><tr><th scope="col">Task</th><th scope="col" class="num">Half within</th><th scope="col" class="num">19 of 20</th><th scope="col">Spread</th><th scope="col" class="num">Memory</th><th scope="col" class="num">Succeeded</th><th scope="col" class="num">Failed</th></tr></thead>
         <tbody>
-          <For each={all() ? props.past.tasks : props.past.tasks.slice(0, SOME)}>
+          <For each={props.past.tasks.slice(0, shown())}>
             {(task) => (
               <tr data-row classList={{ chosen: props.past.task_id === task.task_id }}>
                 <td class="name"><Show when={!task.mapped} fallback={<><code>{task.task_id}</code><span class="badge">mapped</span></>}><button type="button" class="link" onClick={() => props.choose(task.task_id)}>{task.task_id}</button></Show></td>
@@ -116,7 +117,9 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
           </For>
         </tbody>
       </table>
-      <Show when={!all() && props.past.tasks.length > SOME}><p class="foot dim">The first {SOME} of {props.past.tasks.length.toLocaleString("en")}. <button type="button" class="link" onClick={() => setAll(true)}>Show all</button></p></Show>
+      <Show when={shown() < props.past.task_count}>
+        <p class="foot dim">The first {shown().toLocaleString("en")} of {props.past.task_count.toLocaleString("en")} in the order of the file. <Show when={shown() < props.past.tasks.length}><button type="button" class="link" onClick={() => setAll(true)}>{props.past.tasks.length < props.past.task_count ? `Show ${props.past.tasks.length.toLocaleString("en")}` : "Show all"}</button></Show></p>
+      </Show>
     </section>
   );
 }

@@ -152,10 +152,10 @@ function Body(props: { run: Run }) {
             <Match when={shown() === "events"}><Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} /></Match>
             <Match when={shown() === "told"}><ToldOf dag={run().dag_id} run={run().run_id} told={run().told} /></Match>
             <Match when={shown() === "table"}><Suspense><Table run={run()} /></Suspense></Match>
-            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose}/><Cut run={run()} /></Match>
+            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose}/><Cut run={run()} rows={[]} /></Match>
             <Match when={true}>
               <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
-              <Cut run={run()} />
+              <Cut run={run()} rows={rows()} />
             </Match>
           </Switch>
         </section>
@@ -171,8 +171,18 @@ function Body(props: { run: Run }) {
 
 const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["table", "Table"], ["events", "Events"], ["told", "Told"]] as const;
 
-/** That there are more tasks than the snapshot has. */
-const Cut = (props: { run: Run }) => <Show when={!props.run.complete}><Nothing>The run has more tasks than are shown here: it has {props.run.task_count.toLocaleString("en")}. <A href="?show=table">All of them are in the table.</A></Nothing></Show>;
+const total = (copies: Record<string, number> | null | undefined) => Object.values(copies ?? {}).reduce((sum, count) => sum + count, 0);
+
+/** That there are more tasks than the snapshot has, or more copies of a task than the rows. */
+function Cut(props: { run: Run; rows: Task[] }) {
+  const copies = createMemo(() => props.rows.reduce((sum, task) => sum + total(task.copies), 0) > props.rows.filter((task) => task.map_index >= 0).length);
+  const all = () => <A href="?show=table">All of them are in the table.</A>;
+  return (
+    <Show when={props.run.complete} fallback={<Nothing>The run has more tasks than are shown here: it has {props.run.task_count.toLocaleString("en")}. {all()}</Nothing>}>
+      <Show when={copies()}><p class="foot dim">Of a task of more than 64 copies those have a row that did not succeed, at most 64 of them. {all()}</p></Show>
+    </Show>
+  );
+}
 
 /** The run's tasks as a graph. */
 function RunGraph(props: { rows: Task[]; chosen: Task | undefined; choose: (task: Task | undefined) => void }) {
@@ -290,7 +300,7 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
                         <Group task={task} />
                       </Show>
                     </button>
-                    <Show when={task.copies}>{(copies) => <span class="count">{Object.values(copies()).reduce((sum, count) => sum + count, 0)}×</span>}</Show>
+                    <Show when={task.copies}>{(copies) => <span class="count">{total(copies()).toLocaleString("en")}×</span>}</Show>
                   </span>
                 </td>
                 <td class="num">{task.copies ? "" : took() === undefined ? <span class="dim">–</span> : length(took() ?? 0)}</td>

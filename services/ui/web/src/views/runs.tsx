@@ -5,7 +5,7 @@ import { get, part, type Query, type Shapes } from "../base";
 import { kept, pulse, seq } from "../live";
 import { search } from "../search";
 import { stands } from "../states";
-import { Crumbs, dagPath, Mark, Nothing, Read, runPath, Time } from "../parts";
+import { Beyond, Crumbs, dagPath, Mark, Nothing, Pages, Read, runPath, Time, useOffset } from "../parts";
 import { between, length, short } from "../time";
 
 const PAGE = 50;
@@ -23,16 +23,17 @@ export default function RunsView() {
 
 export function RunList(props: { dag?: string }) {
   const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string; end_date_gte?: string; before?: string }>();
-  const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
+  const offset = useOffset(PAGE);
   const words = () => search(query.q ?? "");
   const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", ...(query.state ? { state: query.state } : {}), end_date_gte: query.end_date_gte, ...words().query, ...(query.before ? { run_after_lte: query.before } : {}) });
   const page = kept(
     // What is asked of "the last seven days" is another at every moment.
     () => [props.dag, query],
     async (signal) => {
+      const from = offset();
       const found = await get<Shapes["RunCollection"]>(`dags/${props.dag ? part(props.dag) : "~"}/dagRuns`, asked(), signal);
       // Runs of two DAGs may have the same id.
-      return { ...found, dag_runs: found.dag_runs.map((run) => ({ ...run, row: `${run.dag_id}/${run.dag_run_id}` })) };
+      return { ...found, from, dag_runs: found.dag_runs.map((run) => ({ ...run, row: `${run.dag_id}/${run.dag_run_id}` })) };
     },
     { key: "row", whose: () => props.dag, when: seq, every: 5_000 },
   );
@@ -52,11 +53,12 @@ export function RunList(props: { dag?: string }) {
           {(before) => <button type="button" class="chip" aria-pressed="true" title="begin with the newest again" onClick={() => setQuery({ before: null, page: null })}>due up to {short(before())} ×</button>}
         </Show>
         <input type="search" aria-label="Find runs" class="wide" placeholder="state:failed dag:reco* since:7d lr=0.001 nov 19, or part of an id" value={query.q ?? ""} onChange={(event) => put({ q: event.currentTarget.value || null })} />
+        <Show when={page.latest}>{(it) => <Pages from={it().from} shown={it().dag_runs.length} total={it().total_entries} size={PAGE} least={!it().dagbok?.total_is_exact} words={["newer", "older"]} />}</Show>
       </div>
       <Show when={words().odd.length}><p class="note padded">Not understood: {words().odd.join(", ")}. There are state:, dag:, type:, by:, id:, since: and until: (7d, 12h, 2026-11-19), name=value of what a run was given, and days as nov 19.</p></Show>
       <Read of={page} what="The runs can't be shown.">
         {(it) => (
-          <Show when={it().dag_runs.length} fallback={<Nothing>{it().dagbok?.complete === false ? <Broken of={it()} go={further} none /> : query.state || query.q || query.end_date_gte || query.before ? <>No run is like that. <button type="button" class="link" onClick={() => put({ state: null, q: null, end_date_gte: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
+          <Show when={it().dag_runs.length} fallback={<Nothing>{it().dagbok?.complete === false ? <Broken of={it()} go={further} none /> : it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : query.state || query.q || query.end_date_gte || query.before ? <>No run is like that. <button type="button" class="link" onClick={() => put({ state: null, q: null, end_date_gte: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col">State</th><Show when={!props.dag}><th scope="col">DAG</th></Show><th scope="col">Run</th><th scope="col">Type</th><th scope="col">Began</th><th scope="col" class="num">Took</th><th scope="col">Failed</th><th scope="col">By</th></tr></thead>
               <tbody>
@@ -76,12 +78,10 @@ export function RunList(props: { dag?: string }) {
                 </For>
               </tbody>
             </table>
-            <p class="foot dim">
-              {offset() + 1} to {offset() + it().dag_runs.length} of {it().dagbok?.total_is_exact ? "" : "at least "}{it().total_entries.toLocaleString("en")}
-              <Show when={offset() > 0}> · <button type="button" class="link" onClick={() => setQuery({ page: String(Number(query.page ?? 1) - 1) })}>newer</button></Show>
-              <Show when={it().dagbok?.complete === false}> · <Broken of={it()} go={further} /></Show>
-              <Show when={offset() + PAGE < it().total_entries}> · <button type="button" class="link" onClick={() => setQuery({ page: String(Number(query.page ?? 1) + 1) })}>older</button></Show>
-            </p>
+            <div class="foot">
+              <Pages from={it().from} shown={it().dag_runs.length} total={it().total_entries} size={PAGE} least={!it().dagbok?.total_is_exact} words={["newer", "older"]} below />
+              <Show when={it().dagbok?.complete === false}><span class="dim"><Broken of={it()} go={further} /></span></Show>
+            </div>
           </Show>
         )}
       </Read>

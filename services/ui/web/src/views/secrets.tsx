@@ -1,9 +1,10 @@
 /** Connections and variables. What is secret of them is written here, and never read back. */
+import { useSearchParams } from "@solidjs/router";
 import { createSignal, For, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "../acts";
-import { get, part, send, type Shapes } from "../base";
+import { get, part, type Query, send, type Shapes } from "../base";
 import { kept, pulse } from "../live";
-import { Crumbs, Nothing, Read, Time } from "../parts";
+import { Beyond, Crumbs, Nothing, Pages, Read, Time, useOffset } from "../parts";
 import { Delete, Places } from "./places";
 
 type Connection = Shapes["ConnectionResponse"];
@@ -11,23 +12,36 @@ type Variable = Shapes["VariableResponse"];
 const close = () => open(undefined);
 const by = (actor: string) => actor.replace(/^user:/, "");
 
-function Found(props: { total: number; shown: number }) {
-  return <Show when={props.total > props.shown}><p class="foot dim">The first {props.shown} of {props.total.toLocaleString("en")}: search for others.</p></Show>;
+const PAGE = 100;
+
+/** A page of those whose names have what is looked for in them; the address says what that is, and which page. */
+function useList<T extends { total_entries: number }>(read: (query: Query, signal: AbortSignal) => Promise<T>, pattern: string, key: string) {
+  const [query, setQuery] = useSearchParams<{ q?: string; page?: string }>();
+  const offset = useOffset(PAGE);
+  const find = () => query.q ?? "";
+  const page = kept(
+    () => [find(), offset()],
+    async (signal) => {
+      const from = offset();
+      return { ...(await read({ limit: PAGE, offset: from, [pattern]: find() || undefined }, signal)), from };
+    },
+    { key, every: 30_000 },
+  );
+  return { find, setFind: (to: string) => setQuery({ q: to || null, page: null }, { replace: true }), page };
 }
 
 export function ConnectionsView() {
   pulse();
-  const [find, setFind] = createSignal("");
-  const page = kept(find, (signal) => get<Shapes["ConnectionCollection"]>("connections", { limit: 100, connection_id_pattern: find() || undefined }, signal), { key: "connection_id", every: 30_000 });
+  const { find, setFind, page } = useList((query, signal) => get<Shapes["ConnectionCollection"]>("connections", query, signal), "connection_id_pattern", "connection_id");
   const again = page.again;
   return (
     <>
       <Crumbs of={[{ text: "Connections" }]}><div class="acts"><button type="button" onClick={() => open(() => <ConnectionForm then={again} />)}>New connection</button></div></Crumbs>
       <Places here="/connections" />
-      <div class="filter padded"><input type="search" aria-label="Find connections by id" placeholder="part of an id" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Passwords and extras are sealed, and never shown.</span></div>
+      <div class="filter padded"><input type="search" aria-label="Find connections by id" placeholder="part of an id" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Passwords and extras are sealed, and never shown.</span><Show when={page.latest}>{(it) => <Pages from={it().from} shown={it().connections.length} total={it().total_entries} size={PAGE} />}</Show></div>
       <Read of={page} what="The connections can't be shown.">
         {(it) => (
-          <Show when={it().connections.length} fallback={<Nothing>{find() ? "No connection is called so." : "No connection is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
+          <Show when={it().connections.length} fallback={it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : <Nothing>{find() ? "No connection is called so." : "No connection is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col">Connection</th><th scope="col">Type</th><th scope="col">Host</th><th scope="col">Schema</th><th scope="col">Login</th><th scope="col">Password</th><th scope="col">Set</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
               <tbody>
@@ -50,7 +64,7 @@ export function ConnectionsView() {
                 </For>
               </tbody>
             </table>
-            <Found total={it().total_entries} shown={it().connections.length} />
+            <Show when={it().total_entries > PAGE}><div class="foot"><Pages from={it().from} shown={it().connections.length} total={it().total_entries} size={PAGE} below /></div></Show>
           </Show>
         )}
       </Read>
@@ -102,17 +116,16 @@ function ConnectionForm(props: { of?: Connection; then: () => void }) {
 
 export function VariablesView() {
   pulse();
-  const [find, setFind] = createSignal("");
-  const page = kept(find, (signal) => get<Shapes["VariableCollection"]>("variables", { limit: 100, variable_key_pattern: find() || undefined }, signal), { key: "key", every: 30_000 });
+  const { find, setFind, page } = useList((query, signal) => get<Shapes["VariableCollection"]>("variables", query, signal), "variable_key_pattern", "key");
   const again = page.again;
   return (
     <>
       <Crumbs of={[{ text: "Variables" }]}><div class="acts"><button type="button" onClick={() => open(() => <VariableForm then={again} />)}>New variable</button></div></Crumbs>
       <Places here="/variables" />
-      <div class="filter padded"><input type="search" aria-label="Find variables by key" placeholder="part of a key" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Values are sealed; of those whose names say that they are secret nothing is shown.</span></div>
+      <div class="filter padded"><input type="search" aria-label="Find variables by key" placeholder="part of a key" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Values are sealed; of those whose names say that they are secret nothing is shown.</span><Show when={page.latest}>{(it) => <Pages from={it().from} shown={it().variables.length} total={it().total_entries} size={PAGE} />}</Show></div>
       <Read of={page} what="The variables can't be shown.">
         {(it) => (
-          <Show when={it().variables.length} fallback={<Nothing>{find() ? "No variable is called so." : "No variable is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
+          <Show when={it().variables.length} fallback={it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : <Nothing>{find() ? "No variable is called so." : "No variable is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col">What it is for</th><th scope="col">Set</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
               <tbody>
@@ -132,7 +145,7 @@ export function VariablesView() {
                 </For>
               </tbody>
             </table>
-            <Found total={it().total_entries} shown={it().variables.length} />
+            <Show when={it().total_entries > PAGE}><div class="foot"><Pages from={it().from} shown={it().variables.length} total={it().total_entries} size={PAGE} below /></div></Show>
           </Show>
         )}
       </Read>

@@ -20,6 +20,8 @@ type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
 const TABS = ["log", "why", "xcom", "rendered", "tries", "resources", "details", "told"] as const;
 type Tab = (typeof TABS)[number];
+/** Alerts about its run that a task comes with. */
+const ALERTS = 20;
 /** What each copy of a mapped task has for itself. */
 const OF_COPIES: readonly Tab[] = ["log", "why", "rendered", "tries", "resources"];
 const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", resources: "Resources", details: "Details", told: "Told" };
@@ -126,6 +128,7 @@ function Panel(props: { task: Task; within?: boolean }) {
               </A>
             )}
           </For>
+          <Show when={(it().copies?.length ?? 0) < of()}><A class="plain" href={`${runPath(it().dag_id, it().run_id)}?show=table&find=${part(it().task.task_id)}`}>all {of().toLocaleString("en")} in the table</A></Show>
         </div>
       </Show>
       <div class="tabs" role="tablist" aria-label="About the task">
@@ -173,6 +176,7 @@ function Panel(props: { task: Task; within?: boolean }) {
           <Match when={tab() === "told"}>
             <p><Told told={it().told} /></p>
             <For each={it().alerts} fallback={<Nothing>No alert is about this run.</Nothing>}>{(alert) => <Ledger alert={alert} />}</For>
+            <Show when={it().alerts.length >= ALERTS}><p class="foot dim">There may be more than these {ALERTS}. <A href={`${runPath(it().dag_id, it().run_id)}?show=told`}>All stand with the run</A></p></Show>
           </Match>
         </Switch>
       </div>
