@@ -124,9 +124,8 @@ impl Run {
                 let map_index = self.arena.get(no).map_index;
                 let ruled_out = matches!(state.done(), Some(Done::RuledOut(_)));
                 let judged_anew = ruled_out && below.has(node, map_index);
-                let stays = || {
-                    state.done().is_some_and(Done::is_no_part) || spared.has(node, map_index)
-                };
+                let stays =
+                    || state.done().is_some_and(Done::is_no_part) || spared.has(node, map_index);
                 ((judged_anew || takes(node, no, state)) && !stays()).then_some(())
             };
             let stretches = self.stretches(self.arena.numbers(node), pick);

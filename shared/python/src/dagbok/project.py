@@ -25,8 +25,8 @@ def is_project(folder: str) -> bool:
 
 def places(folder: str) -> list[str]:
     """Return where imports look in a DAG folder, in their order."""
-    # A folder that is empty, or not published, does not go to other machines: there a project looks like any folder with
-    # a `dags/` in it, which is looked into all the same.
+    # A folder that is empty, or not published, does not go to other machines: there a project looks like any
+    # folder with a `dags/` in it, which is looked into all the same.
     found = [folder, os.path.join(folder, DAGS)]
     if is_project(folder):
         found = [os.path.join(folder, DAGS), folder, os.path.join(folder, "config")]
