@@ -1,15 +1,15 @@
 //! Folding records into the namespace. Total: history is never refused.
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RuledOut, RunCreated, RunDeleted,
-    RunExpected, RunKey, Scope, Timestamp,
+    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunExpected,
+    RunKey, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
 use super::{Dag, Namespace, RunNo, Seen, backfill::Part, past::Deleted, with_head};
 use crate::{
-    graph::{Ix, Version},
+    graph::Version,
     run::{Change, Ending, Handed, Hold, Phase, Run, RunMeta},
 };
 
@@ -206,17 +206,7 @@ impl Namespace {
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
         }
-        let (version, date) = (Arc::clone(run.version()), run.meta().logical_date);
-        let lookers = date.map_or_else(Vec::new, |date| self.looking_back_at(&key.dag_id, date));
-        let is_other = record.facts.iter().any(has_other_tasks);
-        let mut moved =
-            if lookers.is_empty() { Vec::new() } else { self.nodes_of(number, &changes) };
-        // Copies that a task has more of are no change of any that it had.
-        let grown = record.facts.iter().filter_map(|fact| match fact {
-            Fact::TaskExpanded(f) => version.find(&f.task_id),
-            _ => None,
-        });
-        moved.extend(grown.filter(|_| !lookers.is_empty()));
+        let moved = self.moved_by(number, record, &changes);
         let mut served: Vec<PoolName> = Vec::new();
         for change in changes {
             served.extend(self.keep_turn(number, &key.dag_id, &change));
@@ -243,17 +233,11 @@ impl Namespace {
         for pool in &served {
             self.index.lanes.served(&key.dag_id, pool, &mut self.turns);
         }
-        if before == Phase::Queued || is_other {
+        if before == Phase::Queued {
             self.look_back(number);
         }
-        // Of a run that is over less is known than of one that goes on, and another may count as the one before.
-        if is_other || matches!(after, Phase::Over(_)) {
-            lookers.iter().for_each(|looker| self.look_back(*looker));
-        } else {
-            self.look_back_at(&version, &moved, &lookers);
-        }
-        if is_other {
-            self.look_back_further(&key.dag_id);
+        if let Some(moved) = moved {
+            self.look_back_by(number, &key.dag_id, &moved, matches!(after, Phase::Over(_)));
         }
         self.index_dag(&key.dag_id);
     }
@@ -434,13 +418,6 @@ impl Namespace {
         Some(hold.pool.clone())
     }
 
-    /// The tasks that changes were of.
-    fn nodes_of(&self, number: RunNo, changes: &[Change]) -> Vec<Ix> {
-        let Some(run) = self.runs.get(&number) else { return Vec::new() };
-        let nodes: BTreeSet<Ix> = changes.iter().map(|it| run.instance(it.no).node).collect();
-        nodes.into_iter().collect()
-    }
-
     fn keep_phase(
         &mut self,
         number: RunNo,
@@ -485,14 +462,5 @@ pub(super) fn meta_of(record: &Record, f: &RunCreated) -> RunMeta {
         asset_events: f.asset_events.clone(),
         backfill_id: f.backfill_id,
         partition: f.partition.clone(),
-    }
-}
-
-/// Whether a run has other tasks from a fact on.
-fn has_other_tasks(fact: &Fact) -> bool {
-    match fact {
-        Fact::RunVersionChanged(_) => true,
-        Fact::TaskRuledOut(f) => f.why == RuledOut::OutOfDates,
-        _ => false,
     }
 }

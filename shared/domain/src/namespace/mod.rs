@@ -22,6 +22,7 @@ mod horizon;
 mod index;
 mod kept;
 mod lanes;
+mod lookers;
 mod over;
 mod partitions;
 mod past;
