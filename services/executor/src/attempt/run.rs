@@ -433,10 +433,9 @@ impl Running<'_> {
         let how = match verdict {
             Verdict::Succeeded | Verdict::Skipped(_) => Ended::Done,
             Verdict::Rescheduled(_) | Verdict::Deferred(_) => Ended::GoesOn,
-            Verdict::Failed(_) => Ended::Badly,
             // By the log it is over already: nothing that it says counts any more.
-            Verdict::Lost(LostWhy::Ordered) => return,
-            Verdict::Lost(_) => Ended::Badly,
+            Verdict::Lost(LostWhy::Ordered) => Ended::ByLog,
+            Verdict::Failed(_) | Verdict::Lost(_) => Ended::Badly,
         };
         keeps.end(how).await;
     }

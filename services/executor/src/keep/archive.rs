@@ -161,7 +161,7 @@ fn append(archive: &mut Builder<Cutter>, root: &OwnedFd, it: &Found) -> io::Resu
             if !same(&file.metadata()?) {
                 return Err(changed());
             }
-            archive.append_data(&mut header, &it.path, (&mut file).take(meta.len()))?;
+            archive.append_data(&mut header, &it.path, Read::by_ref(&mut file).take(meta.len()))?;
             if same(&file.metadata()?) { Ok(()) } else { Err(changed()) }
         }
     }
@@ -182,7 +182,7 @@ pub(super) fn unpack(
 ) -> Result<(), String> {
     let half = folder.with_extension("half");
     let told = |error: io::Error| error.to_string();
-    for left in [&half, folder] {
+    for left in [half.as_path(), folder] {
         match fs::remove_dir_all(left) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told(error)),
             _ => {}

@@ -163,7 +163,7 @@ impl Checkpoint {
             (known.is_there, !known.saved || known.saving)
         };
         let keeps = match how {
-            Ended::Done => return,
+            Ended::Done | Ended::ByLog => return self.known.lock().untold.clear(),
             Ended::GoesOn => is_there,
             Ended::Badly => is_there && whole,
         };

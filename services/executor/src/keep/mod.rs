@@ -93,7 +93,7 @@ impl Keeps {
     /// The try's process is gone: what it said last is told, and its directory kept as `how` has it. Nothing of it
     /// is said afterwards.
     pub(crate) async fn end(&self, how: Ended) {
-        self.progress.end().await;
+        self.progress.end(how != Ended::ByLog).await;
         self.checkpoint.end(how).await;
     }
 }
@@ -107,6 +107,8 @@ pub(crate) enum Ended {
     GoesOn,
     /// It failed, or its process was ended: perhaps in the middle of a file.
     Badly,
+    /// It was over by the log before: what it says is refused.
+    ByLog,
 }
 
 fn fields<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, (&'static str, String)> {

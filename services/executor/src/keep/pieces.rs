@@ -44,8 +44,11 @@ pub(super) async fn unpack(
     let mut lost = None;
     for digest in &files.pieces {
         match store.get(digest.as_str()).await {
-            Ok(piece) if to.send(piece).await.is_ok() => {}
-            Ok(_) => break,
+            Ok(piece) => {
+                if to.send(piece).await.is_err() {
+                    break;
+                }
+            }
             Err(why) => {
                 lost = Some(why);
                 break;

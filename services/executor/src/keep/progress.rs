@@ -112,10 +112,12 @@ impl Progress {
         self.known.lock().told = Some(((done, text), Instant::now()));
     }
 
-    /// The try is over: its last word is told.
-    pub(super) async fn end(&self) {
+    /// The try is over: its last word is told, where it is to be.
+    pub(super) async fn end(&self, tells: bool) {
         let _turn = self.turn.lock().await;
-        self.tell().await;
+        if tells {
+            self.tell().await;
+        }
         self.known.lock().is_over = true;
         self.changed.notify_one();
     }
