@@ -83,7 +83,7 @@ pub struct TryProgressed {
     /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Which try of the copy says so.
     pub try_number: TryNumber,
     /// Which leg of it.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
