@@ -80,9 +80,8 @@ impl Index {
         }
     }
 
-    /// Forgets a run.
     /// Whether earlier runs than the one before say what a run's tasks wait for.
-    pub(super) fn goes_by_earlier(&mut self, number: RunNo, dag_id: &DagId, goes: bool) {
+    pub(super) fn set_by_earlier(&mut self, number: RunNo, dag_id: &DagId, goes: bool) {
         if goes {
             self.by_earlier.entry(dag_id.clone()).or_default().insert(number);
         } else if let Some(runs) = self.by_earlier.get_mut(dag_id) {
@@ -93,10 +92,11 @@ impl Index {
         }
     }
 
+    /// Forgets a run.
     pub(super) fn remove_run(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
         self.forget_timeout(number);
         self.settles.remove(&number);
-        self.goes_by_earlier(number, &run.key().dag_id, false);
+        self.set_by_earlier(number, &run.key().dag_id, false);
         self.lanes.remove(number, run, turns);
         self.expanding.remove(&number);
     }

@@ -239,7 +239,7 @@ impl Namespace {
             .collect();
         let goes = self.goes_by_earlier(run, nodes.unwrap_or(all));
         if goes || nodes.is_none() {
-            self.index.goes_by_earlier(number, &run.key().dag_id, goes);
+            self.index.set_by_earlier(number, &run.key().dag_id, goes);
         }
         if judged.is_empty() && (nodes.is_some() || all.is_empty()) {
             return;

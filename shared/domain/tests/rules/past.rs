@@ -261,19 +261,21 @@ fn every_copy_counts_and_a_task_that_runs_at_once_waits_too() {
     assert_eq!(world.settle(), ["TaskQueued a 1", "TaskQueued a 1"]);
 }
 
+/// So many copies of `a`, which depends on the past.
+fn copies(length: u32) -> DagSpec {
+    dag("etl").add("a", &[], |task| {
+        past(task);
+        (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length }));
+    })
+}
+
 #[test]
 fn copies_that_are_there_no_more_keep_nothing() {
-    let spec = |length| {
-        dag("etl").add("a", &[], |task| {
-            past(task);
-            (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length }));
-        })
-    };
-    let mut world = world(spec(2), &[1, 2]);
+    let mut world = world(copies(2), &[1, 2]);
     world.succeed("e1", "etl/d1/a[0]/1");
     world.fail("e1", "etl/d1/a[1]/1");
     assert_eq!(world.settle(), [""; 0]);
-    world.read(&spec(1));
+    world.read(&copies(1));
     let ask = ClearTasks {
         task_ids: vec![task_id("a")],
         on_latest_version: true,
@@ -288,15 +290,9 @@ fn copies_that_are_there_no_more_keep_nothing() {
 
 #[test]
 fn a_run_that_gets_more_copies_by_another_version_is_waited_for_again() {
-    let spec = |length| {
-        dag("etl").add("a", &[], |task| {
-            past(task);
-            (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length }));
-        })
-    };
-    let mut world = world(spec(1).with(|dag| dag.max_active_tasks = 1), &[1, 2]);
+    let mut world = world(copies(1).with(|dag| dag.max_active_tasks = 1), &[1, 2]);
     world.succeed("e1", "etl/d1/a[0]/1");
-    world.read(&spec(2).with(|dag| dag.max_active_tasks = 1));
+    world.read(&copies(2).with(|dag| dag.max_active_tasks = 1));
     let ask = ClearTasks {
         on_latest_version: true,
         only_failed: true,
