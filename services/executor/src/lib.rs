@@ -11,6 +11,7 @@ mod elements;
 mod error;
 mod fence;
 mod held;
+mod keep;
 mod lease;
 mod log;
 mod oom;

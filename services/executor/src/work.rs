@@ -13,6 +13,7 @@ use dagbok_events::ExecutorId;
 use tokio::time::sleep;
 
 use crate::{
+    keep,
     log::{LogFolder, the_dead},
     shared::Shared,
 };
@@ -47,8 +48,10 @@ impl Work {
     pub(crate) fn make(&self) -> io::Result<WorkFolder> {
         let path = self.own.join(self.made.fetch_add(1, Ordering::Relaxed).to_string());
         // An earlier life of the same name may have left one.
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
+        for left in [&path, &keep::beside(&path)] {
+            if left.exists() {
+                fs::remove_dir_all(left)?;
+            }
         }
         fs::create_dir(&path)?;
         Ok(WorkFolder(path))
@@ -73,18 +76,25 @@ impl WorkFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Where the task's checkpoint is to lie, which goes with it.
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        keep::beside(&self.0)
+    }
 }
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.0);
         let remove = move || {
-            let gone = fs::remove_dir_all(&path);
-            if let Err(error) = gone.or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            }) {
-                tracing::warn!(path = %path.display(), %error, "a try's working directory can't be removed");
+            for path in [&path, &keep::beside(&path)] {
+                let gone = fs::remove_dir_all(path);
+                if let Err(error) = gone.or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                }) {
+                    tracing::warn!(path = %path.display(), %error, "a try's working directory can't be removed");
+                }
             }
         };
         // What a task downloaded may be large.
@@ -126,9 +136,11 @@ mod tests {
         assert_ne!(one.path(), two.path());
         fs::create_dir(one.path().join("sub")).unwrap();
         fs::write(one.path().join("sub/file"), "x").unwrap();
+        fs::create_dir(one.checkpoint()).unwrap();
+        let kept = one.checkpoint();
         let was = one.path().to_owned();
         drop(one);
-        assert!(!was.exists() && two.path().exists());
+        assert!(!was.exists() && !kept.exists() && two.path().exists());
         drop(two);
         fs::write(home.path().join("work/e/0"), "left by a life before").unwrap();
         assert_eq!(Work::open(home.path(), &executor).unwrap().others(), []);

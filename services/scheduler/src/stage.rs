@@ -439,6 +439,8 @@ const fn names_its_wait(fact: &Fact) -> bool {
             | Fact::HitlAnswered(_)
             | Fact::XComPushed(_)
             | Fact::TryNamed(_)
+            | Fact::CheckpointKept(_)
+            | Fact::TryProgressed(_)
             | Fact::TaskCallbackFailed(_)
             | Fact::AssetUpdated(_)
             | Fact::ReportRefused(_)

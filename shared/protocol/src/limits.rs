@@ -130,3 +130,13 @@ pub const PARTITION_RUN_OFFSET: u32 = 1_000;
 pub const HITL_ASK_BYTES: usize = 64 << 10;
 /// What may be answered to it, in bytes of JSON.
 pub const HITL_ANSWER_BYTES: usize = 64 << 10;
+/// The directory of a checkpoint, in bytes of its files: a larger one is not kept, and the one before stands.
+pub const CHECKPOINT_BYTES: u64 = 2 << 30;
+/// Files, folders and links in it.
+pub const CHECKPOINT_FILES: usize = 10_000;
+/// It is kept in pieces of so many bytes.
+pub const CHECKPOINT_PIECE_BYTES: usize = 8 << 20;
+/// The values of a checkpoint, in bytes of JSON with their keys.
+pub const CHECKPOINT_VALUES_BYTES: usize = 64 << 10;
+/// What a task says with its progress: what is above is cut, in bytes.
+pub const PROGRESS_TEXT_BYTES: usize = 512;

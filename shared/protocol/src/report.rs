@@ -1,7 +1,7 @@
 //! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
 use dagbok_events::{
-    AssetRef, ExecutorId, Failure, HitlAsk, LogRef, LostWhy, Payload, TaskId, Timestamp,
-    TriggerCall, TriggerFailedWhy, TryKey, Usage,
+    AssetRef, CheckpointFiles, ExecutorId, Failure, HitlAsk, LogRef, LostWhy, Payload, TaskId,
+    Timestamp, TriggerCall, TriggerFailedWhy, TryKey, Usage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -188,6 +188,23 @@ pub enum ReportBody {
         callback: String,
         /// What was raised, or what became of it.
         message: String,
+    },
+    /// It keeps something for the next try of its task. All that is named lies beside the log by then.
+    Checkpoint {
+        /// Its directory, in the place of the one before; none where that stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<CheckpointFiles>,
+        /// Values that changed, as JSON text, by their keys; `None` where one is gone.
+        #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+        values: std::collections::BTreeMap<String, Option<String>>,
+    },
+    /// How far it has come.
+    Progress {
+        /// How much is done, in ten-thousandths.
+        done: u16,
+        /// What its code says of it, for people.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
     },
     /// It is handed back without having been started.
     Returned,

@@ -1,8 +1,8 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, DagCallbackKind, Digest, Interval, Limits, MapIndex, Micros, Partition, Payload,
-    PoolName, QueueName, Resources, RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy,
-    TryKey, TryNumber,
+    AssetEvent, Checkpoint, DagCallbackKind, Digest, Interval, Limits, MapIndex, Micros, Partition,
+    Payload, PoolName, QueueName, Resources, RunType, TaskId, Timestamp, TriggerCall,
+    TriggerFailedWhy, TryKey, TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,9 @@ pub struct WorkItem {
     /// Whose rights it runs with, where not the executor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<String>,
+    /// What its task kept for it in tries before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
     /// Whether the scheduler is to be asked before any of the task's code runs: the item was offered
     /// before, so that the try may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

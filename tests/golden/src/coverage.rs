@@ -35,7 +35,7 @@ facts! {
     VariableSet, VariableDeleted, ConnectionSet, ConnectionDeleted, SecretsRewrapped,
     TryDeferred, TriggerFired, TriggerFailed,
     DagCallbackOrdered, DagCallbackStarted, DagCallbackSucceeded, DagCallbackFailed, DagCallbackLost,
-    DagCallbackUnbegun, TaskCallbackFailed, HitlAnswered,
+    DagCallbackUnbegun, TaskCallbackFailed, HitlAnswered, CheckpointKept, CheckpointDropped, TryProgressed,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

@@ -36,6 +36,10 @@ Room: where you lack what an item's `resources` ask for (each label with its val
     the item's own key, with `Nats-TTL` of a day, and say `-NAK` with a delay that grows. An item whose `passed` is the \
     delivery before its own was begun by nobody.
 
+Checkpoints, which an executor may leave out: a directory that a task keeps is a tar archive in pieces, each put as a blob, \
+    and then named by a report Checkpoint, before the try's end; `checkpoint` of the next try's item names them again. A \
+    report Progress is a fact each: send few.
+
 Versions: who speaks one more or one less than the scheduler works with it; else say so, and take nothing.";
 
 /// Where something is said or heard.

@@ -138,6 +138,10 @@ pub(super) fn each_named(
     each::<RunInputRow>(store, |row| row.conf.iter().for_each(|conf| payload(name, conf)))?;
     each::<TaskRow>(store, |row| {
         row.attempt.iter().for_each(|attempt| logs(name, attempt));
+        let kept = row.checkpoint.iter().filter_map(|kept| kept.files.as_ref());
+        for piece in kept.flat_map(|files| &files.pieces) {
+            name(Named::Blob(piece.as_str()));
+        }
         for handed in &row.xcoms {
             if let Handed::Small(xcom) = handed {
                 payload(name, &xcom.value);

@@ -82,9 +82,9 @@ pub use study::{
     AlertWrongBy, BacktestBody, ExplainBody, OnCallEntry, OnCallResponse, WouldBeAlert,
 };
 pub use task::{
-    CallbackFailure, DagCallback, DagCallbackCollection, LogLine, TaskInstance,
+    CallbackFailure, DagCallback, DagCallbackCollection, LogLine, TaskCheckpoint, TaskInstance,
     TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure, TryInstance, TryLog,
-    TryLogs, TryUsage,
+    TryLogs, TryProgress, TryUsage,
 };
 pub use ui::{
     UiAlert, UiAnswer, UiAsk, UiChange, UiChangeKind, UiChanges, UiCode, UiCodeError,

@@ -103,10 +103,39 @@ pub struct TaskInstanceExtra {
     /// Callbacks of the task that raised for this try, or could not be called.
     #[serde(default)]
     pub failed_callbacks: Vec<CallbackFailure>,
+    /// How far it has come, by its own word; null where it said nothing of it.
+    #[serde(default)]
+    pub progress: Option<TryProgress>,
+    /// What the task keeps for its next try; null where that is nothing.
+    #[serde(default)]
+    pub checkpoint: Option<TaskCheckpoint>,
     /// The group that the task stands in.
     pub group: Option<String>,
     /// The sequence of the last record about it.
     pub last_seq: Option<u64>,
+}
+
+/// How far a try has come, as its code says by `ti.progress`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryProgress {
+    /// How much is done, from 0 to 1.
+    pub fraction: f64,
+    /// What its code said of it; empty where that is nothing.
+    pub text: String,
+    /// When it said so. Not each of its words is kept: what changes little is told once a minute.
+    pub said_at: DateTime,
+}
+
+/// What a task keeps for its next try, by `ti.checkpoint`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskCheckpoint {
+    /// How many files and links its directory has.
+    pub files: u32,
+    /// What they hold, in bytes.
+    pub bytes: u64,
+    /// Its values by their keys.
+    #[schema(value_type = Object)]
+    pub values: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A callback of a task that failed.

@@ -64,7 +64,7 @@ impl Running<'_> {
                 overtime: settings.overtime,
             },
         };
-        let server = self.server(stream, startup, &phase);
+        let server = self.server(stream, startup, &phase, None);
         let store = shared.store.clone();
         let (exit, said, _) =
             tokio::join!(watch.run(), server.serve(), pump.run(phase.reader(), store));

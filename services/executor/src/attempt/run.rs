@@ -36,6 +36,7 @@ use crate::{
     bundle::BundleFolder,
     cgroup::Group,
     held::{Control, Held, Kill},
+    keep::{Ended, Keeps},
     log::LiveLog,
     phase::{Phase, PhaseTeller},
     place::{Bounds, Place, PlaceError, Start, Started},
@@ -73,6 +74,7 @@ struct Around {
     bounds: Bounds,
     limits: Limits,
     group: Option<Arc<Group>>,
+    keeps: Arc<Keeps>,
     _work: WorkFolder,
 }
 
@@ -197,7 +199,9 @@ impl Running<'_> {
             user: item.run_as_user.clone(),
             env,
         };
-        Ok(Around { bounds, limits, group: group.map(Arc::new), _work: work })
+        let via = (&shared.store, &shared.reporter, &self.log);
+        let keeps = Arc::new(Keeps::new(item, via, (work.path(), &work.checkpoint())));
+        Ok(Around { bounds, limits, group: group.map(Arc::new), keeps, _work: work })
     }
 
     async fn prepare(&self) -> Result<(BundleFolder, Started, Around), Unstarted> {
@@ -302,7 +306,7 @@ impl Running<'_> {
             phase: phase.clone(),
             patience,
         };
-        let server = self.server(stream, startup, &phase);
+        let server = self.server(stream, startup, &phase, Some(Arc::clone(&around.keeps)));
         let started = self.announce(pid, &phase);
         let (exit, said, early) = tokio::join!(
             watch.run(),
@@ -332,6 +336,7 @@ impl Running<'_> {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
+        Self::keep(&around.keeps, &verdict).await;
         if let Some(callback) = &said.calling {
             let message = "the process that called it ended before its end, or was ended since it took too long";
             self.tell_callback(callback, message).await;
@@ -358,6 +363,7 @@ impl Running<'_> {
         stream: UnixStream,
         startup: Vec<u8>,
         phase: &PhaseTeller,
+        keeps: Option<Arc<Keeps>>,
     ) -> Server {
         let Self { shared, item, .. } = self;
         Server {
@@ -381,6 +387,7 @@ impl Running<'_> {
             date: item.run.logical_date,
             first_started_at: item.first_started_at,
             held: Arc::clone(self.held),
+            keeps,
             log: Arc::clone(&self.log),
             phase: phase.clone(),
         }
@@ -419,6 +426,18 @@ impl Running<'_> {
             Stretch::QueueToStart,
             self.shared.clock.now().since(self.item.queued_at).to_std(),
         );
+    }
+
+    /// Keeps what the task left for its next try, before the end is reported that makes one.
+    async fn keep(keeps: &Keeps, verdict: &Verdict) {
+        let how = match verdict {
+            Verdict::Succeeded | Verdict::Skipped(_) => Ended::Done,
+            Verdict::Rescheduled(_) | Verdict::Deferred(_) => Ended::GoesOn,
+            // By the log it is over already: nothing that it says counts any more.
+            Verdict::Lost(LostWhy::Ordered) => Ended::ByLog,
+            Verdict::Failed(_) | Verdict::Lost(_) => Ended::Badly,
+        };
+        keeps.end(how).await;
     }
 
     /// Says in the log how it ended, where its own lines may not.

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     held::{Control, Held, Kill},
+    keep::Keeps,
     log::LiveLog,
     phase::{Phase, PhaseTeller},
     raised::Raised,
@@ -65,6 +66,8 @@ pub(crate) struct Server {
     pub(crate) first_started_at: Option<Timestamp>,
     /// To end the try by, where its process can't be understood.
     pub(crate) held: Arc<Held>,
+    /// What it keeps for the next try; a callback in a process of its own keeps nothing.
+    pub(crate) keeps: Option<Arc<Keeps>>,
     /// For what goes wrong.
     pub(crate) log: Arc<LiveLog>,
     /// Says when to begin, and is told of the last word.
@@ -195,6 +198,7 @@ impl Server {
                 let start = self.first_started_at.map(|at| at.to_string());
                 Ok(json!({"type": "TaskRescheduleStartDate", "start_date": start}))
             }
+            other if Keeps::is_asked(other) => self.keep(other, body).await,
             other => {
                 if let Some(answer) = self.secrets.answer(other, &body).await {
                     return answer;
@@ -205,6 +209,14 @@ impl Server {
                 }
             }
         }
+    }
+
+    async fn keep(&self, kind: &str, body: Map<String, Value>) -> Reply {
+        let Some(keeps) = &self.keeps else {
+            let why = "a callback that runs apart from its task has no checkpoint and no progress";
+            return Err(("GENERIC_ERROR", why.to_owned()));
+        };
+        keeps.answer(kind, body, &self.log).await
     }
 
     async fn defer(&self, asked: deferral::DeferTask, said: &mut Said) -> Reply {

@@ -217,6 +217,8 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         | ReportBody::XCom(_)
         | ReportBody::Named { .. }
         | ReportBody::CallbackFailed { .. }
+        | ReportBody::Checkpoint { .. }
+        | ReportBody::Progress { .. }
         | ReportBody::Left { .. } => {}
     }
 }

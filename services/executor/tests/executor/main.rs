@@ -5,6 +5,7 @@ mod ends;
 mod faults;
 mod fencing;
 mod harm;
+mod keeps;
 mod left;
 mod life;
 mod rig;

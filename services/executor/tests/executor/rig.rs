@@ -151,6 +151,8 @@ impl Rig {
             ReportBody::Started { .. }
             | ReportBody::XCom(_)
             | ReportBody::Named { .. }
+            | ReportBody::Checkpoint { .. }
+            | ReportBody::Progress { .. }
             | ReportBody::TriggerHeld
             | ReportBody::CallbackFailed { .. }
             | ReportBody::Returned => None,
@@ -265,6 +267,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        checkpoint: None,
         run: RunContext {
             run_type: RunType::Manual,
             logical_date: Some(Timestamp(1_790_000_000_000_000)),
@@ -449,7 +452,14 @@ impl Inner {
 }
 
 fn is_end(body: &ReportBody) -> bool {
-    !matches!(body, ReportBody::Started { .. } | ReportBody::XCom(_) | ReportBody::Named { .. })
+    !matches!(
+        body,
+        ReportBody::Started { .. }
+            | ReportBody::XCom(_)
+            | ReportBody::Named { .. }
+            | ReportBody::Checkpoint { .. }
+            | ReportBody::Progress { .. }
+    )
 }
 
 /// The failure of an end.

@@ -178,6 +178,7 @@ impl Run {
 
     /// These facts, and all that they force.
     pub(super) fn with_what_follows(&self, at: Timestamp, mut facts: Vec<Fact>) -> Vec<Fact> {
+        facts.extend(self.dropped_checkpoints(&facts));
         let mut then = self.clone();
         for fact in &facts {
             then.evolve(0, at, fact);

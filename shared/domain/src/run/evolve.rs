@@ -62,6 +62,8 @@ impl Run {
                 self.evolve_deferral(seq, at, fact)
             }
             Fact::XComPushed(f) => self.keep_xcom(seq, f),
+            Fact::CheckpointKept(f) => self.keep_checkpoint(f),
+            Fact::CheckpointDropped(f) => self.drop_checkpoint(f),
             Fact::DagRegistered(_)
             | Fact::BundlePublished(_)
             | Fact::DagImportFailed(_)
@@ -84,6 +86,7 @@ impl Run {
             | Fact::DagCallbackUnbegun(_)
             | Fact::TaskCallbackFailed(_)
             | Fact::TryNamed(_)
+            | Fact::TryProgressed(_)
             | Fact::PoolSet(_)
             | Fact::PoolDeleted(_)
             | Fact::VariableSet(_)
@@ -250,6 +253,7 @@ impl Run {
     }
 
     fn succeed(&mut self, f: &TrySucceeded) -> Option<Change> {
+        self.drop_checkpoint_of(f);
         let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
         if let Some(no) = no {
             self.keep_skips(no, &f.skips);

@@ -115,6 +115,7 @@ impl Run {
     /// Folds in that copies were marked.
     pub(super) fn mark(&mut self, f: &TaskMarked) -> Vec<super::Change> {
         let done = done_of(f.state);
+        self.drop_checkpoints(&f.task_id, f.map_index, f.further);
         let mut changes = Vec::new();
         for no in self.range(&f.task_id, f.map_index, f.further) {
             if self.arena.get(no).state.done() != Some(done) {

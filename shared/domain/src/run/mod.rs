@@ -5,6 +5,7 @@
 //! [`crate::namespace`], because limits span runs.
 mod arena;
 mod change;
+mod checkpoint;
 mod clear;
 mod consequences;
 mod dates;
@@ -32,8 +33,8 @@ pub use change::{Change, Handed};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
-    AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Partition, Payload, RuledOut,
-    RunBackfilled, RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
+    AssetEvent, BackfillId, Checkpoint, Digest, Interval, Leg, MapIndex, Partition, Payload,
+    RuledOut, RunBackfilled, RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
 pub use deferral::Deferral;
 pub(crate) use mark::ending_of;
@@ -169,6 +170,8 @@ pub struct Run {
     tried: BTreeMap<TaskId, u16>,
     /// What people noted of copies of its tasks.
     notes: BTreeMap<(TaskId, MapIndex), String>,
+    /// What copies keep for their next try.
+    checkpoints: BTreeMap<(TaskId, MapIndex), Arc<Checkpoint>>,
 }
 
 impl Run {
@@ -195,6 +198,7 @@ impl Run {
             skips: BTreeMap::new(),
             tried: BTreeMap::new(),
             notes: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
             version,
         };
         for node in 0..run.version.node_count() {

@@ -1,7 +1,7 @@
 //! A run as a snapshot keeps it: what was folded, without the indexes.
 use std::{collections::BTreeMap, sync::Arc};
 
-use dagbok_events::{DagVersion, MapIndex, RunKey, TaskId, Timestamp};
+use dagbok_events::{Checkpoint, DagVersion, MapIndex, RunKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Deferral, InstanceNo, Phase, Run, RunMeta, TaskState, values::Values};
@@ -44,6 +44,8 @@ pub struct SavedRun {
     tried: BTreeMap<TaskId, u16>,
     /// What people noted of copies of its tasks.
     notes: Vec<(TaskId, MapIndex, String)>,
+    /// What copies keep for their next try.
+    checkpoints: Vec<(TaskId, MapIndex, Arc<Checkpoint>)>,
 }
 
 impl Run {
@@ -72,6 +74,10 @@ impl Run {
             skips: self.skips.clone(),
             tried: self.tried.clone(),
             notes: self.notes.iter().map(|((id, at), it)| (id.clone(), *at, it.clone())).collect(),
+            checkpoints: {
+                let kept = self.checkpoints.iter();
+                kept.map(|((id, at), it)| (id.clone(), *at, Arc::clone(it))).collect()
+            },
         }
     }
 
@@ -80,6 +86,8 @@ impl Run {
         let mut run = Self::new(saved.key, saved.meta, version);
         run.tried = saved.tried;
         run.notes = saved.notes.into_iter().map(|(id, at, note)| ((id, at), note)).collect();
+        let kept = saved.checkpoints.into_iter();
+        run.checkpoints = kept.map(|(id, at, kept)| ((id, at), kept)).collect();
         let mut run = run.numbered_from(saved.tried_before, saved.ends);
         for (node, first, length) in saved.expanded {
             if node >= run.version.node_count() || !run.arena.pass_over(first) {

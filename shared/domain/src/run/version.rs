@@ -176,6 +176,7 @@ impl Run {
         self.phase = old.phase;
         self.tried.clone_from(&old.tried);
         self.notes.clone_from(&old.notes);
+        self.checkpoints.clone_from(&old.checkpoints);
         let added: BTreeSet<&TaskId> = f.added.iter().collect();
         let mut kept: Vec<(Ix, Ix)> = Vec::new();
         for node in 0..old.version.node_count() {

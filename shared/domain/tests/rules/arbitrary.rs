@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     Actor, BackfillCancelled, BackfillCompleted, BackfillCreated, BackfillId, BackfillPaused,
-    BackfillSkipped, BackfillUnpaused, BundlePublished, Cause, ClockWentBack, CommandId,
-    DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered,
-    DagSpec, DagUnpaused, DagVersionsForgotten, ExecutorCordoned, ExecutorId, ExecutorJoined,
-    ExecutorLeft, ExecutorName, ExecutorUncordoned, Expand, ExpectedRuns, Extent, Fact, Fault,
-    ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
-    Payload, PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused,
-    ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled, RunCleared, RunCreated, RunDeleted,
-    RunExpected, RunFailed, RunMark, RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded,
-    RunTimedOut, RunType, RunVersionChanged, RunWas, Scope, Sealed, SkippedWhy, TaskCleared,
-    TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut, TaskSpec,
-    Timestamp, Timetable, TraceContext, TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired,
-    TriggerRule, TryCancelled, TryDeferred, TryFailed, TryLost, TryNamed, TryNumber,
-    TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, VariableDeleted,
-    VariableKey, VariableSet, XComPushed,
+    BackfillSkipped, BackfillUnpaused, BundlePublished, Cause, CheckpointDropped, CheckpointFiles,
+    CheckpointKept, ClockWentBack, CommandId, DagDisappeared, DagForgotten, DagImportFailed,
+    DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused, DagVersionsForgotten,
+    ExecutorCordoned, ExecutorId, ExecutorJoined, ExecutorLeft, ExecutorName, ExecutorUncordoned,
+    Expand, ExpectedRuns, Extent, Fact, Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet,
+    LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload, PoolDeleted, PoolName, PoolSet,
+    QueueName, Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled,
+    RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked,
+    RunMissed, RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas,
+    Scope, Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted,
+    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerCall,
+    TriggerFailed, TriggerFailedWhy, TriggerFired, TriggerRule, TryCancelled, TryDeferred,
+    TryFailed, TryLost, TryNamed, TryNumber, TryProgressed, TryRescheduled, TryReturned,
+    TrySkipped, TryStarted, TrySucceeded, Usage, VariableDeleted, VariableKey, VariableSet,
+    XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -384,6 +385,31 @@ fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber, Leg)> {
     (task(), map_index(), try_number(), (0..3_u32).prop_map(Leg))
 }
 
+/// What copies keep for their next try, and how far one has come.
+fn checkpoints() -> impl Strategy<Value = Fact> {
+    let value = ("[a-b]", option::of("[0-9]"));
+    let values = proptest::collection::btree_map(value.0, value.1, 0..3);
+    let kept = (tries(), option::of(0_u64..3), values).prop_map(
+        |((task_id, map_index, try_number, leg), files, values)| {
+            let files =
+                files.map(|n| CheckpointFiles { pieces: vec![digest(n)], files: 1, bytes: n });
+            let it = CheckpointKept { task_id, map_index, try_number, leg, files, values };
+            Fact::CheckpointKept(Box::new(it))
+        },
+    );
+    let dropped = (task(), map_index()).prop_map(|(task_id, map_index)| {
+        Fact::CheckpointDropped(CheckpointDropped { task_id, map_index })
+    });
+    let progressed = (tries(), any::<u16>(), instant()).prop_map(
+        |((task_id, map_index, try_number, leg), done, said_at)| {
+            let text = String::new();
+            let it = TryProgressed { task_id, map_index, try_number, leg, done, text, said_at };
+            Fact::TryProgressed(Box::new(it))
+        },
+    );
+    prop_oneof![2 => kept, 1 => dropped, 1 => progressed]
+}
+
 #[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 fn about_tries() -> Union<BoxedStrategy<Fact>> {
     let queued = (tries(), pool(), number()).prop_map(
@@ -455,6 +481,7 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (1, expanded.boxed()),
         (1, xcom.boxed()),
         (1, named.boxed()),
+        (1, checkpoints().boxed()),
         (1, refused().boxed()),
     ])
 }

@@ -8,6 +8,7 @@ mod backfill;
 mod branching;
 mod callbacks;
 mod cancel;
+mod checkpoints;
 mod clear;
 mod clock;
 mod consecutive;

@@ -749,6 +749,12 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),
         Fact::XComPushed(f) => format!("XComPushed {} {}", f.task_id, f.key),
         Fact::TryNamed(f) => format!("TryNamed {} {}", f.task_id, f.rendered_map_index),
+        Fact::CheckpointKept(f) => {
+            let files = f.files.as_ref().map_or(0, |it| it.files);
+            format!("CheckpointKept {} {files} files {:?}", f.task_id, f.values)
+        }
+        Fact::CheckpointDropped(f) => format!("CheckpointDropped {}", f.task_id),
+        Fact::TryProgressed(f) => format!("TryProgressed {} {} {}", f.task_id, f.done, f.text),
         Fact::ReportRefused(f) => {
             format!("ReportRefused {} {} {:?}: {:?}", f.task_id, f.try_number, f.report, f.why)
         }

@@ -347,6 +347,10 @@ pub enum ForeignReport {
     TriggerHeld,
     /// That a callback of its task failed.
     CallbackFailed,
+    /// That it keeps something for the next try.
+    Checkpoint,
+    /// How far it has come.
+    Progress,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.

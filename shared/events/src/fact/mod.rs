@@ -3,6 +3,7 @@ mod asset;
 mod attempt;
 mod backfill;
 mod callback;
+mod checkpoint;
 mod dag;
 mod deferral;
 mod foretold;
@@ -24,6 +25,9 @@ pub use backfill::{
 pub use callback::{
     DagCallbackFailed, DagCallbackKind, DagCallbackLost, DagCallbackOrdered, DagCallbackStarted,
     DagCallbackSucceeded, DagCallbackUnbegun, TaskCallbackFailed,
+};
+pub use checkpoint::{
+    Checkpoint, CheckpointDropped, CheckpointFiles, CheckpointKept, TryProgressed,
 };
 pub use dag::{
     BundlePublished, DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused,
@@ -207,6 +211,12 @@ pub enum Fact {
     TaskCallbackFailed(Box<TaskCallbackFailed>),
     /// Somebody answered what a task asks people, or the time for that was up and its defaults count: the task goes on.
     HitlAnswered(Box<HitlAnswered>),
+    /// A task keeps a directory or values for its next try.
+    CheckpointKept(Box<CheckpointKept>),
+    /// What a task kept for its next try is gone: that begins anew, since what comes before the task runs again.
+    CheckpointDropped(CheckpointDropped),
+    /// A try says how far it has come. Not each word of it is a fact: what is soon followed by another is passed over.
+    TryProgressed(Box<TryProgressed>),
 }
 
 impl Fact {

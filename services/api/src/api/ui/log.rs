@@ -339,6 +339,7 @@ mod tests {
             legs: Vec::new(),
             inputs: std::collections::BTreeMap::new(),
             failed_callbacks: Vec::new(),
+            progress: None,
             dag_callback: None,
         }
     }

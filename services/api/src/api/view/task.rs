@@ -1,8 +1,10 @@
 //! Task instances and their tries.
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use dagbok_events::{DagVersion, Failure, MapIndex, TaskId, TaskSpec, Timestamp, TryNumber};
-use serde_json::Map;
+use dagbok_events::{
+    Checkpoint, DagVersion, Failure, MapIndex, TaskId, TaskSpec, Timestamp, TryNumber,
+};
+use serde_json::{Map, Value};
 
 use super::{display_name, try_log, try_usage, version_info, when, word};
 use crate::{
@@ -11,8 +13,8 @@ use crate::{
         rows::{RunRow, TaskInstanceState, TaskRow, TryEnd, TryRow, VersionRow},
     },
     shapes::{
-        CallbackFailure, DagCallback, TaskInstance, TaskInstanceExtra, TryFailure, TryInstance,
-        seconds, uuid_of,
+        CallbackFailure, DagCallback, TaskCheckpoint, TaskInstance, TaskInstanceExtra, TryFailure,
+        TryInstance, TryProgress, seconds, uuid_of,
     },
 };
 
@@ -289,6 +291,10 @@ impl InstanceView {
         let mut extra = TaskInstanceExtra {
             group: self.spec().and_then(|spec| spec.group.clone()),
             last_seq: self.row.as_ref().map(|row| row.last_seq),
+            checkpoint: {
+                let kept = self.row.as_ref().and_then(|row| row.checkpoint.as_deref());
+                kept.map(kept_by_task)
+            },
             ..TaskInstanceExtra::default()
         };
         let ruled_out = self.row.as_ref().and_then(|row| row.message.clone());
@@ -305,6 +311,11 @@ impl InstanceView {
         });
         extra.failed_callbacks = failed.collect();
         extra.log = attempt.kept_log().map(try_log);
+        extra.progress = attempt.progress.as_deref().map(|it| TryProgress {
+            fraction: f64::from(it.done) / 10_000.0,
+            text: it.text.clone(),
+            said_at: it.said_at.into(),
+        });
         extra.usage = attempt.usage.map(try_usage);
         let (ended, message) = match &attempt.end {
             None => (None, None),
@@ -321,6 +332,16 @@ impl InstanceView {
         extra.ended = ended.map(str::to_owned);
         extra.message = message.filter(|message| !message.is_empty()).or(ruled_out);
         extra
+    }
+}
+
+fn kept_by_task(kept: &Checkpoint) -> TaskCheckpoint {
+    let files = kept.files.as_ref();
+    let value = |text: &String| serde_json::from_str(text).unwrap_or(Value::Null);
+    TaskCheckpoint {
+        files: files.map_or(0, |it| it.files),
+        bytes: files.map_or(0, |it| it.bytes),
+        values: kept.values.iter().map(|(key, text)| (key.clone(), value(text))).collect(),
     }
 }
 

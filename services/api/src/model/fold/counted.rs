@@ -37,6 +37,7 @@ pub(super) fn change(
         message: None,
         name: None,
         note: None,
+        checkpoint: None,
         xcoms: Vec::new(),
         last_seq: context.seq,
     });

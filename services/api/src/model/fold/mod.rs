@@ -5,6 +5,7 @@ mod asset;
 mod backfill;
 mod callback;
 mod change;
+mod checkpoint;
 mod counted;
 mod dag;
 mod deferral;
@@ -139,7 +140,10 @@ fn fold_fact(
         Fact::TaskQueued(fact) => task::queued(rows, context, fact)?,
         Fact::TaskRuledOut(fact) => task::ruled_out(rows, context, fact)?,
         Fact::TryStarted(fact) => task::started(rows, context, fact)?,
-        Fact::TrySucceeded(fact) => task::succeeded(rows, context, fact)?,
+        Fact::TrySucceeded(fact) => {
+            task::succeeded(rows, context, fact)?;
+            checkpoint::of_done(rows, context, fact)?;
+        }
         Fact::TryFailed(fact) => task::failed(rows, context, fact)?,
         Fact::TrySkipped(fact) => task::skipped(rows, context, fact)?,
         Fact::TryLost(fact) => task::lost(rows, context, fact)?,
@@ -161,6 +165,9 @@ fn fold_fact(
         | Fact::TaskCallbackFailed(_) => callback::about(rows, context, fact)?,
         Fact::XComPushed(fact) => task::xcom_pushed(rows, context, fact)?,
         Fact::TryNamed(fact) => task::named(rows, context, fact)?,
+        Fact::CheckpointKept(_) | Fact::CheckpointDropped(_) | Fact::TryProgressed(_) => {
+            checkpoint::about(rows, context, fact)?;
+        }
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,
         Fact::PoolSet(fact) => shared::pool_set(rows, fact)?,
         Fact::PoolDeleted(fact) => shared::pool_deleted(rows, fact)?,

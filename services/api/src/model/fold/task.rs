@@ -131,6 +131,7 @@ fn marked(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskMarked) -> D
                 TaskMark::Skipped => TaskInstanceState::Skipped,
             };
             row.ruled_out_at = row.attempt.is_none().then_some(context.at);
+            row.checkpoint = None;
             row.message = Some(marked_by(context, row.state.word()));
         })?;
     }
@@ -428,6 +429,7 @@ pub(super) fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
         legs: Vec::new(),
         inputs: std::collections::BTreeMap::new(),
         failed_callbacks: Vec::new(),
+        progress: None,
         dag_callback: None,
     }
 }

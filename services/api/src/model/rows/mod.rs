@@ -30,13 +30,13 @@ pub use shared::{
     BundleRow, CordonRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow,
 };
 pub use task::{
-    FailedCallback, Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd,
-    TryRow, XComRow,
+    FailedCallback, Handed, PastTryRow, Progress, STRIP, StripRow, TaskInstanceState, TaskRow,
+    TryEnd, TryRow, XComRow,
 };
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 22;
+pub const VERSION: u32 = 23;
 
 dagbok_rows::tables! {
     /// Every table of the read model.

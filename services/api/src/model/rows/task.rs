@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    DagCallbackOrdered, ExecutorId, Failure, FailureKind, Leg, LogRef, LostWhy, MapIndex, Payload,
-    PoolName, QueueName, TaskId, Timestamp, TryNumber, Usage,
+    Checkpoint, DagCallbackOrdered, ExecutorId, Failure, FailureKind, Leg, LogRef, LostWhy,
+    MapIndex, Payload, PoolName, QueueName, TaskId, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,9 @@ pub struct TaskRow {
     /// What somebody noted of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What it keeps for its next try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
     /// What it has handed on, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xcoms: Vec<Handed>,
@@ -214,9 +217,24 @@ pub struct TryRow {
     /// Callbacks of its task that failed, the last ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_callbacks: Vec<FailedCallback>,
+    /// How far it has come, by its own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<Progress>>,
     /// Where it is no try of a task but a call of a DAG's callback: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dag_callback: Option<Box<DagCallbackOrdered>>,
+}
+
+/// What a try said last of how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done, in ten-thousandths.
+    pub done: u16,
+    /// What its code said of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// When, by the executor's clock.
+    pub said_at: Timestamp,
 }
 
 /// A callback of a task that raised, or could not be called.

@@ -2,7 +2,7 @@
 //! of its `TaskInstanceResponse`, `changes`, the API's `RunChange`s, and `callbacks`, its `DagCallback`s.
 use dagbok_api::shapes::{
     DagCallbackCollection, RunChange, RunChangeCollection, RunResponse, TaskInstance,
-    TaskInstanceCollection, TaskWasCount,
+    TaskInstanceCollection, TaskWasCount, TryProgress,
 };
 use serde_json::json;
 
@@ -215,6 +215,13 @@ fn failure_of(task: &TaskInstance) -> Option<String> {
     Some(format!("{}: {kind}: {}{place}", task_name(task), one_line(message)))
 }
 
+/// How far a try has come, by its own word.
+fn progress_text(progress: &TryProgress) -> String {
+    let text = progress.text.lines().next().unwrap_or_default();
+    let dash = if text.is_empty() { "" } else { ": " };
+    format!("{:.0} %{dash}{text}", progress.fraction * 100.0)
+}
+
 /// The first line of why a task is as it is.
 fn task_why(task: &TaskInstance, run: &RunResponse) -> String {
     let extra = &task.dagbok;
@@ -229,6 +236,9 @@ fn task_why(task: &TaskInstance, run: &RunResponse) -> String {
         }
         (None, None, Some("cancelled")) => "its run was cancelled",
         (None, None, Some("returned")) => "handed back before it began",
+        (None, None, None) => {
+            return extra.progress.as_ref().map(progress_text).unwrap_or_default();
+        }
         (None, None, _) => "",
     };
     said.lines().next().unwrap_or_default().to_owned()

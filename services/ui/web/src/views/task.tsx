@@ -116,6 +116,9 @@ function Panel(props: { task: Task; within?: boolean }) {
           </Suspense>
         )}
       </Show>
+      <Show when={chosen()?.dagbok.progress}>
+        {(said) => <p class="note"><progress value={said().fraction} max="1" aria-label="Progress" /> {Math.round(said().fraction * 100)} %{said().text ? `: ${said().text}` : ""}</p>}
+      </Show>
       <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(file, line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&file=${part(file)}&line=${line}`} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>

@@ -35,6 +35,10 @@ impl Accepted<'_> {
             ReportBody::Started { .. } => self.started(),
             ReportBody::XCom(xcom) => vec![self.pushed(xcom)],
             ReportBody::Named { rendered_map_index } => vec![self.named(rendered_map_index)],
+            ReportBody::Checkpoint { files, values } => {
+                vec![self.checkpoint_kept(files.as_ref(), values)]
+            }
+            ReportBody::Progress { done, text } => vec![self.progressed(*done, text)],
             ReportBody::Succeeded { xcoms, usage, log, skips, outlets } => {
                 self.succeeded(xcoms, *usage, log.as_ref(), (skips, outlets))
             }

@@ -62,6 +62,8 @@ impl Namespace {
             ReportBody::XCom(_)
             | ReportBody::Named { .. }
             | ReportBody::CallbackFailed { .. }
+            | ReportBody::Checkpoint { .. }
+            | ReportBody::Progress { .. }
             | ReportBody::Rescheduled { .. }
             | ReportBody::Deferred { .. }
             | ReportBody::TriggerHeld

@@ -3,6 +3,7 @@ mod accept;
 mod assets;
 mod backfill;
 mod callbacks;
+mod checkpoint;
 mod clear;
 mod clock;
 mod dags;

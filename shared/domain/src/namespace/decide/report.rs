@@ -161,6 +161,8 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
         ReportBody::TriggerFired { log, .. } => (ForeignReport::TriggerFired, None, log.clone()),
         ReportBody::TriggerFailed { log, .. } => (ForeignReport::TriggerFailed, None, log.clone()),
         ReportBody::CallbackFailed { .. } => (ForeignReport::CallbackFailed, None, None),
+        ReportBody::Checkpoint { .. } => (ForeignReport::Checkpoint, None, None),
+        ReportBody::Progress { .. } => (ForeignReport::Progress, None, None),
         ReportBody::Returned => (ForeignReport::Returned, None, None),
         ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),
         ReportBody::Left { log } => (ForeignReport::Left, None, Some(log.clone())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+import tempfile
 from typing import Any
 
 from dagbok.authoring.dag import DAG
@@ -39,6 +40,7 @@ class NobodyElse:
         self.values = values or {}
         self.pushed: dict[str, Any] = {}
         self.skips: list[str] = []
+        self._checkpoint: tempfile.TemporaryDirectory[str] | None = None
 
     def tell(self, body: Json) -> None:
         """Take what a task says."""
@@ -52,11 +54,19 @@ class NobodyElse:
         if kind == "SkipDownstreamTasks":
             self.skips += body["tasks"]
             return {}
-        if kind in {"MaskSecret", "DeleteXCom"}:
+        if kind in {"MaskSecret", "DeleteXCom", "SetProgress"}:
             return {}
+        if kind in {"GetCheckpoint", "SaveCheckpoint", "SetCheckpointValue"}:
+            return self._kept()
         if kind in {"GetXCom", "GetXComCount", "GetXComSequenceSlice"}:
             return self._value(kind, body)
         raise SupervisorError("NOT_FOUND", {"message": f"a task that runs alone can't ask for {kind}"})
+
+    def _kept(self) -> Json:
+        """Answer about a checkpoint as for a first try: an empty directory, which goes with this process."""
+        if self._checkpoint is None:
+            self._checkpoint = tempfile.TemporaryDirectory(prefix="dagbok-checkpoint-")
+        return {"path": self._checkpoint.name, "values": {}, "kept": True}
 
     def _value(self, kind: str, body: Json) -> Json:
         task_id, key = body["task_id"], body["key"]

@@ -68,6 +68,8 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
         if context is not None:
             outcome = results.by_policy(outcome, context["task"], context)
     interrupts.shut()
+    if context is not None:
+        context["ti"].end_progress()
     results.write_to_log(outcome)
     results.tell(supervisor, outcome, folder)
     if context is not None and outcome.state not in {"up_for_reschedule", "deferred"}:

@@ -15,6 +15,7 @@ from dagbok.surface.columns import WithColumns
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
+    from dagbok.runtime.checkpoint import Checkpoint, Progress
     from dagbok.runtime.dag_run import DagRun
     from dagbok.runtime.past import OtherTaskInstance
     from dagbok.runtime.supervisor import Supervisor
@@ -74,6 +75,8 @@ class TaskInstance(metaclass=WithColumns):
         self.group_arguments: dict[int, dict[str, Any]] = {}
         self._supervisor = supervisor
         self._context: Any = None
+        self._checkpoint: Checkpoint | None = None
+        self._progress: Progress | None = None
 
     logical_date = property(lambda self: self.dag_run.logical_date, doc="The run's logical date.")
     execution_date = logical_date
@@ -221,6 +224,28 @@ class TaskInstance(metaclass=WithColumns):
                 return default
             return list(value) if self.task.dag.era == 3 and isinstance(value, LazyXComSequence) else value
         return self._flat(task_ids, pull, default)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the task keeps for its next try: a directory and values."""
+        if self._checkpoint is None:
+            from dagbok.runtime.checkpoint import Checkpoint
+
+            self._checkpoint = Checkpoint(self._supervisor)
+        return self._checkpoint
+
+    def progress(self, fraction: float, text: str | None = None) -> None:
+        """Say how much is done, from 0 to 1, and what people read beside it."""
+        if self._progress is None:
+            from dagbok.runtime.checkpoint import Progress
+
+            self._progress = Progress(self._supervisor)
+        self._progress.say(fraction, text)
+
+    def end_progress(self) -> None:
+        """Tell what was said last of it, before the try's end is told."""
+        if self._progress is not None:
+            self._progress.end()
 
     def push_result(self, value: Any, mapped_length: int | None) -> None:
         """Push what the task returned, with how many copies of other tasks it makes."""

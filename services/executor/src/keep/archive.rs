@@ -1,0 +1,268 @@
+//! Packs a directory that a task writes to, and makes one of what was packed.
+//!
+//! The directory is the task's, and this process may be root: no link is followed on the way to a file, nothing but
+//! files, folders and links is read, and nothing is written outside of what is made. Links come last in the archive, so
+//! that nothing is made by way of one.
+use std::{
+    ffi::{CStr, OsStr},
+    fs::{self, File, Metadata},
+    io::{self, Read, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, OpenOptionsExt as _, lchown, symlink},
+        },
+    },
+    path::{Component, Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use dagbok_protocol::limits::{CHECKPOINT_BYTES, CHECKPOINT_FILES};
+use rustix::fs::{Dir, Mode, OFlags, openat};
+use tar::{Archive, Builder, EntryType, Header};
+
+use super::pieces::Cutter;
+
+/// Folders within each other.
+const DEPTH: usize = 64;
+
+/// What of a directory is kept.
+#[derive(Debug)]
+struct Found {
+    path: PathBuf,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Folder,
+    File(Metadata),
+    Link(PathBuf),
+}
+
+/// Writes the archive of a directory; how many files and links it has, and how many bytes they hold. Nothing is written
+/// where it has nothing.
+pub(super) fn pack(folder: &Path, out: Cutter) -> Result<(u32, u64), String> {
+    let root = File::open(folder).map_err(|error| format!("it can't be read: {error}"))?;
+    let root = OwnedFd::from(root);
+    let (mut found, mut links) = (Vec::new(), Vec::new());
+    look(&root, Path::new(""), &mut found, &mut links)?;
+    let bytes = found.iter().map(|it| match &it.what {
+        What::File(meta) => meta.len(),
+        What::Folder | What::Link(_) => 0,
+    });
+    let bytes: u64 = bytes.sum();
+    if bytes > CHECKPOINT_BYTES {
+        return Err(format!("it has {bytes} bytes, and the limit is {CHECKPOINT_BYTES}"));
+    }
+    if found.is_empty() && links.is_empty() {
+        return Ok((0, 0));
+    }
+    let mut archive = Builder::new(out);
+    let mut files = 0;
+    for it in found.iter().chain(&links) {
+        files += u32::from(!matches!(it.what, What::Folder));
+        append(&mut archive, &root, it)
+            .map_err(|error| format!("`{}`: {error}", it.path.display()))?;
+    }
+    let finished = archive.into_inner().and_then(Cutter::finish);
+    finished.map_err(|error| format!("it can't be packed: {error}"))?;
+    Ok((files, bytes))
+}
+
+/// Goes through a folder in the order of names.
+fn look(
+    folder: &OwnedFd,
+    at: &Path,
+    found: &mut Vec<Found>,
+    links: &mut Vec<Found>,
+) -> Result<(), String> {
+    let told = |error: io::Error| format!("`{}` can't be read: {error}", at.display());
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder).map_err(|error| told(error.into()))? {
+        let entry = entry.map_err(|error| told(error.into()))?;
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name.to_owned());
+        }
+        if names.len() + found.len() + links.len() > CHECKPOINT_FILES {
+            return Err(format!("it has more than {CHECKPOINT_FILES} files and folders"));
+        }
+    }
+    names.sort_unstable();
+    for name in names {
+        let path = at.join(OsStr::from_bytes(name.to_bytes()));
+        let told = |error: io::Error| format!("`{}` can't be read: {error}", path.display());
+        let it = open_in(folder, &name, OFlags::PATH).map_err(told)?;
+        let meta = it.metadata().map_err(told)?;
+        if meta.is_dir() {
+            if at.components().count() >= DEPTH {
+                return Err(format!("`{}` lies more than {DEPTH} folders deep", path.display()));
+            }
+            let inner = open_in(folder, &name, OFlags::RDONLY | OFlags::DIRECTORY).map_err(told)?;
+            found.push(Found { path: path.clone(), what: What::Folder });
+            look(&inner.into(), &path, found, links)?;
+        } else if meta.is_symlink() {
+            let target = rustix::fs::readlinkat(folder, &*name, Vec::new());
+            let target = target.map_err(|error| told(error.into()))?;
+            let target = PathBuf::from(OsStr::from_bytes(target.to_bytes()));
+            links.push(Found { path, what: What::Link(target) });
+        } else if meta.is_file() {
+            found.push(Found { path, what: What::File(meta) });
+        } else {
+            return Err(format!("`{}` is no file, folder or link", path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn open_in(folder: &OwnedFd, name: &CStr, how: OFlags) -> io::Result<File> {
+    let how = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(openat(folder, name, how, Mode::empty())?))
+}
+
+/// Opens a file below a folder by way of folders alone.
+fn open_below(root: &OwnedFd, path: &Path) -> io::Result<File> {
+    let how = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut parts = path.iter().peekable();
+    let mut folder = None;
+    while let Some(part) = parts.next() {
+        let from = folder.as_ref().unwrap_or(root);
+        if parts.peek().is_none() {
+            let how = how | OFlags::RDONLY | OFlags::NONBLOCK;
+            return Ok(File::from(openat(from, part, how, Mode::empty())?));
+        }
+        folder = Some(openat(from, part, how | OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?);
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn append(archive: &mut Builder<Cutter>, root: &OwnedFd, it: &Found) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o755);
+    match &it.what {
+        What::Folder => {
+            header.set_entry_type(EntryType::Directory);
+            archive.append_data(&mut header, &it.path, io::empty())
+        }
+        What::Link(target) => {
+            header.set_entry_type(EntryType::Symlink);
+            archive.append_link(&mut header, &it.path, target)
+        }
+        What::File(meta) => {
+            let mut file = open_below(root, &it.path)?;
+            header.set_size(meta.len());
+            header.set_mode(meta.mode() & 0o777);
+            header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+            let same = |now: &Metadata| now.is_file() && mark(now) == mark(meta);
+            let changed = || io::Error::other("it was written to while it was kept");
+            if !same(&file.metadata()?) {
+                return Err(changed());
+            }
+            archive.append_data(&mut header, &it.path, Read::by_ref(&mut file).take(meta.len()))?;
+            if same(&file.metadata()?) { Ok(()) } else { Err(changed()) }
+        }
+    }
+}
+
+/// Of a file as it was: which it is, how long, and when it was last written to.
+fn mark(meta: &Metadata) -> (u64, u64, i64, i64) {
+    (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec())
+}
+
+/// Makes a directory of an archive that has so many files and bytes; an empty one where there is none. What was left
+/// half made before is made anew.
+pub(super) fn unpack(
+    archive: Option<impl Read>,
+    folder: &Path,
+    wanted: (u32, u64),
+    owner: (u32, u32),
+) -> Result<(), String> {
+    let half = folder.with_extension("half");
+    let told = |error: io::Error| error.to_string();
+    for left in [half.as_path(), folder] {
+        match fs::remove_dir_all(left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told(error)),
+            _ => {}
+        }
+    }
+    let mut builder = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&half).map_err(told)?;
+    let mut made = vec![half.clone()];
+    let had = match archive {
+        Some(archive) => make(archive, &half, &mut made)?,
+        None => (0, 0),
+    };
+    if had != wanted {
+        return Err(format!("it has {had:?} files and bytes where {wanted:?} were kept"));
+    }
+    if owner.0 != rustix::process::geteuid().as_raw() {
+        for path in &made {
+            lchown(path, Some(owner.0), Some(owner.1)).map_err(told)?;
+        }
+    }
+    fs::rename(&half, folder).map_err(told)
+}
+
+fn make(archive: impl Read, folder: &Path, made: &mut Vec<PathBuf>) -> Result<(u32, u64), String> {
+    let (mut files, mut bytes) = (0, 0_u64);
+    let mut links = Vec::new();
+    let torn = |error: io::Error| format!("it is torn: {error}");
+    let mut archive = Archive::new(archive);
+    for entry in archive.entries().map_err(torn)? {
+        let mut entry = entry.map_err(torn)?;
+        let path = plain(&entry.path().map_err(torn)?);
+        let path = folder.join(path.ok_or("it leads out of its folder")?);
+        let told = |error: io::Error| format!("`{}`: {error}", path.display());
+        match entry.header().entry_type() {
+            EntryType::Directory => fs::create_dir(&path).map_err(told)?,
+            EntryType::Symlink => {
+                files += 1;
+                let target = entry.link_name().map_err(torn)?.ok_or("a link leads nowhere")?;
+                links.push((path, target.into_owned()));
+                continue;
+            }
+            kind if kind.is_file() && links.is_empty() => {
+                files += 1;
+                bytes += entry.size();
+                let mode = entry.header().mode().map_err(torn)? & 0o777;
+                let mut options = fs::OpenOptions::new();
+                let mut file =
+                    options.write(true).create_new(true).mode(mode).open(&path).map_err(told)?;
+                let copied = io::copy(&mut entry, &mut file).map_err(told)?;
+                if copied != entry.size() {
+                    return Err(format!("`{}` ends early", path.display()));
+                }
+                file.flush().map_err(told)?;
+                let modified = entry.header().mtime().map_err(torn)?;
+                file.set_modified(UNIX_EPOCH + Duration::from_secs(modified)).map_err(told)?;
+            }
+            _ => return Err(format!("`{}` is no file, folder or link", path.display())),
+        }
+        made.push(path);
+    }
+    for (path, target) in links {
+        symlink(target, &path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+        made.push(path);
+    }
+    Ok((files, bytes))
+}
+
+/// The path, where it stays below what it is relative to.
+fn plain(path: &Path) -> Option<PathBuf> {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => plain.push(part),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!plain.as_os_str().is_empty()).then_some(plain)
+}
+
+#[cfg(test)]
+mod tests;
