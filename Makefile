@@ -19,6 +19,8 @@ export DAGBOK_ACCEPTANCE := $(ACCEPTANCE)
 endif
 # The same drawn cases every time; `make test PROPTEST_RNG_SEED=7` draws others.
 PROPTEST_RNG_SEED ?= 1
+# So many of the command line's own tests run side by side: most of their time they wait.
+SIDES ?= 2
 export PROPTEST_RNG_SEED
 
 .PHONY: help
@@ -93,7 +95,9 @@ test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed te
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python -m pytest -q shared/python/tests
 # The binary of the command line's own tests: a build of it alone has other features, and builds everything again.
-	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q tests/e2e
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q -n $(SIDES) --dist loadfile --ignore tests/e2e/ui/test_budget.py tests/e2e
+# It measures milliseconds, so it has the machine to itself.
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q tests/e2e/ui/test_budget.py
 
 .PHONY: providers
 providers: $(VENV)/.tests-installed ## Provider packages as they are published, installed and run against servers here: minutes

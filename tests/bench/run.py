@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 import itertools
 
+import grown
 import imports
 
 import httpx
@@ -571,14 +572,20 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "broker": broker,
     "alerting": lambda _: alerting(),
     "history": lambda folder: long_history(folder, 1_000_000),
+    "pages": lambda _: grown.pages(core, row),
+    "scrape": lambda _: grown.scrape(core, row),
     "idle": idle,
 }
+# What takes the better part of an hour is measured where it is named.
+LONG: dict[str, Callable[[Path], None]] = {"year": lambda folder: grown.year(folder, core, row)}
 
 
 def main() -> None:
     """Measures the parts asked for, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; all by default")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, *LONG, []], help="what to measure; all but `year` by default"
+    )
     parser.add_argument("--json", action="store_true", help="print one document at the end as well")
     args = parser.parse_args()
     print(f"machine: {machine()}")
@@ -586,7 +593,7 @@ def main() -> None:
     for name in args.parts or PARTS:
         folder = Path(tempfile.mkdtemp(prefix="dagbok-bench-"))
         try:
-            PARTS[name](folder)
+            (PARTS | LONG)[name](folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     if args.json:

@@ -17,7 +17,7 @@ from harness import Standalone, standalone, wait_until, write_dag
 
 ROOT = Path(__file__).resolve().parents[2]
 Row = Callable[[str, str, str, bool | None], None]
-TASKS, FILES, STEPS = 1_000, 500, 40
+TASKS, FILES, PLAIN, STEPS = 1_000, 500, 100, 40
 
 WIDE = f"""
 from datetime import datetime
@@ -96,6 +96,20 @@ def parsing(folder: Path, row: Row) -> None:
         it.wait_dag("wide")
         took = wait_until("the figure", lambda: figure(it, "dagbok_parse_seconds_sum"))
     row(f"a file of {TASKS:,} tasks is parsed", f"{took:.2f} s", "<= 0.5 s", took <= 0.5)
+    dags = folder / "plain"
+    for number in range(PLAIN):
+        write_dag(dags, f"plain_{number:03}.py", SMALL.format(dag=f"plain_{number:03}"))
+    begun = time.monotonic()
+    # As in many container images: bytecode that is there is used all the same.
+    with standalone(folder / "hundred", dags, env={"PYTHONDONTWRITEBYTECODE": "1"}) as it:
+        wait_until("all DAGs", lambda: it.api.get("/dags", limit=1)["total_entries"] == PLAIN, patience=120)
+        took = time.monotonic() - begun
+        row(f"a folder of {PLAIN} files, from the start to the last DAG", f"{took:.1f} s", "<= 2 s", took <= 2)
+        begun = time.monotonic()
+        write_dag(dags, "saved.py", SMALL.format(dag="saved"))
+        wait_until("the DAG", lambda: it.api.get("/dags/saved"), patience=120)
+        took = time.monotonic() - begun
+        row("a file is saved until its DAG is listed", f"{took:.2f} s", "", None)
     dags = folder / "many"
     for number in range(FILES):
         write_dag(dags, f"small_{number:03}.py", SMALL.format(dag=f"small_{number:03}"))
@@ -103,7 +117,7 @@ def parsing(folder: Path, row: Row) -> None:
     with standalone(folder / "all", dags) as it:
         wait_until("all DAGs", lambda: it.api.get("/dags", limit=1)["total_entries"] == FILES, patience=120)
         took = time.monotonic() - begun
-        row(f"a folder of {FILES} files, from the start to the last DAG", f"{took:.1f} s", "<= 15 s", took <= 15)
+        row(f"a folder of {FILES} files, from the start to the last DAG", f"{took:.1f} s", "<= 10 s", took <= 10)
         before = figure(it, "dagbok_files_parsed_total")
         time.sleep(45)
         again = figure(it, "dagbok_files_parsed_total") - before
@@ -157,7 +171,7 @@ def exact(row: Row) -> None:
 
 def surface(folder: Path, row: Row) -> None:
     """All of it."""
-    for name in ("one", "all", "hand"):
+    for name in ("one", "all", "hundred", "hand"):
         (folder / name).mkdir()
     parsing(folder, row)
     hand_offs(folder, row)

@@ -124,8 +124,11 @@ pub const DISK_EVERY: Micros = Micros::from_secs(300);
 pub const DISK_LEAST: Micros = Micros::from_secs(3_600);
 /// Notes of that which are remembered.
 pub const DISK_NOTES: usize = 24;
-/// A disk of which less than so many parts of a hundred are free is about to be full, whatever becomes of it.
-pub const DISK_LOW: u64 = 5;
+/// A disk of which less than so many parts of a hundred are free is about to be full, whatever becomes of it, where the
+/// configuration says nothing else.
+pub const DISK_LOW: u8 = 5;
+/// The most that the configuration may say.
+pub const DISK_LOW_MOST: u8 = 50;
 /// And one that is full within so long by what became of it lately.
 pub const DISK_AHEAD: Micros = Micros::from_secs(24 * 3_600);
 /// What became of it over less time says nothing.

@@ -3,6 +3,8 @@ use dagbok_events::Micros;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::DISK_LOW;
+
 /// See [`crate::AlertFact::SignOfLife`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignOfLife {
@@ -82,8 +84,15 @@ pub struct DiskObserved {
     pub folder: String,
     /// What is free of it for this user, in bytes.
     pub free: u64,
-    /// What it has, in bytes.
+    /// What is taken and what is free of it, in bytes. What is kept for others is neither.
     pub total: u64,
+    /// Of how many parts in a hundred less is little, by the configuration; 0 says nothing of this disk.
+    #[serde(default = "disk_low")]
+    pub low_percent: u8,
+}
+
+fn disk_low() -> u8 {
+    DISK_LOW
 }
 
 /// See [`crate::AlertFact::StoreObserved`].

@@ -192,6 +192,8 @@ pub struct Policy {
     pub sign_every: Option<Micros>,
     /// From when on a number or a time counts as wrong.
     pub thresholds: Vec<Thresholds>,
+    /// Of how many parts in a hundred of the disk less is little, where the file says it; 0 says nothing of the disk.
+    pub disk_low: Option<u8>,
     /// Times at which routes that name them tell nobody.
     pub mute_times: BTreeMap<String, MuteTime>,
     /// Where it says what to do about what a rule finds, by the rule.

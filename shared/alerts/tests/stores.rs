@@ -76,6 +76,7 @@ fn a_store_and_the_disk_of_the_folder_are_two_things() {
         folder: "/data".to_owned(),
         free: 900 << 20,
         total: 1_000 << 20,
+        low_percent: 5,
     };
     let (at, facts) = (world.now, vec![AlertFact::DiskObserved(disk)]);
     world.append(&AlertRecord { at, by: By::Rules, reason: None, seen: 0, facts });

@@ -335,6 +335,7 @@ fn a_disk_is_told_of_before_it_is_full() {
             folder: "/data".to_owned(),
             free: free << 20,
             total: 1_000 << 20,
+            low_percent: 5,
         })
     };
     // Ten MiB in half an hour: what is left lasts longer than a day.
@@ -372,6 +373,7 @@ fn what_is_well_for_now_is_told_of_once_it_is_worse_and_what_got_better_wakes_no
             folder: "/data".to_owned(),
             free: free << 20,
             total: 1_000 << 20,
+            low_percent: 5,
         })
     };
     note(&mut world, disk(900));
@@ -399,9 +401,41 @@ fn what_is_well_for_now_is_told_of_once_it_is_worse_and_what_got_better_wakes_no
         folder: "/data".to_owned(),
         free: 600 << 20,
         total: 1_000 << 20,
+        low_percent: 5,
     };
     note(&mut world, AlertFact::DiskObserved(other));
     assert!(open(&world, Rule::DiskFilling).is_none());
+}
+
+#[test]
+fn how_little_of_a_disk_is_little_is_said_and_with_nothing_it_is_left_alone() {
+    let mut world = World::new();
+    let disk = |free: u64, low_percent: u8| {
+        AlertFact::DiskObserved(DiskObserved {
+            host: "one".to_owned(),
+            folder: "/data".to_owned(),
+            free: free << 20,
+            total: 1_000 << 20,
+            low_percent,
+        })
+    };
+    note(&mut world, disk(40, 0));
+    assert!(open(&world, Rule::DiskFilling).is_none());
+    let AlertFact::DiskObserved(same) = disk(40, 3) else { unreachable!() };
+    assert!(world.book.disk_is_news(world.now, &same), "what is said of it changed");
+    note(&mut world, disk(40, 3));
+    assert!(open(&world, Rule::DiskFilling).is_none(), "four of a hundred are enough");
+    note(&mut world, disk(29, 3));
+    assert_eq!(open(&world, Rule::DiskFilling).unwrap().labels["severity"], "critical");
+    note(&mut world, disk(29, 0));
+    assert!(open(&world, Rule::DiskFilling).is_none());
+    // How fast it fills is nothing either.
+    wait(&mut world, Micros(40 * MINUTE.0));
+    note(&mut world, disk(2, 0));
+    assert!(open(&world, Rule::DiskFilling).is_none());
+    let old = r#"{"DiskObserved":{"host":"one","folder":"/data","free":1,"total":9}}"#;
+    let Ok(AlertFact::DiskObserved(old)) = serde_json::from_str(old) else { unreachable!() };
+    assert_eq!(old.low_percent, 5, "that was what held before it could be said");
 }
 
 #[test]

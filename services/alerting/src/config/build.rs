@@ -130,6 +130,7 @@ pub(super) fn loaded(
         crew: crew::crew(&source, file)?,
         sign_every,
         thresholds: thresholds.collect::<Checked<_>>()?,
+        disk_low: routes::disk_low(&source, file)?,
         mute_times: crew::mute_times(&source, file)?,
         runbooks: routes::runbooks(&source, file)?,
     };

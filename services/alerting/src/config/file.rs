@@ -47,6 +47,8 @@ pub(super) struct File {
     /// Where it says what to do about what a rule finds: a web address by the rule's name, as `run_failed`. A route's own
     /// `runbook` goes before it.
     pub(super) runbooks: BTreeMap<String, String>,
+    /// From when on the disk of the installation's folder counts as nearly full.
+    pub(super) disk: DiskSection,
     /// Which internal addresses webhooks may go to.
     pub(super) guard: GuardSection,
     /// The root of the routes: the platform's, to which goes whatever no other takes. With one receiver and no
@@ -63,6 +65,15 @@ pub(super) struct GuardSection {
     /// Internal addresses that may be gone to all the same: an address, a network as `10.1.0.0/16`, a host, or all below one
     /// as `*.corp.example.org`.
     pub(super) allow: Vec<String>,
+}
+
+/// The disk on which the installation writes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DiskSection {
+    /// Less than so many percent free is critical: 5 where it is not said, 50 at most. With 0 nothing is said of the disk,
+    /// nor of how fast it fills.
+    pub(super) low_percent: Option<u8>,
 }
 
 impl File {

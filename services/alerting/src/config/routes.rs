@@ -1,7 +1,9 @@
 //! Routes, chains and what holds what back, from what the file says.
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_alerts::{Chain, Grouping, Inhibition, Matcher, Route, Rule, Step, Thresholds};
+use dagbok_alerts::{
+    Chain, Grouping, Inhibition, Matcher, Route, Rule, Step, Thresholds, limits::DISK_LOW_MOST,
+};
 use dagbok_config::Period;
 use dagbok_events::Micros;
 
@@ -226,6 +228,16 @@ pub(super) fn inhibition(
         target: parse("target", &section.target)?,
         equal: section.equal.clone(),
     })
+}
+
+/// From when on the disk is nearly full.
+pub(super) fn disk_low(source: &Source<'_>, file: &File) -> Checked<Option<u8>> {
+    let said = file.disk.low_percent;
+    if said.is_some_and(|percent| percent > DISK_LOW_MOST) {
+        let what = format!("at most {DISK_LOW_MOST}, or 0 for never");
+        return Err(source.wrong(&["disk", "low_percent"], what));
+    }
+    Ok(said)
 }
 
 /// What is said of numbers and times.

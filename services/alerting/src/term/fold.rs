@@ -14,7 +14,7 @@ const VERSION: u32 = 12;
 /// The name of the checkpoint of the alert log's fold.
 const BOOK: &str = "alerting-book";
 /// Raise it with any change of that fold: it is then made anew.
-const BOOK_VERSION: u32 = 5;
+const BOOK_VERSION: u32 = 6;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {

@@ -1,7 +1,7 @@
 //! Looks at the machine and at how far alerting is, for the rules about both. Each is noted seldom.
 use std::path::{Path, PathBuf};
 
-use dagbok_alerts::{AlertFact, Book, DiskObserved, ProjectionObserved, limits::BEHIND};
+use dagbok_alerts::{AlertFact, Book, DiskObserved, ProjectionObserved, limits::BEHIND, limits::DISK_LOW};
 use dagbok_events::{Micros, Timestamp};
 
 /// How often it is looked.
@@ -31,14 +31,16 @@ impl Looker {
         true
     }
 
-    /// What is to be noted. `last` is the run log's last record, of which all up to `folded` are folded.
+    /// What is to be noted. Of how many percent of the disk less is little says `low`. `last` is the run log's last record, of which all up to `folded` are folded.
     pub(crate) fn look(
         &mut self,
         book: &Book,
+        low: Option<u8>,
         now: Timestamp,
         (folded, last): (u64, u64),
     ) -> Vec<AlertFact> {
-        let disk = self.disk.as_deref().and_then(free).filter(|it| book.disk_is_news(now, it));
+        let disk = self.disk.as_deref().and_then(|it| seen(it, low.unwrap_or(DISK_LOW)));
+        let disk = disk.filter(|it| book.disk_is_news(now, it));
         let behind = self.behind(book, now, folded, last);
         disk.map(AlertFact::DiskObserved).into_iter().chain(behind).collect()
     }
@@ -59,13 +61,17 @@ impl Looker {
     }
 }
 
-fn free(folder: &Path) -> Option<DiskObserved> {
+/// What the disk of a folder has, reckoned as `df` does: blocks that are kept for root, or for whoever owns the volume below,
+/// are of no use to this user, full or not.
+fn seen(folder: &Path, low_percent: u8) -> Option<DiskObserved> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     Some(DiskObserved {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         folder: folder.display().to_string(),
         free: stat.f_bavail.saturating_mul(stat.f_frsize),
-        total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        total: (stat.f_blocks.saturating_sub(stat.f_bfree).saturating_add(stat.f_bavail))
+            .saturating_mul(stat.f_frsize),
+        low_percent,
     })
 }
 
@@ -78,11 +84,11 @@ mod tests {
         let mut looker = Looker::new(None);
         let book = Book::default();
         let at = |seconds: i64| Timestamp(seconds * 1_000_000);
-        assert_eq!(looker.look(&book, at(0), (5, 10)), []);
-        assert_eq!(looker.look(&book, at(50), (10, 90)), [], "what was waited for is folded");
-        assert_eq!(looker.look(&book, at(100), (50, 190)), []);
-        let said = looker.look(&book, at(110), (50, 200));
+        assert_eq!(looker.look(&book, None, at(0), (5, 10)), []);
+        assert_eq!(looker.look(&book, None, at(50), (10, 90)), [], "what was waited for is folded");
+        assert_eq!(looker.look(&book, None, at(100), (50, 190)), []);
+        let said = looker.look(&book, None, at(110), (50, 200));
         assert_eq!(said, [AlertFact::ProjectionObserved(ProjectionObserved { behind: 150 })]);
-        assert_eq!(looker.look(&book, at(120), (90, 200)), []);
+        assert_eq!(looker.look(&book, None, at(120), (90, 200)), []);
     }
 }

@@ -157,7 +157,7 @@ impl Term {
         let folded = desk.watch.last_seq();
         // A log that can't be asked is told of by whoever needs it.
         let last = self.parts.run_log.last().await.map_or(folded, |last| last.0);
-        for fact in looker.look(&desk.book, now, (folded, last)) {
+        for fact in looker.look(&desk.book, desk.policy.disk_low, now, (folded, last)) {
             desk.note(now, fact);
         }
     }

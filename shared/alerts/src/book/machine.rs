@@ -6,12 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Book,
-    room::{Filling, Room},
+    room::{Filling, Room, Seen},
 };
 use crate::{
     AlertScope, Condition, DiskObserved, Rule, Severity, StoreObserved,
-    limits::{STORE_GONE, STORES},
+    limits::{DISK_LOW, STORE_GONE, STORES},
 };
+
+impl From<&DiskObserved> for Seen {
+    fn from(it: &DiskObserved) -> Self {
+        Self { total: it.total, free: it.free, low: it.low_percent }
+    }
+}
+
+impl From<&StoreObserved> for Seen {
+    fn from(it: &StoreObserved) -> Self {
+        Self { total: it.most, free: it.most.saturating_sub(it.used), low: DISK_LOW }
+    }
+}
 
 /// The newest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +43,13 @@ impl Book {
     /// Whether what is free of a disk is to be noted at `now`: where it changed by a part of a hundred, or seldom.
     pub fn disk_is_news(&self, now: Timestamp, seen: &DiskObserved) -> bool {
         let Machine { host, folder, disk, .. } = &self.machine;
-        *host != seen.host || *folder != seen.folder || disk.is_news(now, seen.total, seen.free)
+        *host != seen.host || *folder != seen.folder || disk.is_news(now, seen.into())
     }
 
     /// The same of what is left in a store.
     pub fn store_is_news(&self, now: Timestamp, seen: &StoreObserved) -> bool {
-        let left = seen.most.saturating_sub(seen.used);
         let stores = &self.machine.stores;
-        stores.get(&seen.store).map_or(stores.len() < STORES, |it| it.is_news(now, seen.most, left))
+        stores.get(&seen.store).map_or(stores.len() < STORES, |it| it.is_news(now, seen.into()))
     }
 
     /// Whether alerting counts as behind the run log.
@@ -59,7 +70,7 @@ impl Book {
             machine.disk.begin_anew();
             self.touched_keys.note(|| (Rule::DiskFilling, AlertScope::Namespace));
         }
-        if machine.disk.take(at, it.total, it.free) {
+        if machine.disk.take(at, it.into()) {
             self.touched_keys.note(|| (Rule::DiskFilling, AlertScope::Namespace));
         }
     }
@@ -78,7 +89,7 @@ impl Book {
             return;
         }
         let room = stores.entry(it.store.clone()).or_default();
-        if room.take(at, it.most, it.most.saturating_sub(it.used)) {
+        if room.take(at, it.into()) {
             self.touched_keys.note(|| key(&it.store));
         }
     }

@@ -7,10 +7,20 @@ use crate::{
     limits::{DISK_AHEAD, DISK_EVERY, DISK_LEAST, DISK_LOW, DISK_NOTES, DISK_SPAN},
 };
 
+/// What is seen of it at one time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) total: u64,
+    pub(super) free: u64,
+    /// Of how many parts in a hundred less is little; with 0 nothing is ever wrong.
+    pub(super) low: u8,
+}
+
 /// The newest of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Room {
-    pub(super) total: u64,
+    total: u64,
+    low: u8,
     /// What was free, the oldest first.
     free: Vec<(Timestamp, u64)>,
     /// When it came to be as bad as it is.
@@ -32,9 +42,11 @@ pub(super) struct Filling {
     pub(super) when: String,
 }
 
-/// Whether so much is about to be none, whatever becomes of it.
-fn is_little(free: u64, total: u64) -> bool {
-    u128::from(free) * 100 < u128::from(total) * u128::from(DISK_LOW)
+impl Seen {
+    /// Whether so much is about to be none, whatever becomes of it.
+    fn is_little(self) -> bool {
+        u128::from(self.free) * 100 < u128::from(self.total) * u128::from(self.low)
+    }
 }
 
 impl Room {
@@ -50,11 +62,17 @@ impl Room {
         Some(Micros(i64::try_from(left).unwrap_or(i64::MAX)))
     }
 
+    /// What was seen last.
+    fn last(&self) -> Option<Seen> {
+        let (_, free) = *self.free.last()?;
+        Some(Seen { total: self.total, free, low: self.low })
+    }
+
     /// Whether it is about to be full: at once, or by what became of it.
     fn filling(&self) -> Option<(Severity, Option<Micros>)> {
-        let (_, free) = *self.free.last()?;
+        let last = self.last().filter(|it| it.low > 0)?;
         let full_in = self.full_in().filter(|it| *it <= DISK_AHEAD);
-        if is_little(free, self.total) {
+        if last.is_little() {
             return Some((Severity::Critical, full_in));
         }
         full_in.map(|it| (Severity::Warning, Some(it)))
@@ -62,14 +80,15 @@ impl Room {
 
     /// Whether what is free is to be noted at `now`: where it came to be little, where it changed by a part of a hundred,
     /// or seldom.
-    pub(super) fn is_news(&self, now: Timestamp, total: u64, free: u64) -> bool {
-        let Some((at, before)) = self.free.last() else { return true };
+    pub(super) fn is_news(&self, now: Timestamp, seen: Seen) -> bool {
+        let (Some((at, free)), Some(last)) = (self.free.last(), self.last()) else { return true };
         let since = now.since(*at);
-        let has_changed = before.abs_diff(free) >= total / 100;
-        if is_little(free, total) && !is_little(*before, total) {
+        let has_changed = free.abs_diff(seen.free) >= seen.total / 100;
+        if seen.is_little() && !(Seen { total: seen.total, ..last }).is_little() {
             return true;
         }
-        self.total != total || since >= DISK_LEAST || (has_changed && since >= DISK_EVERY)
+        let is_other = last.total != seen.total || last.low != seen.low;
+        is_other || since >= DISK_LEAST || (has_changed && since >= DISK_EVERY)
     }
 
     /// What was before says nothing of what comes.
@@ -84,12 +103,14 @@ impl Room {
     }
 
     /// Takes in what is free; says whether it is better or worse than before.
-    pub(super) fn take(&mut self, at: Timestamp, total: u64, free: u64) -> bool {
+    pub(super) fn take(&mut self, at: Timestamp, seen: Seen) -> bool {
+        let Seen { total, free, low } = seen;
         let was = self.filling().map(|(severity, _)| severity);
         if self.total != total {
             self.free.clear();
         }
         self.total = total;
+        self.low = low;
         if self.free.len() >= DISK_NOTES {
             self.free.remove(0);
         }
