@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Severity,
-    limits::{DISK_AHEAD, DISK_EVERY, DISK_LEAST, DISK_LOW, DISK_NOTES, DISK_SPAN},
+    limits::{DISK_AHEAD, DISK_EVERY, DISK_LEAST, DISK_NOTES, DISK_SPAN},
 };
 
 /// What is seen of it at one time.
