@@ -1,7 +1,9 @@
 //! Looks at the machine and at how far alerting is, for the rules about both. Each is noted seldom.
 use std::path::{Path, PathBuf};
 
-use dagbok_alerts::{AlertFact, Book, DiskObserved, ProjectionObserved, limits::BEHIND, limits::DISK_LOW};
+use dagbok_alerts::{
+    AlertFact, Book, DiskObserved, ProjectionObserved, limits::BEHIND, limits::DISK_LOW,
+};
 use dagbok_events::{Micros, Timestamp};
 
 /// How often it is looked.
