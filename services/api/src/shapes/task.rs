@@ -106,7 +106,7 @@ pub struct TaskInstanceExtra {
     /// How far it has come, by its own word; null where it said nothing of it.
     #[serde(default)]
     pub progress: Option<TryProgress>,
-    /// What the task keeps for its next try; null where that is nothing.
+    /// What the task keeps for its next try; null where that is nothing, and of a try that is not the newest.
     #[serde(default)]
     pub checkpoint: Option<TaskCheckpoint>,
     /// The group that the task stands in.
@@ -122,7 +122,7 @@ pub struct TryProgress {
     pub fraction: f64,
     /// What its code said of it; empty where that is nothing.
     pub text: String,
-    /// When it said so. Not each of its words is kept: what changes little is told once a minute.
+    /// When it said so. Not each of its words is kept: the newest is told a minute later at most.
     pub said_at: DateTime,
 }
 
@@ -133,9 +133,11 @@ pub struct TaskCheckpoint {
     pub files: u32,
     /// What they hold, in bytes.
     pub bytes: u64,
-    /// Its values by their keys.
-    #[schema(value_type = Object)]
-    pub values: serde_json::Map<String, serde_json::Value>,
+    /// How many values it has.
+    pub keys: u32,
+    /// They by their keys; null in lists.
+    #[schema(value_type = Option<Object>)]
+    pub values: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// A callback of a task that failed.

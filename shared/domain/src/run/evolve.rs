@@ -122,6 +122,7 @@ impl Run {
         match fact {
             Fact::TrySucceeded(f) => self.succeed(f),
             Fact::TrySkipped(f) => {
+                self.drop_checkpoints(&f.task_id, f.map_index, 0);
                 let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
                 self.finish(no, Done::RuledOut(RuledOut::Skipped))
             }
@@ -253,7 +254,8 @@ impl Run {
     }
 
     fn succeed(&mut self, f: &TrySucceeded) -> Option<Change> {
-        self.drop_checkpoint_of(f);
+        // Nothing follows that needs what it kept.
+        self.drop_checkpoints(&f.task_id, f.map_index, 0);
         let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
         if let Some(no) = no {
             self.keep_skips(no, &f.skips);

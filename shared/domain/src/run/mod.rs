@@ -172,6 +172,8 @@ pub struct Run {
     notes: BTreeMap<(TaskId, MapIndex), String>,
     /// What copies keep for their next try.
     checkpoints: BTreeMap<(TaskId, MapIndex), Arc<Checkpoint>>,
+    /// Tries that were in flight while something before them was made anew: what they keep counts for nothing.
+    stale: BTreeMap<(TaskId, MapIndex), Token>,
 }
 
 impl Run {
@@ -199,6 +201,7 @@ impl Run {
             tried: BTreeMap::new(),
             notes: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
+            stale: BTreeMap::new(),
             version,
         };
         for node in 0..run.version.node_count() {

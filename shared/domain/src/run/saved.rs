@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dagbok_events::{Checkpoint, DagVersion, MapIndex, RunKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Deferral, InstanceNo, Phase, Run, RunMeta, TaskState, values::Values};
+use super::{Deferral, InstanceNo, Phase, Run, RunMeta, TaskState, Token, values::Values};
 use crate::graph::Version;
 
 /// One copy of a task as a snapshot keeps it.
@@ -46,6 +46,8 @@ pub struct SavedRun {
     notes: Vec<(TaskId, MapIndex, String)>,
     /// What copies keep for their next try.
     checkpoints: Vec<(TaskId, MapIndex, Arc<Checkpoint>)>,
+    /// Tries in flight whose input was made anew.
+    stale: Vec<(TaskId, MapIndex, Token)>,
 }
 
 impl Run {
@@ -78,6 +80,7 @@ impl Run {
                 let kept = self.checkpoints.iter();
                 kept.map(|((id, at), it)| (id.clone(), *at, Arc::clone(it))).collect()
             },
+            stale: self.stale.iter().map(|((id, at), it)| (id.clone(), *at, *it)).collect(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Run {
         run.notes = saved.notes.into_iter().map(|(id, at, note)| ((id, at), note)).collect();
         let kept = saved.checkpoints.into_iter();
         run.checkpoints = kept.map(|(id, at, kept)| ((id, at), kept)).collect();
+        run.stale = saved.stale.into_iter().map(|(id, at, token)| ((id, at), token)).collect();
         let mut run = run.numbered_from(saved.tried_before, saved.ends);
         for (node, first, length) in saved.expanded {
             if node >= run.version.node_count() || !run.arena.pass_over(first) {

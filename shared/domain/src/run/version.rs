@@ -64,9 +64,14 @@ impl Run {
         for fact in &more {
             run.evolve(0, at, fact);
         }
-        let facts = [Fact::RunVersionChanged(Box::new(fact))].into_iter().chain(more).collect();
         let new = change.added.iter().chain(&restored);
-        let fresh = new.filter_map(|it| version.find(&it.task_id)).collect();
+        let fresh: BTreeSet<Ix> = new.filter_map(|it| version.find(&it.task_id)).collect();
+        let dropped = run.dropped_below(Picked { whole: fresh.clone(), ..Picked::default() });
+        for fact in &dropped {
+            run.evolve(0, at, fact);
+        }
+        let facts = [Fact::RunVersionChanged(Box::new(fact))].into_iter();
+        let facts = facts.chain(more).chain(dropped).collect();
         Some(Moved { run, facts, restored, change, fresh })
     }
 
@@ -177,6 +182,7 @@ impl Run {
         self.tried.clone_from(&old.tried);
         self.notes.clone_from(&old.notes);
         self.checkpoints.clone_from(&old.checkpoints);
+        self.stale.clone_from(&old.stale);
         let added: BTreeSet<&TaskId> = f.added.iter().collect();
         let mut kept: Vec<(Ix, Ix)> = Vec::new();
         for node in 0..old.version.node_count() {

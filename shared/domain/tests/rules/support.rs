@@ -753,7 +753,9 @@ pub(crate) fn brief(fact: &Fact) -> String {
             let files = f.files.as_ref().map_or(0, |it| it.files);
             format!("CheckpointKept {} {files} files {:?}", f.task_id, f.values)
         }
-        Fact::CheckpointDropped(f) => format!("CheckpointDropped {}", f.task_id),
+        Fact::CheckpointDropped(f) => {
+            format!("CheckpointDropped {}", copies(&f.task_id, f.map_index, 0))
+        }
         Fact::TryProgressed(f) => format!("TryProgressed {} {} {}", f.task_id, f.done, f.text),
         Fact::ReportRefused(f) => {
             format!("ReportRefused {} {} {:?}: {:?}", f.task_id, f.try_number, f.report, f.why)

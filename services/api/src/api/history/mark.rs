@@ -97,7 +97,7 @@ fn noted_copies(
     for map_index in copies.take(NOTED_AT_ONCE).map(MapIndex) {
         let row = store.task(key, task, map_index)?;
         let one = InstanceView::of(store, &one.run, task, map_index, row)?;
-        task_instances.push(one.response());
+        task_instances.push(one.listed());
     }
     let complete = total_entries == task_instances.len();
     let dagbok = ListExtra { total_is_exact: true, complete };

@@ -175,7 +175,7 @@ fn collection(store: &Store, found: &[OfRun]) -> Result<TaskInstanceCollection, 
                 let row = store.task(&it.key, &task.task_id, map)?;
                 let row = row.map(|row| TaskRow { state: state.unwrap_or(row.state), ..row });
                 let one = InstanceView::of(store, run, &task.task_id, map, row)?;
-                task_instances.push(one.response());
+                task_instances.push(one.listed());
             }
         }
     }

@@ -226,7 +226,7 @@ fn collection(
     total_entries: usize,
     dagbok: ListExtra,
 ) -> TaskInstanceCollection {
-    let task_instances = found.iter().map(InstanceView::response).collect();
+    let task_instances = found.iter().map(InstanceView::listed).collect();
     TaskInstanceCollection { task_instances, total_entries, dagbok }
 }
 

@@ -182,6 +182,15 @@ impl InstanceView {
         queue.or_else(|| self.spec().map(|spec| spec.queue.as_str()))
     }
 
+    /// It as one of a list: of what it keeps only how much that is, since values may be long.
+    pub(crate) fn listed(&self) -> TaskInstance {
+        let mut one = self.response();
+        if let Some(kept) = &mut one.dagbok.checkpoint {
+            kept.values = None;
+        }
+        one
+    }
+
     pub(crate) fn response(&self) -> TaskInstance {
         let one = self.one_try(self.attempt());
         let run = &self.run;
@@ -292,8 +301,10 @@ impl InstanceView {
             group: self.spec().and_then(|spec| spec.group.clone()),
             last_seq: self.row.as_ref().map(|row| row.last_seq),
             checkpoint: {
-                let kept = self.row.as_ref().and_then(|row| row.checkpoint.as_deref());
-                kept.map(kept_by_task)
+                let newest = self.attempt().map(|attempt| attempt.number);
+                let is_newest = attempt.is_none_or(|attempt| newest == Some(attempt.number));
+                let kept = self.row.as_ref().filter(|_| is_newest);
+                kept.and_then(|row| row.checkpoint.as_deref()).map(kept_by_task)
             },
             ..TaskInstanceExtra::default()
         };
@@ -341,7 +352,8 @@ fn kept_by_task(kept: &Checkpoint) -> TaskCheckpoint {
     TaskCheckpoint {
         files: files.map_or(0, |it| it.files),
         bytes: files.map_or(0, |it| it.bytes),
-        values: kept.values.iter().map(|(key, text)| (key.clone(), value(text))).collect(),
+        keys: u32::try_from(kept.values.len()).unwrap_or(u32::MAX),
+        values: Some(kept.values.iter().map(|(key, text)| (key.clone(), value(text))).collect()),
     }
 }
 

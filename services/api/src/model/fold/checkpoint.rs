@@ -1,9 +1,9 @@
 //! What facts about checkpoints and progress change: the task's row, and its newest try's.
-use dagbok_events::{CheckpointDropped, CheckpointKept, Fact, TryProgressed, TrySucceeded};
+use dagbok_events::{CheckpointDropped, CheckpointKept, Fact, MapIndex, TaskId, TryProgressed};
 
 use super::{
     Context,
-    counted::change,
+    counted::{change, known_run},
     task::{Done, change_try},
 };
 use crate::model::{Overlay, rows::Progress};
@@ -27,9 +27,19 @@ fn dropped(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &CheckpointDropp
     change(rows, context, &fact.task_id, fact.map_index, |row| row.checkpoint = None)
 }
 
-/// A task that is done well needs none any more.
-pub(super) fn of_done(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TrySucceeded) -> Done {
-    change(rows, context, &fact.task_id, fact.map_index, |row| row.checkpoint = None)
+/// A task that is done well, or that skips itself, needs none any more.
+pub(super) fn of_done(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    task_id: &TaskId,
+    map_index: MapIndex,
+) -> Done {
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
+    let row = rows.edit::<TaskRow>(keys::task((run, task_id, map_index)))?;
+    if row.as_ref().is_none_or(|row| row.checkpoint.is_none()) {
+        return Ok(());
+    }
+    change(rows, context, task_id, map_index, |row| row.checkpoint = None)
 }
 
 fn progressed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryProgressed) -> Done {

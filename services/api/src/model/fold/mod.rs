@@ -142,10 +142,13 @@ fn fold_fact(
         Fact::TryStarted(fact) => task::started(rows, context, fact)?,
         Fact::TrySucceeded(fact) => {
             task::succeeded(rows, context, fact)?;
-            checkpoint::of_done(rows, context, fact)?;
+            checkpoint::of_done(rows, context, &fact.task_id, fact.map_index)?;
         }
         Fact::TryFailed(fact) => task::failed(rows, context, fact)?,
-        Fact::TrySkipped(fact) => task::skipped(rows, context, fact)?,
+        Fact::TrySkipped(fact) => {
+            task::skipped(rows, context, fact)?;
+            checkpoint::of_done(rows, context, &fact.task_id, fact.map_index)?;
+        }
         Fact::TryLost(fact) => task::lost(rows, context, fact)?,
         Fact::TryCancelled(fact) => task::cancelled(rows, context, fact)?,
         Fact::TryReturned(fact) => task::returned(rows, context, fact)?,

@@ -8,7 +8,7 @@ use dagbok_protocol::{
     names::{DAG_CALLBACK, WATCH},
 };
 
-use super::{accept::Accepted, executors::Loss};
+use super::{accept::Accepted, checkpoint, executors::Loss};
 use crate::{
     namespace::{Decision, Namespace, accepted, answering, unchanged},
     run::{InstanceNo, Run, TaskState, Token},
@@ -40,6 +40,14 @@ impl Namespace {
         let queued = matches!(run.instance(no).state, TaskState::Queued { .. });
         if queued && matches!(report.body, ReportBody::Started { again: true, .. }) {
             return self.may_have_begun(run, no, at, command, report);
+        }
+        if let ReportBody::Checkpoint { files, values } = &report.body {
+            if run.keeps_nothing(no) {
+                return unchanged();
+            }
+            if let Err(why) = checkpoint::fits(run, &report.key, files.as_ref(), values) {
+                return crate::namespace::refuse(RefusalCode::Invalid, why);
+            }
         }
         let facts = Accepted { namespace: self, run, no, report, at }.facts();
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
