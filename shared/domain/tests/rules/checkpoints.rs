@@ -269,9 +269,12 @@ fn more_than_a_checkpoint_may_be_is_refused_whoever_says_it() {
     let (key, long) = ("etl/r1/train/1", "x".repeat(CHECKPOINT_VALUES_BYTES - 20));
     let sent = keep(&mut world, key, 0, &[("long", Some(&long))]);
     assert!(matches!(sent.outcome, Outcome::Accepted { .. }), "{:?}", sent.outcome);
-    let sent = keep(&mut world, key, 0, &[("more", Some("1234567890123456"))]);
+    // With the key `step` and its 5.
+    let sent = keep(&mut world, key, 0, &[("more", Some("1234567"))]);
+    assert!(matches!(sent.outcome, Outcome::Accepted { .. }), "{:?}", sent.outcome);
+    let sent = keep(&mut world, key, 0, &[("more", Some("12345678"))]);
     let why = sent.refused(RefusalCode::Invalid, []);
-    assert!(why.contains("come to 65541 bytes, and the limit is 65536"), "{why}");
+    assert!(why.contains("come to 65537 bytes, and the limit is 65536"), "{why}");
     // What is gone makes room.
     let sent = keep(&mut world, key, 0, &[("long", None), ("more", Some("12"))]);
     assert!(matches!(sent.outcome, Outcome::Accepted { .. }), "{:?}", sent.outcome);
