@@ -341,6 +341,7 @@ fn a_run_that_only_has_its_teardowns_left_goes_on_where_it_is_cleared() {
         "TaskCleared s",
         "TaskCleared job",
         "TaskCleared more",
+        "CheckpointDropped t",
     ]);
     assert_eq!(world.settle(), ["TaskQueued s 2"]);
     let bytes = world.namespace.to_snapshot();
