@@ -132,7 +132,7 @@ class Progress:
         self._start_anew()
 
     def _start_anew(self) -> None:
-        """Begin with no thread that tells: a forked process has none of its parent's, and locks of its own."""
+        """Begin with no thread that tells: a forked process has none of its parent's, and its own locks."""
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._ends = threading.Event()
