@@ -48,10 +48,8 @@ impl Work {
     pub(crate) fn make(&self) -> io::Result<WorkFolder> {
         let path = self.own.join(self.made.fetch_add(1, Ordering::Relaxed).to_string());
         // An earlier life of the same name may have left one.
-        for left in [&path, &keep::beside(&path)] {
-            if left.exists() {
-                fs::remove_dir_all(left)?;
-            }
+        for left in all_of(&path) {
+            remove(&left)?;
         }
         fs::create_dir(&path)?;
         Ok(WorkFolder(path))
@@ -83,16 +81,31 @@ impl WorkFolder {
     }
 }
 
+/// All that a try may leave: its directory, and its checkpoint, whole or half made.
+fn all_of(work: &Path) -> [PathBuf; 3] {
+    let checkpoint = keep::beside(work);
+    [work.to_owned(), keep::half_of(&checkpoint), checkpoint]
+}
+
+/// Removes what is there, whatever the task put in its place.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
+}
+
 impl Drop for WorkFolder {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.0);
         let remove = move || {
-            for path in [&path, &keep::beside(&path)] {
-                let gone = fs::remove_dir_all(path);
-                if let Err(error) = gone.or_else(|error| match error.kind() {
-                    io::ErrorKind::NotFound => Ok(()),
-                    _ => Err(error),
-                }) {
+            for path in all_of(&path) {
+                if let Err(error) = remove(&path) {
                     tracing::warn!(path = %path.display(), %error, "a try's working directory can't be removed");
                 }
             }
@@ -137,11 +150,21 @@ mod tests {
         fs::create_dir(one.path().join("sub")).unwrap();
         fs::write(one.path().join("sub/file"), "x").unwrap();
         fs::create_dir(one.checkpoint()).unwrap();
+        let half = one.path().with_extension("half");
+        fs::create_dir_all(half.join("sub")).unwrap();
         let kept = one.checkpoint();
         let was = one.path().to_owned();
         drop(one);
-        assert!(!was.exists() && !kept.exists() && two.path().exists());
+        assert!(!was.exists() && !kept.exists() && !half.exists() && two.path().exists());
         drop(two);
+        let again = Work::open(home.path(), &executor).unwrap();
+        // Left by an executor of the same name that was killed, one of them by its task in the directory's place.
+        fs::create_dir_all(half.join("sub")).unwrap();
+        fs::write(&kept, "no directory").unwrap();
+        let three = again.make().unwrap();
+        assert_eq!(three.path(), was);
+        assert!(was.is_dir() && !kept.exists() && !half.exists());
+        drop(three);
         fs::write(home.path().join("work/e/0"), "left by a life before").unwrap();
         assert_eq!(Work::open(home.path(), &executor).unwrap().others(), []);
         work.tidy();

@@ -140,5 +140,7 @@ pub const CHECKPOINT_PIECE_BYTES: usize = 8 << 20;
 pub const CHECKPOINT_PIECES: usize = CHECKPOINT_BYTES as usize / CHECKPOINT_PIECE_BYTES + 32;
 /// The values of a checkpoint, in bytes of JSON with their keys.
 pub const CHECKPOINT_VALUES_BYTES: usize = 64 << 10;
+/// What the facts of one try's checkpoint may take before they come half as often, and again for as much more, in bytes.
+pub const CHECKPOINT_TOLD_BYTES: usize = 4 << 20;
 /// What a task says with its progress: what is above is cut, in bytes.
 pub const PROGRESS_TEXT_BYTES: usize = 512;

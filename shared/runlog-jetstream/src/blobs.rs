@@ -1,7 +1,7 @@
 //! Blobs on a stream: a head under the digest, and pieces beside it where the bytes are too many for
 //! one message. Nothing is ever overwritten, so two writers of the same bytes can't harm each other;
 //! the head is written last, so what has a head is whole. Who puts bytes that are there writes another
-//! head after the first, which says when.
+//! head after the first, which says when, and no piece again.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -78,6 +78,22 @@ impl JetStreamBlobs {
         }
     }
 
+    /// Writes another head, which says that the bytes were put now.
+    async fn renew(&self, head: &str, headers: HeaderMap, payload: Bytes) -> PortResult<()> {
+        let stored = self.link.store(head, headers, payload).await;
+        stored.map(drop).map_err(|error| error.port("blobs"))
+    }
+
+    /// Whether so many pieces are there.
+    async fn has_pieces(&self, digest: &str, count: usize) -> PortResult<bool> {
+        if count == 0 {
+            return Ok(true);
+        }
+        let there = self.subjects(&format!("{digest}.*"), 0).await?;
+        let piece = |number| format!("{}{digest}.{number}", self.root);
+        Ok((0..count).all(|number| there.contains_key(&piece(number))))
+    }
+
     fn damaged(&self, digest: &str, why: String) -> PortError {
         PortError::Damaged { what: "blobs", place: format!("{}:{digest}", self.stream), why }
     }
@@ -93,18 +109,26 @@ impl Blobs for JetStreamBlobs {
     async fn put(&self, bytes: Bytes) -> PortResult<String> {
         let digest = digest_of(&bytes);
         let head = format!("{}{digest}", self.root);
-        let is_there = self.has(&digest).await?;
-        let mut headers = HeaderMap::new();
         let (count, payload) = if bytes.len() <= PIECE {
-            (0, bytes)
+            (0, bytes.clone())
         } else {
-            self.pieces().store(&head, &bytes).await?;
             (Pieces::count(&bytes), Bytes::new())
         };
+        let mut headers = HeaderMap::new();
         headers.insert(PIECES, count.to_string().as_str());
+        let is_there = self.has(&digest).await?;
         if is_there {
-            let again = self.link.store(&head, headers, payload).await;
-            again.map_err(|error| error.port("blobs"))?;
+            // First, so that no deletion begins from here on that could take a piece away after it was seen.
+            self.renew(&head, headers.clone(), payload.clone()).await?;
+            if self.has_pieces(&digest, count).await? {
+                return Ok(digest);
+            }
+        }
+        if count > 0 {
+            self.pieces().store(&head, &bytes).await?;
+        }
+        if is_there {
+            self.renew(&head, headers, payload).await?;
         } else {
             self.pieces().store_once(head, headers, payload).await?;
         }

@@ -10,6 +10,7 @@ use dagbok_runlog_jetstream::{
     ConnectError, ConnectSettings, Credentials, Durability, LinkFailure, Storage, connect,
 };
 use dagbok_test_support::{NatsOptions, NatsServer, SyncInterval, versions};
+use futures::StreamExt as _;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
@@ -333,6 +334,32 @@ async fn a_tampered_blob_is_damage_and_not_bytes() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_there_is_marked_as_new_and_none_of_its_pieces_is_sent_again() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let (ports, _connection) = on(&server, "a").await;
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let bytes = Bytes::from((0..=250).cycle().take(600_000).collect::<Vec<u8>>());
+    let digest = ports.blobs.put(bytes.clone()).await.unwrap();
+    let put_at = ports.blobs.list(None, 1).await.unwrap()[0].modified;
+    let mut sent = client.subscribe("dagbok.a.blobs.>").await.unwrap();
+    client.flush().await.unwrap();
+    ports.blobs.put(bytes.clone()).await.unwrap();
+    assert!(ports.blobs.list(None, 1).await.unwrap()[0].modified > put_at, "as if it was put now");
+    assert!(!ports.blobs.delete(&digest, put_at).await.unwrap(), "so nobody deletes it");
+    let (head, last) = (format!("dagbok.a.blobs.{digest}"), "dagbok.a.blobs.last");
+    client.publish(last, Bytes::new()).await.unwrap();
+    let subjects = sent.by_ref().map(|message| message.subject.to_string());
+    let subjects: Vec<String> =
+        subjects.take_while(|subject| std::future::ready(subject != last)).collect().await;
+    assert_eq!(subjects, [head.clone()], "its head alone");
+    let stream = async_nats::jetstream::new(client).get_stream("dagbok_a_blobs").await.unwrap();
+    stream.purge().filter(format!("{head}.1")).await.unwrap();
+    assert!(ports.blobs.get(&digest).await.is_err(), "a piece is gone");
+    ports.blobs.put(bytes.clone()).await.unwrap();
+    assert_eq!(ports.blobs.get(&digest).await.unwrap(), Some(bytes), "it is whole again");
 }
 
 #[tokio::test]

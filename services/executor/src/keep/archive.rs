@@ -11,7 +11,9 @@ use std::{
         fd::OwnedFd,
         unix::{
             ffi::OsStrExt as _,
-            fs::{MetadataExt as _, OpenOptionsExt as _, lchown, symlink},
+            fs::{
+                FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown, lchown, symlink,
+            },
         },
     },
     path::{Component, Path, PathBuf},
@@ -19,13 +21,15 @@ use std::{
 };
 
 use dagbok_protocol::limits::{CHECKPOINT_BYTES, CHECKPOINT_FILES};
-use rustix::fs::{Dir, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::pieces::Cutter;
 
 /// Folders within each other.
 const DEPTH: usize = 64;
+/// How what must be a folder is opened.
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What of a directory is kept.
 #[derive(Debug)]
@@ -44,10 +48,10 @@ enum What {
 /// Writes the archive of a directory; how many files and links it has, and how many bytes they hold. Nothing is written
 /// where it has nothing.
 pub(super) fn pack(folder: &Path, out: Cutter) -> Result<(u32, u64), String> {
-    let root = File::open(folder).map_err(|error| format!("it can't be read: {error}"))?;
-    let root = OwnedFd::from(root);
+    let root = open_root(folder)?;
     let (mut found, mut links) = (Vec::new(), Vec::new());
     look(&root, Path::new(""), &mut found, &mut links)?;
+    turn_inwards(&mut links, folder);
     let bytes = found.iter().map(|it| match &it.what {
         What::File(meta) => meta.len(),
         What::Folder | What::Link(_) => 0,
@@ -69,6 +73,60 @@ pub(super) fn pack(folder: &Path, out: Cutter) -> Result<(u32, u64), String> {
     let finished = archive.into_inner().and_then(Cutter::finish);
     finished.map_err(|error| format!("it can't be packed: {error}"))?;
     Ok((files, bytes))
+}
+
+/// Opens the folder itself, whatever lies in its place: no link is followed, and no pipe waited for.
+fn open_root(folder: &Path) -> Result<OwnedFd, String> {
+    let how = OFlags::RDONLY | OFlags::NONBLOCK | FOLDER;
+    openat(CWD, folder, how, Mode::empty()).map_err(|error| {
+        let there = fs::symlink_metadata(folder).ok().filter(|meta| !meta.is_dir());
+        there.map_or_else(
+            || format!("it can't be read: {}", io::Error::from(error)),
+            |meta| format!("{} lies in its place", name_of(meta.file_type())),
+        )
+    })
+}
+
+/// What is no folder, for people.
+fn name_of(it: fs::FileType) -> &'static str {
+    if it.is_symlink() {
+        "a link"
+    } else if it.is_file() {
+        "a file"
+    } else if it.is_fifo() {
+        "a pipe"
+    } else if it.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+/// The folder lies elsewhere in the next try: links that name it lead to the same from where they are.
+fn turn_inwards(links: &mut [Found], folder: &Path) {
+    let mut names = vec![folder.to_owned()];
+    names.extend(fs::canonicalize(folder));
+    for link in links {
+        if let What::Link(target) = &mut link.what
+            && let Some(inside) = from_within(target, &link.path, &names)
+        {
+            *target = inside;
+        }
+    }
+}
+
+/// The way from a link to its target, where that is named as below the folder; `None` where it is not.
+fn from_within(target: &Path, link: &Path, names: &[PathBuf]) -> Option<PathBuf> {
+    if !target.is_absolute() {
+        return None;
+    }
+    let below = names.iter().find_map(|name| target.strip_prefix(name).ok())?;
+    plain(below).or_else(|| below.as_os_str().is_empty().then(PathBuf::new)).map(|below| {
+        let up = link.parent().map_or(0, |at| at.iter().count());
+        let mut way: PathBuf = std::iter::repeat_n("..", up).collect();
+        way.extend(below.iter());
+        if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+    })
 }
 
 /// Goes through a folder in the order of names.
@@ -172,15 +230,38 @@ fn mark(meta: &Metadata) -> (u64, u64, i64, i64) {
     (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec())
 }
 
+/// Gives what is made to whom it belongs: by the open file, a link by its path.
+type Give<'a> = &'a mut dyn FnMut(&Path, Option<&File>) -> io::Result<()>;
+
+/// Where a directory is made, before it is in its place.
+pub(crate) fn half_of(folder: &Path) -> PathBuf {
+    folder.with_extension("half")
+}
+
 /// Makes a directory of an archive that has so many files and bytes; an empty one where there is none. What was left
-/// half made before is made anew.
+/// half made before is made anew, and nothing is left half made.
 pub(super) fn unpack(
     archive: Option<impl Read>,
     folder: &Path,
     wanted: (u32, u64),
-    owner: (u32, u32),
+    (uid, gid): (u32, u32),
 ) -> Result<(), String> {
-    let half = folder.with_extension("half");
+    let is_given = uid != rustix::process::geteuid().as_raw();
+    let mut give = |path: &Path, file: Option<&File>| match file {
+        _ if !is_given => Ok(()),
+        Some(file) => fchown(file, Some(uid), Some(gid)),
+        None => lchown(path, Some(uid), Some(gid)),
+    };
+    unpack_and_give(archive, folder, wanted, &mut give)
+}
+
+fn unpack_and_give(
+    archive: Option<impl Read>,
+    folder: &Path,
+    wanted: (u32, u64),
+    give: Give<'_>,
+) -> Result<(), String> {
+    let half = half_of(folder);
     let told = |error: io::Error| error.to_string();
     for left in [half.as_path(), folder] {
         match fs::remove_dir_all(left) {
@@ -188,26 +269,50 @@ pub(super) fn unpack(
             _ => {}
         }
     }
+    let filled = fill(archive, &half, wanted, give);
+    let placed = filled.and_then(|()| fs::rename(&half, folder).map_err(told));
+    if placed.is_err() {
+        // It is of no use, and may be large.
+        drop(fs::remove_dir_all(&half));
+    }
+    placed
+}
+
+/// Makes the directory where nobody else can come in: it is given away last, and each folder after what is in it, so
+/// that no name is looked up where its new owner could have put another.
+fn fill(
+    archive: Option<impl Read>,
+    half: &Path,
+    wanted: (u32, u64),
+    give: Give<'_>,
+) -> Result<(), String> {
+    let told = |error: io::Error| error.to_string();
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&half).map_err(told)?;
-    let mut made = vec![half.clone()];
+    builder.create(half).map_err(told)?;
+    let mut folders = vec![half.to_owned()];
     let had = match archive {
-        Some(archive) => make(archive, &half, &mut made)?,
+        Some(archive) => make(archive, half, &mut folders, &mut *give)?,
         None => (0, 0),
     };
     if had != wanted {
         return Err(format!("it has {had:?} files and bytes where {wanted:?} were kept"));
     }
-    if owner.0 != rustix::process::geteuid().as_raw() {
-        for path in &made {
-            lchown(path, Some(owner.0), Some(owner.1)).map_err(told)?;
-        }
+    for path in folders.iter().rev() {
+        let folder = openat(CWD, path, OFlags::RDONLY | FOLDER, Mode::empty());
+        let folder = File::from(folder.map_err(|error| told(error.into()))?);
+        give(path, Some(&folder)).map_err(told)?;
     }
-    fs::rename(&half, folder).map_err(told)
+    Ok(())
 }
 
-fn make(archive: impl Read, folder: &Path, made: &mut Vec<PathBuf>) -> Result<(u32, u64), String> {
+/// Makes all that is in it, and gives away what is no folder.
+fn make(
+    archive: impl Read,
+    folder: &Path,
+    folders: &mut Vec<PathBuf>,
+    give: Give<'_>,
+) -> Result<(u32, u64), String> {
     let (mut files, mut bytes) = (0, 0_u64);
     let mut links = Vec::new();
     let torn = |error: io::Error| format!("it is torn: {error}");
@@ -218,12 +323,14 @@ fn make(archive: impl Read, folder: &Path, made: &mut Vec<PathBuf>) -> Result<(u
         let path = folder.join(path.ok_or("it leads out of its folder")?);
         let told = |error: io::Error| format!("`{}`: {error}", path.display());
         match entry.header().entry_type() {
-            EntryType::Directory => fs::create_dir(&path).map_err(told)?,
+            EntryType::Directory => {
+                fs::create_dir(&path).map_err(told)?;
+                folders.push(path);
+            }
             EntryType::Symlink => {
                 files += 1;
                 let target = entry.link_name().map_err(torn)?.ok_or("a link leads nowhere")?;
                 links.push((path, target.into_owned()));
-                continue;
             }
             kind if kind.is_file() && links.is_empty() => {
                 files += 1;
@@ -239,14 +346,14 @@ fn make(archive: impl Read, folder: &Path, made: &mut Vec<PathBuf>) -> Result<(u
                 file.flush().map_err(told)?;
                 let modified = entry.header().mtime().map_err(torn)?;
                 file.set_modified(UNIX_EPOCH + Duration::from_secs(modified)).map_err(told)?;
+                give(&path, Some(&file)).map_err(told)?;
             }
             _ => return Err(format!("`{}` is no file, folder or link", path.display())),
         }
-        made.push(path);
     }
     for (path, target) in links {
-        symlink(target, &path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-        made.push(path);
+        let linked = symlink(target, &path).and_then(|()| give(&path, None));
+        linked.map_err(|error| format!("`{}`: {error}", path.display()))?;
     }
     Ok((files, bytes))
 }

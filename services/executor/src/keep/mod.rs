@@ -2,6 +2,9 @@
 //! to by this executor, which outlives it.
 mod archive;
 mod checkpoint;
+#[cfg(test)]
+mod heard;
+mod pace;
 mod pieces;
 mod progress;
 
@@ -11,7 +14,7 @@ use dagbok_protocol::WorkItem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-pub(crate) use self::checkpoint::beside;
+pub(crate) use self::{archive::half_of, checkpoint::beside};
 use self::{checkpoint::Checkpoint, progress::Progress};
 use crate::{log::LiveLog, reports::Reporter, store::Store};
 
@@ -23,6 +26,13 @@ type Reply = Result<Value, (&'static str, String)>;
 pub(crate) struct Keeps {
     checkpoint: Arc<Checkpoint>,
     progress: Arc<Progress>,
+}
+
+#[derive(Deserialize)]
+struct GetCheckpoint {
+    /// Whether the task's code asks for the directory itself, and not for values alone.
+    #[serde(default)]
+    directory: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +81,10 @@ impl Keeps {
         log: &LiveLog,
     ) -> Reply {
         match kind {
-            "GetCheckpoint" => self.checkpoint.open().await.map_err(generic),
+            "GetCheckpoint" => {
+                let GetCheckpoint { directory } = fields(body)?;
+                self.checkpoint.open(directory).await.map_err(generic)
+            }
             "SaveCheckpoint" => Ok(self.checkpoint.save().await),
             "SetCheckpointValue" => {
                 let SetCheckpointValue { key, value } = fields(body)?;

@@ -27,19 +27,20 @@ pub(super) async fn pack(store: &Store, folder: &Path) -> Result<CheckpointFiles
     Ok(CheckpointFiles { pieces: digests, files, bytes })
 }
 
-/// Makes the directory, which belongs to `owner`, as it was packed; a whole one or none.
-pub(super) async fn unpack(
+/// Makes the directory, which belongs to `owner`, as it was packed; a whole one or none. Its `turn` is over once nothing
+/// is written any more, also where whoever waits for it is dropped midway.
+pub(super) async fn unpack<Turn: Send + 'static>(
     store: &Store,
     files: &CheckpointFiles,
-    folder: &Path,
-    owner: (u32, u32),
-) -> Result<(), String> {
+    (folder, owner): (&Path, (u32, u32)),
+    turn: Turn,
+) -> Result<Turn, String> {
     let (to, pieces) = mpsc::channel(1);
     let (folder, wanted) = (folder.to_owned(), (files.files, files.bytes));
     let is_empty = files.pieces.is_empty();
     let unpacking = spawn_blocking(move || {
         let joined = (!is_empty).then(|| Joiner { pieces, piece: Bytes::new() });
-        archive::unpack(joined, &folder, wanted, owner)
+        archive::unpack(joined, &folder, wanted, owner).map(|()| turn)
     });
     let mut lost = None;
     for digest in &files.pieces {
@@ -68,7 +69,7 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    fn new(to: mpsc::Sender<Bytes>) -> Self {
+    pub(super) fn new(to: mpsc::Sender<Bytes>) -> Self {
         Self { to, piece: BytesMut::new() }
     }
 

@@ -122,3 +122,6 @@ impl Progress {
         self.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,32 @@ def saves(ti, **context):
     (kept.path / "more").write_text("half")
     die()
 
+def runs_ahead(ti, **context):
+    kept = ti.checkpoint
+    weights = kept.path / "weights"
+    if kept.get("step"):
+        assert weights.read_text() == f"weights of {kept.get('step')}", (weights.read_text(), kept.get("step"))
+        return
+    weights.write_text("weights of 1")
+    kept.set("step", 1)
+    assert kept.save()
+    weights.write_text("weights of 2")
+    kept.set("step", 2)
+    die()
+
+def values_alone(ti, **context):
+    assert ti.checkpoint.set("step", 1)
+    assert ti.checkpoint.set("step", 2)
+    die()
+
+def saves_often(ti, **context):
+    began = time.monotonic()
+    for step in range(11):
+        (ti.checkpoint.path / "weights").write_text(str(step))
+        assert ti.checkpoint.save()
+    assert not ti.checkpoint.save(wait=False)
+    raise ValueError(f"waited: {4 < time.monotonic() - began < 30}")
+
 def never_saves(ti, **context):
     kept = ti.checkpoint
     found = kept.path / "found"
@@ -51,11 +77,11 @@ def sleeps(ti, **context):
 def too_large(ti, **context):
     kept = ti.checkpoint
     (kept.path / "small").write_text("x")
+    assert kept.set("a", "x" * 1000)
     assert kept.save()
     with open(kept.path / "large", "wb") as file:
         file.truncate((2 << 30) + 1)
     assert not kept.save()
-    assert kept.set("a", "x" * 1000)
     assert not kept.set("b", "x" * (64 << 10))
     assert kept.get("b") is None
     raise ValueError("the task went on")
@@ -67,8 +93,16 @@ def progresses(ti, **context):
     for step in range(200):
         ti.progress(step / 200, f"step {step}")
 
+def progresses_and_dies(ti, **context):
+    progresses(ti)
+    time.sleep(1)
+    die()
+
 with DAG("d", start_date=datetime(2026, 1, 1), schedule=None) as dag:
-    for f in [saves, never_saves, raises, sleeps, too_large, asks_for_nothing, progresses]:
+    for f in [
+        saves, runs_ahead, values_alone, saves_often, never_saves, raises, sleeps, too_large,
+        asks_for_nothing, progresses, progresses_and_dies,
+    ]:
         PythonOperator(task_id=f.__name__, python_callable=f)
 "#;
 
@@ -103,6 +137,15 @@ fn files(kept: &Checkpoint) -> &CheckpointFiles {
     kept.files.as_ref().expect("a directory was kept")
 }
 
+fn words(rig: &Rig, item: &WorkItem) -> Vec<(u16, String)> {
+    let said = rig.scheduler.said(&item.key).into_iter();
+    let words = said.filter_map(|report| match report.body {
+        ReportBody::Progress { done, text } => Some((done, text)),
+        _ => None,
+    });
+    words.collect()
+}
+
 fn warnings(lines: &[LogLine]) -> Vec<&str> {
     lines.iter().map(|line| line.m.as_str()).filter(|text| text.contains("not kept")).collect()
 }
@@ -119,8 +162,40 @@ async fn after_a_kill_the_last_save_stands_and_what_was_half_written_is_not_seen
     let second = next(&first, kept);
     let end = rig.run_item(&second).await;
     assert!(matches!(end, ReportBody::Succeeded { .. }), "{end:?}");
-    assert!((3..=5).contains(&count), "{count} reports for three saves");
+    assert_eq!(count, 3, "each value goes with a save");
     assert_eq!(self::kept(&rig, &second).1, 0, "a task that is done keeps nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_no_value_is_of_a_later_moment_than_the_directory() {
+    let rig = Rig::new(DAG).await;
+    let first = rig.item("runs_ahead");
+    rig.run_item(&first).await;
+    let (kept, count) = kept(&rig, &first);
+    assert_eq!((kept.values["step"].as_str(), count), ("1", 1));
+    let end = rig.run_item(&next(&first, kept)).await;
+    assert!(matches!(end, ReportBody::Succeeded { .. }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_alone_are_kept_without_a_save_and_without_a_directory() {
+    let rig = Rig::new(DAG).await;
+    let item = rig.item("values_alone");
+    rig.run_item(&item).await;
+    let (kept, _) = kept(&rig, &item);
+    assert_eq!((kept.values["step"].as_str(), kept.files), ("2", None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_saves_too_often_waits_and_is_told_so_once() {
+    let rig = Rig::new(DAG).await;
+    let item = rig.item("saves_often");
+    let end = rig.run_item(&item).await;
+    assert_eq!(crate::rig::kind(&end).1, "waited: True");
+    assert_eq!(kept(&rig, &item).1, 11);
+    let lines = rig.log(&end).await;
+    let told = lines.iter().filter(|line| line.m.contains("the next save is done in"));
+    assert_eq!(told.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,16 +250,21 @@ async fn of_much_progress_the_first_word_and_the_last_are_told() {
     let item = rig.item("progresses");
     let end = rig.run_item(&item).await;
     assert!(matches!(end, ReportBody::Succeeded { .. }), "{end:?}");
-    let said = rig.scheduler.said(&item.key);
-    let words: Vec<(u16, &str)> = said
-        .iter()
-        .filter_map(|report| match &report.body {
-            ReportBody::Progress { done, text } => Some((*done, text.as_str())),
-            _ => None,
-        })
-        .collect();
+    let words = words(&rig, &item);
     assert!(words.len() <= 2, "{words:?}");
-    assert_eq!(words.last(), Some(&(9_950, "step 199")), "{words:?}");
+    assert_eq!(words.last(), Some(&(9_950, "step 199".to_owned())), "{words:?}");
+    let said = rig.scheduler.said(&item.key);
     let is_end = |body: &ReportBody| matches!(body, ReportBody::Succeeded { .. });
     assert!(is_end(&said.last().unwrap().body), "its end is told last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_much_progress_the_last_word_is_told_after_a_kill_too() {
+    let rig = Rig::new(DAG).await;
+    let item = rig.item("progresses_and_dies");
+    let end = rig.run_item(&item).await;
+    assert!(matches!(end, ReportBody::Failed { .. }), "{end:?}");
+    let words = words(&rig, &item);
+    assert!(words.len() <= 2, "{words:?}");
+    assert_eq!(words.last(), Some(&(9_950, "step 199".to_owned())), "{words:?}");
 }
