@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use dagbok_events::{Checkpoint, CheckpointDropped, CheckpointKept, Fact, MapIndex, TaskId};
 
-use super::{Change, InstanceNo, Run, TaskState, Token, clear::Picked};
+use super::{Change, InstanceNo, Run, TaskState, clear::Picked};
 
 impl Run {
     /// What a copy of a task kept.

@@ -6,7 +6,10 @@ use super::{
     counted::{change, known_run},
     task::{Done, change_try},
 };
-use crate::model::{Overlay, rows::Progress};
+use crate::model::{
+    Overlay, keys,
+    rows::{Progress, TaskRow},
+};
 
 pub(super) fn about(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Fact) -> Done {
     match fact {
