@@ -136,8 +136,8 @@ pub const CHECKPOINT_BYTES: u64 = 2 << 30;
 pub const CHECKPOINT_FILES: usize = 10_000;
 /// It is kept in pieces of so many bytes.
 pub const CHECKPOINT_PIECE_BYTES: usize = 8 << 20;
-/// How many of those one has at most: some are for names and what the archive adds to each file.
-pub const CHECKPOINT_PIECES: usize = CHECKPOINT_BYTES as usize / CHECKPOINT_PIECE_BYTES + 32;
+/// How many of those one has at most: what its files come to, and some for names and what the archive adds to each file.
+pub const CHECKPOINT_PIECES: usize = 256 + 32;
 /// The values of a checkpoint, in bytes of JSON with their keys.
 pub const CHECKPOINT_VALUES_BYTES: usize = 64 << 10;
 /// What the facts of one try's checkpoint may take before they come half as often, and again for as much more, in bytes.
