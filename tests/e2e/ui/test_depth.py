@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from harness import wait_until
@@ -281,3 +282,44 @@ def test_silences_are_made_and_ended(failed: Standalone, visit: Visit) -> None:
     row.get_by_role("button", name="End it").click()
     page.locator("dialog").get_by_role("button", name="End it").click()
     expect(row).to_contain_text("over", timeout=20_000)
+
+
+GOES_ON = """
+import pathlib, time
+from airflow.decorators import dag, task
+from airflow.operators.python import get_current_context
+
+@dag(schedule=None)
+def goes_on():
+    @task
+    def train():
+        ti = get_current_context()["ti"]
+        (ti.checkpoint.path / "weights").write_text("12345")
+        ti.checkpoint.set("epoch", 1)
+        ti.checkpoint.save()
+        ti.progress(0.25, "epoch 1 of 4 <b>of lr=0.1</b>")
+        while not pathlib.Path({gate!r}).exists():
+            time.sleep(0.05)
+        ti.progress(1.0, "all epochs")
+
+    train()
+
+goes_on()
+"""
+
+
+def test_how_far_a_task_has_come_is_on_its_page_as_it_says_so(normal: Standalone, visit: Visit, tmp_path: Path) -> None:
+    """The page is open before the task begins. Nothing but its word changes: the try goes on as it was."""
+    gate = tmp_path / "gate"
+    (normal.home.parent / "dags/goes_on.py").write_text(GOES_ON.format(gate=str(gate)))
+    normal.wait_dag("goes_on")
+    normal.trigger("goes_on", "r1")
+    page = visit(normal, "/dags/goes_on/runs/r1/tasks/train")
+    bar = page.get_by_role("progressbar", name="Progress")
+    expect(bar).to_have_attribute("value", "0.25")
+    expect(page.locator("main")).to_contain_text("25 %: epoch 1 of 4 <b>of lr=0.1</b>")
+    expect(page.locator("main")).to_contain_text("Keeps for its next try 1 file of 5 B, and 1 value")
+    gate.touch()
+    expect(bar).to_have_attribute("value", "1")
+    expect(page.locator("main")).to_contain_text("100 %: all epochs")
+    expect(page.locator("main")).not_to_contain_text("Keeps for its next try")

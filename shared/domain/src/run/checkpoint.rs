@@ -72,18 +72,24 @@ impl Run {
     /// All copies that come after these, a copy after that of its own index where tasks go together.
     fn all_below(&self, again: &Picked) -> Picked {
         let mut below = Picked::default();
-        for node in 0..self.version.node_count() {
-            let is_of = |no, _: &TaskState| {
-                let map_index = self.arena.get(no).map_index;
-                (again.has(node, map_index) || below.has(node, map_index)).then_some(())
-            };
-            let copies = self.stretches(self.arena.numbers(node), is_of);
-            let copies: Vec<Range<InstanceNo>> = copies.map(|(copies, ())| copies).collect();
-            for copies in copies {
-                self.take_in_below(node, &copies, &mut below);
+        loop {
+            let known = below.len();
+            for node in 0..self.version.node_count() {
+                let is_of = |no, _: &TaskState| {
+                    let map_index = self.arena.get(no).map_index;
+                    (again.has(node, map_index) || below.has(node, map_index)).then_some(())
+                };
+                let copies = self.stretches(self.arena.numbers(node), is_of);
+                let copies: Vec<Range<InstanceNo>> = copies.map(|(copies, ())| copies).collect();
+                for copies in copies {
+                    self.take_in_below(node, &copies, &mut below);
+                }
+            }
+            // What a task decided against need not come after it in the DAG's order.
+            if self.skips.is_empty() || below.len() == known {
+                return below;
             }
         }
-        below
     }
 
     pub(super) fn keep_checkpoint(&mut self, f: &CheckpointKept) -> Option<Change> {

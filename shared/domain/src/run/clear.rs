@@ -42,7 +42,7 @@ impl Picked {
         self.whole.contains(&node) || self.copies.contains(&(node, map_index))
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.whole.len() + self.copies.len()
     }
 }

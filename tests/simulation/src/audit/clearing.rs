@@ -123,7 +123,12 @@ impl RunModel {
 
     /// Whether one of these had decided against a copy of a task further down: a copy decides about the one of its
     /// index right below it.
-    fn is_decided_by(&self, taken: &Copies, task: &TaskModel, map_index: MapIndex) -> bool {
+    pub(super) fn is_decided_by(
+        &self,
+        taken: &Copies,
+        task: &TaskModel,
+        map_index: MapIndex,
+    ) -> bool {
         taken.iter().any(|(id, of)| {
             let is_above = |up: &u32| self.tasks[*up as usize].spec.task_id == *id;
             let about =
@@ -170,6 +175,7 @@ impl Audit {
         if goes_on != over {
             return Err("a run goes on that is over, and no other".to_owned());
         }
+        let keeps_nothing = then.keeps_as_it_must(record, &cleared)?;
         let some_failed = ask.only_failed;
         let is_mapped = |(_, map_index): &(TaskId, MapIndex)| !map_index.is_unmapped();
         let mapped = taken.iter().any(is_mapped);
@@ -184,6 +190,9 @@ impl Audit {
         });
         if mapped {
             self.note("cleared copies");
+        }
+        if keeps_nothing {
+            self.note("cleared above what runs");
         }
         if record.facts.iter().any(|fact| matches!(fact, Fact::TaskExpanded(_))) {
             self.note("expanded by clearing");
@@ -384,6 +393,7 @@ fn cleared_by(
             Fact::RunBackfilled(_) if by_backfill => {}
             Fact::TaskRuledOut(_)
             | Fact::TaskExpanded(_)
+            | Fact::CheckpointDropped(_)
             | Fact::RunVersionChanged(_)
             | Fact::RunSucceeded(_)
             | Fact::RunFailed(_) => {}

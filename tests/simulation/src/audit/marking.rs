@@ -96,7 +96,7 @@ impl Audit {
             stands(it) != Some(done_of(ask.state)) && !stands(it).is_some_and(Done::is_no_part)
         };
         let should: Copies = named.iter().filter(should).cloned().collect();
-        let (mut marked, mut goes_on) = (Copies::new(), false);
+        let (mut marked, mut again, mut goes_on) = (Copies::new(), Copies::new(), false);
         for fact in &record.facts {
             match fact {
                 Fact::RunCleared(_) => goes_on = true,
@@ -116,11 +116,13 @@ impl Audit {
                         if !bad || named.contains(&it) {
                             return Err(format!("{it:?} runs again by {ask:?}"));
                         }
+                        again.insert(it);
                     }
                 }
                 Fact::TryCancelled(_)
                 | Fact::TaskRuledOut(_)
                 | Fact::TaskExpanded(_)
+                | Fact::CheckpointDropped(_)
                 | Fact::RunSucceeded(_)
                 | Fact::RunFailed(_) => {}
                 other => return Err(format!("{other:?} does not follow from marking")),
@@ -132,6 +134,7 @@ impl Audit {
         if goes_on != (run.stage == Stage::Over) {
             return Err("a run goes on that is over, and no other".to_owned());
         }
+        run.keeps_as_it_must(record, &again)?;
         self.note(if goes_on { "marked after the end" } else { "marked while running" });
         Ok(())
     }

@@ -6,6 +6,7 @@ mod backfills;
 mod clearing;
 mod forgetting;
 mod hands;
+mod kept;
 mod latest;
 mod limits;
 mod mapping;

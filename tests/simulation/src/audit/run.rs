@@ -259,6 +259,8 @@ impl RunModel {
             Fact::TaskMarked(f) => self.mark(&f.task_id, f.map_index, f.further, f.state),
             Fact::RunMarked(f) => self.mark_run(f.state, f.teardowns_left),
             Fact::TaskNoted(f) => self.named(&f.task_id)?.stretch(f.map_index, 0).map(drop),
+            // Which of them was judged with the record.
+            Fact::CheckpointDropped(f) => self.named(&f.task_id)?.stretch(f.map_index, 0).map(drop),
             // What stands in the file was taken in with the version.
             Fact::TaskExpanded(_) | Fact::TaskRuledOut(_)
                 if self.moves && self.stage == Stage::Over =>

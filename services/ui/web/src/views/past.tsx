@@ -5,6 +5,7 @@ import { createMemo, createSignal, For, Show } from "solid-js";
 import { get, part, type Shapes } from "../base";
 import { kept } from "../live";
 import { Mark, Nothing, Read, runPath, taskPath } from "../parts";
+import { bytes } from "../sizes";
 import { look } from "../states";
 import { dateIn, day, length, short } from "../time";
 
@@ -16,7 +17,6 @@ function usePast(dag: () => string, task: () => string | undefined, mark: () => 
   return kept(() => [dag(), task()], (signal) => get<Past>(`dagbok/ui/dags/${part(dag())}/past`, { task_id: task() }, signal), { whose: dag, when: mark, every: 60_000 });
 }
 
-const bytes = (count: number): string => (count >= 1 << 30 ? `${(count / (1 << 30)).toFixed(1)} GB` : `${Math.round(count / (1 << 20))} MB`);
 
 /** Durations and memory over time. */
 export function Trends(props: { dag: string; mark: string }) {

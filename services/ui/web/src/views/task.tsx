@@ -8,6 +8,7 @@ import { later, view } from "../later";
 import { kept, live } from "../live";
 import { Log } from "../log";
 import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, Read, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
+import { bytes } from "../sizes";
 import { look } from "../states";
 import { between, inZoneOf, length } from "../time";
 import { Ledger } from "./alerts";
@@ -25,6 +26,16 @@ const ALERTS = 20;
 /** What each copy of a mapped task has for itself. */
 const OF_COPIES: readonly Tab[] = ["log", "why", "rendered", "tries", "resources"];
 const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", resources: "Resources", details: "Details", told: "Told" };
+
+/** A hundred is what is done, and not what is nearly. */
+const percent = (fraction: number): number => (fraction < 1 ? Math.min(99, Math.round(fraction * 100)) : 100);
+const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+/** What a task has in its checkpoint, in words. */
+function inCheckpoint(it: Shapes["TaskCheckpoint"]): string {
+  const files = it.files ? `${some(it.files, "file")} of ${bytes(it.bytes)}` : "";
+  const values = it.keys ? some(it.keys, "value") : "";
+  return [files, values].filter(Boolean).join(", and ") || "an empty directory";
+}
 
 /** The page of a task. */
 export default function TaskView() {
@@ -117,8 +128,9 @@ function Panel(props: { task: Task; within?: boolean }) {
         )}
       </Show>
       <Show when={chosen()?.dagbok.progress}>
-        {(said) => <p class="note"><progress value={said().fraction} max="1" aria-label="Progress" /> {Math.round(said().fraction * 100)} %{said().text ? `: ${said().text}` : ""}</p>}
+        {(said) => <p class="note"><progress value={said().fraction} max="1" aria-label="Progress" /> {percent(said().fraction)} %{said().text ? `: ${said().text}` : ""}</p>}
       </Show>
+      <Show when={chosen()?.dagbok.checkpoint}>{(has) => <p class="note">Keeps for its next try {inCheckpoint(has())}</p>}</Show>
       <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(file, line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&file=${part(file)}&line=${line}`} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>
