@@ -354,7 +354,7 @@ async fn a_blob_that_is_there_is_marked_as_new_and_none_of_its_pieces_is_sent_ag
     let subjects = sent.by_ref().map(|message| message.subject.to_string());
     let subjects: Vec<String> =
         subjects.take_while(|subject| std::future::ready(subject != last)).collect().await;
-    assert_eq!(subjects, [head.clone()], "its head alone");
+    assert_eq!(subjects, std::slice::from_ref(&head), "its head alone");
     let stream = async_nats::jetstream::new(client).get_stream("dagbok_a_blobs").await.unwrap();
     stream.purge().filter(format!("{head}.1")).await.unwrap();
     assert!(ports.blobs.get(&digest).await.is_err(), "a piece is gone");

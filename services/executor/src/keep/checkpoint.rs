@@ -43,6 +43,7 @@ pub(super) struct Checkpoint {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each goes by itself")]
 struct Known {
     /// What stands, as far as it was told.
     kept: Kept,

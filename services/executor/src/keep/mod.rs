@@ -97,7 +97,7 @@ impl Keeps {
                         "progress goes from 0 to 1, and {fraction} is not"
                     )));
                 }
-                self.progress.say(fraction, log.masks().text(text.unwrap_or_default()));
+                self.progress.say(fraction, &log.masks().text(text.unwrap_or_default()));
                 Ok(Value::Null)
             }
         }

@@ -61,7 +61,7 @@ impl Progress {
     }
 
     /// Takes a word in. Nobody waits for its being told.
-    pub(super) fn say(self: &Arc<Self>, fraction: f64, said: String) {
+    pub(super) fn say(self: &Arc<Self>, fraction: f64, said: &str) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -69,7 +69,7 @@ impl Progress {
         )]
         let done = (fraction * 10_000.0).round() as u16;
         let mut known = self.known.lock();
-        known.said = Some((done, text::cut(&said, PROGRESS_TEXT_BYTES)));
+        known.said = Some((done, text::cut(said, PROGRESS_TEXT_BYTES)));
         if !std::mem::replace(&mut known.is_seen_to, true) {
             drop(tokio::spawn(Arc::clone(self).see_to()));
         }
