@@ -101,6 +101,7 @@ const WORTH_SEEING: [&str; 148] = [
     "DagForgotten",
     "DagVersionsForgotten",
     "HistoryForgotten",
+    "a run goes on without values",
     "a forgotten DAG is back",
     "answered DagInUse",
     "rubbish put on the log",

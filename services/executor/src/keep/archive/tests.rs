@@ -87,6 +87,32 @@ async fn what_can_t_be_kept_is_said_and_read_by_nobody() {
 }
 
 #[tokio::test]
+async fn a_directory_has_so_many_files_and_lies_in_pieces_of_so_many_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let from = home.path().join("from");
+    fs::create_dir(&from).unwrap();
+    for n in 0..CHECKPOINT_FILES {
+        File::create(from.join(format!("{n}"))).unwrap();
+    }
+    let store = store();
+    let files = pieces::pack(&store, &from).await.unwrap();
+    assert_eq!(files.files as usize, CHECKPOINT_FILES);
+    File::create(from.join("one more")).unwrap();
+    let why = pieces::pack(&store, &from).await.unwrap_err();
+    assert_eq!(why, "it has more than 10000 files and folders");
+
+    let large = home.path().join("large");
+    fs::create_dir(&large).unwrap();
+    fs::write(large.join("weights"), vec![7; 2 * CHECKPOINT_PIECE_BYTES]).unwrap();
+    let files = pieces::pack(&store, &large).await.unwrap();
+    assert_eq!(files.pieces.len(), 3, "an archive is longer than what is in it");
+    for piece in &files.pieces[..2] {
+        let bytes = store.get(piece.as_str()).await.unwrap();
+        assert_eq!(bytes.len(), CHECKPOINT_PIECE_BYTES);
+    }
+}
+
+#[tokio::test]
 async fn one_that_is_torn_is_none() {
     let home = tempfile::tempdir().unwrap();
     let (from, to) = (home.path().join("from"), home.path().join("to"));
