@@ -64,7 +64,7 @@ impl Audit {
         let about = |lapse: &&(u64, Timestamp, Timestamp)| {
             over.is_some_and(|(seq, ended)| seq < lapse.0 && ended < lapse.2)
         };
-        let newest = self.lapses.iter().filter(about).next_back();
+        let newest = self.lapses.iter().filter(about).next_back().copied();
         if newest.is_some() {
             self.note("a run goes on without values");
         }

@@ -3,6 +3,7 @@ use std::{os::unix::fs::PermissionsExt as _, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dagbok_protocol::limits;
 use dagbok_runlog::{BlobInfo, Blobs, PortResult, memory};
 
 use super::*;
@@ -103,12 +104,12 @@ async fn a_directory_has_so_many_files_and_lies_in_pieces_of_so_many_bytes() {
 
     let large = home.path().join("large");
     fs::create_dir(&large).unwrap();
-    fs::write(large.join("weights"), vec![7; 2 * CHECKPOINT_PIECE_BYTES]).unwrap();
+    fs::write(large.join("weights"), vec![7; 2 * limits::CHECKPOINT_PIECE_BYTES]).unwrap();
     let files = pieces::pack(&store, &large).await.unwrap();
     assert_eq!(files.pieces.len(), 3, "an archive is longer than what is in it");
     for piece in &files.pieces[..2] {
         let bytes = store.get(piece.as_str()).await.unwrap();
-        assert_eq!(bytes.len(), CHECKPOINT_PIECE_BYTES);
+        assert_eq!(bytes.len(), limits::CHECKPOINT_PIECE_BYTES);
     }
 }
 
