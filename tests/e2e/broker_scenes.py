@@ -177,22 +177,3 @@ def log_deleted(folder: Path) -> None:
         wait_until("the scheduler's end", lambda: not scheduler.alive())
         assert "no new log is begun in its place" in scheduler.log.read_text()
         assert rogue.api(f"STREAM.INFO.{rogue.stream('log')}")["error"]["err_code"] == 10059
-
-
-def log_purged(folder: Path) -> None:
-    """A log that is emptied is not begun anew: who decides has it folded and goes on, and whoever starts after that
-    stops and says which record is missing."""
-    with Apart(folder) as apart:
-        write_dag(apart.dags, "hello.py", dags.hello("hello"))
-        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
-        trigger(apart.api, "hello", "r1", set())
-        assert apart.api.wait_run("hello", "r1") == "success"
-        Rogue(apart.nats).purge("log")
-        trigger(apart.api, "hello", "r2", set())
-        assert apart.api.wait_run("hello", "r2") == "success"
-        scheduler = apart.services["scheduler-0"]
-        assert scheduler.stop() == 0
-        assert scheduler.start().ends(60) != 0
-        assert "entry 1 is missing" in scheduler.log.read_text()
-        # What was there is still answered for.
-        assert {apart.api.state("hello", run) for run in ("r1", "r2")} == {"success"}

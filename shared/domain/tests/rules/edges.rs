@@ -10,8 +10,8 @@ use dagbok_protocol::{
     ReportBody, TriggerRun,
     limits::{
         ASSET_EVENTS_BYTES, ASSET_EXTRA_BYTES, CONSECUTIVE_FAILED_RUNS, CORDONS, DESCRIPTION_BYTES,
-        HITL_ANSWER_BYTES, PARTITION_EVENTS_KEPT, PARTITION_KEY_CHARS, PARTITION_KEYS_PER_EVENT,
-        PARTITION_RUN_OFFSET, PAST_RUNS, SPEC_PACKED_BYTES,
+        HITL_ANSWER_BYTES, PARTITION_EVENTS_KEPT, PARTITION_KEY_CHARS, PARTITION_KEYS_BYTES,
+        PARTITION_KEYS_PER_EVENT, PARTITION_RUN_OFFSET, PAST_RUNS, SPEC_PACKED_BYTES,
     },
 };
 
@@ -297,4 +297,38 @@ fn a_dag_takes_so_many_bytes_compressed() {
     world.read(&of(fits)).is(["DagRegistered d v1"]);
     let refused = dagbok_domain::namespace::spec_fault(&of(too_many));
     assert!(format!("{refused:?}").contains("bytes compressed"), "{refused:?}");
+}
+
+/// A fact that names so many keys would be a record that fits nowhere.
+#[test]
+fn the_keys_that_one_record_names_have_so_many_bytes() {
+    for (beyond, is_taken) in [(0, true), (1, false)] {
+        let each = PARTITION_KEYS_BYTES / PARTITION_KEYS_PER_EVENT;
+        let more = PARTITION_KEYS_BYTES % PARTITION_KEYS_PER_EVENT + beyond;
+        let segment = |n: usize| {
+            let bytes = each + usize::from(n < more);
+            // Two bytes a character, since a key has fewer characters than these have bytes.
+            let (odd, pairs) = (bytes % 2, (bytes - 6) / 2);
+            format!("{n:06}{}{}", "x".repeat(odd), "é".repeat(pairs))
+        };
+        let segments: Vec<String> = (0..PARTITION_KEYS_PER_EVENT).map(segment).collect();
+        let bytes: usize = segments.iter().map(String::len).sum();
+        assert_eq!(bytes, PARTITION_KEYS_BYTES + beyond);
+        let mapper = PartitionMapper::FanOut {
+            upstream: Box::new(PartitionMapper::Identity),
+            window: PartitionWindow::Segments { segments },
+            downstream: Box::new(PartitionMapper::Identity),
+        };
+        let mut world = World::with([by_partition(&["a"], mapper)]);
+        let sent = update(&mut world, "a", Some("all".to_owned()), None);
+        let Fact::AssetUpdated(f) = &sent.records[0].facts[0] else { panic!("{:?}", sent.records) };
+        let told = &f.partitioned_for[0];
+        assert_eq!(
+            (told.keys.len() == PARTITION_KEYS_PER_EVENT, told.refused.is_none()),
+            (is_taken, is_taken)
+        );
+        if let Some(why) = &told.refused {
+            assert!(why.contains("more than one record has room for"), "{why}");
+        }
+    }
 }
