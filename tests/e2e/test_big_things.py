@@ -177,8 +177,15 @@ def test_a_value_goes_there_at_once_and_a_log_once_it_is_old(bucket: Bucket, tmp
         # A home that is only read finds it there too.
         it.process.stop()
         env = {**it.process.env, "DAGBOK_HOME": str(it.home)}
-        lines = Cli(["--home", str(it.home)], env).lines("tasks", "logs", "big", "r1", "makes", "--try", "1")
+        cli = Cli(["--home", str(it.home)], env)
+        lines = cli.lines("tasks", "logs", "big", "r1", "makes", "--try", "1")
         assert any(line["event"] == "line 1999 of r1" for line in lines)
+        # What moved is neither in a backup nor missing from it.
+        assert "are not in it" in cli.ok("backup", str(tmp_path / "backup"))
+        assert "it is whole" in cli.ok("backup", "verify", str(tmp_path / "backup"))
+        empty = Cli(cli.args, env | bucket.env("elsewhere")).run("backup", "verify", str(tmp_path / "backup"))
+        assert empty.returncode == 9
+        assert "are not in it, and were gone before" in empty.stdout
 
 
 def test_by_airflows_settings_over_a_broker(bucket: Bucket, tmp_path: Path) -> None:

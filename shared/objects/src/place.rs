@@ -167,14 +167,15 @@ impl Place {
         Ok(client)
     }
 
-    /// Waits as everywhere here: they double from 25 ms to a second.
+    /// Waits as everywhere here: they double from 25 ms to a second. What was not answered in time is not asked again:
+    /// near is better than late.
     fn retry(&self) -> RetryConfig {
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(25),
             max_backoff: Duration::from_secs(1),
             base: 2.0,
         };
-        RetryConfig { backoff, max_retries: RETRIES, retry_timeout: self.timeout * 2 }
+        RetryConfig { backoff, max_retries: RETRIES, retry_timeout: self.timeout }
     }
 
     fn s3(

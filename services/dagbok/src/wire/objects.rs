@@ -17,7 +17,7 @@ pub(crate) enum Owner {
 }
 
 /// What is configured, Airflow's settings too; `None` where big things stay in the log's own store.
-pub(crate) fn configured(config: &Config) -> Result<Option<Blobs>, Failure> {
+fn configured(config: &Config) -> Result<Option<Blobs>, Failure> {
     let blobs = config.blobs.with(&config.logging);
     let blobs = blobs.map_err(|why| Failure::new(Code::Config, why))?;
     Ok(blobs.url.is_some().then_some(blobs))

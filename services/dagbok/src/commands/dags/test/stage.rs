@@ -49,7 +49,8 @@ impl Stage {
             // What one run leaves stays in its folder, whatever the installation does with big things.
             Some(home) => {
                 let mut config = context.config.clone();
-                (config.blobs, config.logging) = Default::default();
+                config.blobs = dagbok_config::Blobs::default();
+                config.logging = dagbok_config::Logging::default();
                 wire::open(home, &config).await?.0
             }
             None => wire::throw_away(),
