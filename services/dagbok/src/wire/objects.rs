@@ -61,12 +61,15 @@ pub(crate) async fn beside(
     let place = far.place().to_owned();
     let tiers = Tiers::new(Arc::clone(&ports.blobs), far, settings, log);
     match tiers.claimed().await {
-        Ok(_) => tracing::info!(place, "big things go to the object store"),
+        Ok(_) if owner == Owner::Checked => {
+            tracing::info!(place, "big things go to the object store")
+        }
+        Ok(_) => {}
         Err(error @ PortError::Refused { .. }) => {
             return Err(Failure::from_error(Code::ObjectStore, &error));
         }
         Err(error) => {
-            tracing::warn!(%error, "the object store does not answer: big things stay near until it does")
+            tracing::warn!(%error, "the object store can't be used: big things stay near until it can");
         }
     }
     ports.blobs = Arc::new(tiers);
