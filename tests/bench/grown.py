@@ -40,8 +40,8 @@ def scrape(core: Core, row: Row) -> None:
     row(
         f"a scrape of the log's figures with {figure['dags']:,} DAGs",
         f"{figure['ms']:.0f} ms (most {figure['ms_worst']:.0f}), {figure['bytes'] / 1e6:.1f} MB",
-        "<= 250 ms",
-        figure["ms"] <= 250,
+        "",
+        None,
     )
 
 

@@ -16,6 +16,7 @@ mod lease;
 mod log;
 mod oom;
 mod orders;
+mod paths;
 mod phase;
 mod place;
 mod pull;

@@ -2,7 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use dagbok_alerts::{
-    AlertFact, Book, DiskObserved, ProjectionObserved, limits::BEHIND, limits::DISK_LOW,
+    AlertFact, Book, DiskObserved, ProjectionObserved,
+    limits::{BEHIND, DISK_LOW},
 };
 use dagbok_events::{Micros, Timestamp};
 
@@ -33,7 +34,8 @@ impl Looker {
         true
     }
 
-    /// What is to be noted. Of how many percent of the disk less is little says `low`. `last` is the run log's last record, of which all up to `folded` are folded.
+    /// What is to be noted. Less free of the disk than `low` percent is little; `last` is the run log's last record, of
+    /// which all up to `folded` are folded.
     pub(crate) fn look(
         &mut self,
         book: &Book,

@@ -3,10 +3,12 @@ use std::{
     fs,
     io::{self, Read, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Component, Path, PathBuf},
+    path::Path,
 };
 
 use dagbok_protocol::limits::BUNDLE_BYTES;
+
+use crate::paths::plain;
 
 /// Unpacked, a bundle is at most this large, in bytes.
 const UNPACKED_BYTES: u64 = 4 * BUNDLE_BYTES as u64;
@@ -102,17 +104,4 @@ fn copy(
 
 fn bad_path(shown: &str) -> String {
     format!("`{shown}` leads out of it")
-}
-
-/// The path without `.`; `None` where it is absolute or goes up.
-fn plain(path: &Path) -> Option<PathBuf> {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => plain.push(part),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(plain)
 }

@@ -16,7 +16,7 @@ use std::{
             },
         },
     },
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -25,6 +25,7 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::pieces::Cutter;
+use crate::paths::plain;
 
 /// Folders within each other.
 const DEPTH: usize = 64;
@@ -121,7 +122,7 @@ fn from_within(target: &Path, link: &Path, names: &[PathBuf]) -> Option<PathBuf>
         return None;
     }
     let below = names.iter().find_map(|name| target.strip_prefix(name).ok())?;
-    plain(below).or_else(|| below.as_os_str().is_empty().then(PathBuf::new)).map(|below| {
+    plain(below).map(|below| {
         let up = link.parent().map_or(0, |at| at.iter().count());
         let mut way: PathBuf = std::iter::repeat_n("..", up).collect();
         way.extend(below.iter());
@@ -319,7 +320,7 @@ fn make(
     let mut archive = Archive::new(archive);
     for entry in archive.entries().map_err(torn)? {
         let mut entry = entry.map_err(torn)?;
-        let path = plain(&entry.path().map_err(torn)?);
+        let path = plain(&entry.path().map_err(torn)?).filter(|path| !path.as_os_str().is_empty());
         let path = folder.join(path.ok_or("it leads out of its folder")?);
         let told = |error: io::Error| format!("`{}`: {error}", path.display());
         match entry.header().entry_type() {
@@ -356,19 +357,6 @@ fn make(
         linked.map_err(|error| format!("`{}`: {error}", path.display()))?;
     }
     Ok((files, bytes))
-}
-
-/// The path, where it stays below what it is relative to.
-fn plain(path: &Path) -> Option<PathBuf> {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => plain.push(part),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!plain.as_os_str().is_empty()).then_some(plain)
 }
 
 #[cfg(test)]

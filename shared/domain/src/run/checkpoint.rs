@@ -113,6 +113,10 @@ impl Run {
 
     /// Those of copies that follow each other are gone.
     pub(super) fn drop_checkpoints(&mut self, task_id: &TaskId, first: MapIndex, further: u32) {
+        // As in nearly every run: no name is copied for nothing.
+        if self.checkpoints.is_empty() && self.stale.is_empty() {
+            return;
+        }
         if further == 0 {
             let key = (task_id.clone(), first);
             self.checkpoints.remove(&key);
