@@ -25,16 +25,17 @@ class Apart:
         proxied: bool = False,
         triggerers: int = 0,
         most: int | None = None,
+        archive: Path | None = None,
     ) -> None:
         """Prepares everything; `start` starts it. With `proxied` each service has a way of its own to the broker.
 
         Alerting reads `alerting.toml` in the folder. With `most` the broker holds so many bytes in files, and services
-        know its page.
+        know its page. With `archive` records go there that are old, and are read from there.
         """
         self.folder = folder
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True, exist_ok=True)
-        self.nats = Nats(folder, with_users=True, most=most)
+        self.nats = Nats(folder, with_users=True, most=most, archives=archive is not None)
         self.api = Api(free_port())
         self.cli = Cli(["--api", self.api.url])
         self.effects = folder / "effects"
@@ -43,6 +44,10 @@ class Apart:
             "EFFECTS": str(self.effects),
             "DAGBOK__EXECUTOR__LEASE": f"{LEASE}s",
         }
+        if archive is not None:
+            env["DAGBOK__RETENTION__ARCHIVE"] = str(archive)
+            env |= {"DAGBOK__RETENTION__LOG": "1s", "DAGBOK__RETENTION__EVERY": "1s"}
+            env |= {"DAGBOK__RETENTION__ARCHIVE_RECORDS": "12", "DAGBOK__SCHEDULER__SNAPSHOT_EVERY": "7"}
         if self.nats.monitor is not None:
             env["DAGBOK__NATS__MONITOR"] = self.nats.monitor
         self.proxied, self.proxies = proxied, dict[str, Proxy]()

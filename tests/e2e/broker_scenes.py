@@ -53,16 +53,19 @@ def network_lies(folder: Path, seed: int, seconds: float, quiet: float = 0.4) ->
 
 
 # What heals by itself; a log that is gone does not.
-PARTS = ("inbox", "work", "state", "snapshots", "blobs")
+PARTS = ("inbox", "work", "triggers", "state", "snapshots", "blobs")
 
 
 def streams_broken(folder: Path, seed: int) -> None:
     """Streams, consumers and the lease are deleted, purged and filled with garbage while work is done: all heals."""
     rng = random.Random(seed)
     accepted: set[tuple[str, str]] = set()
-    with Apart(folder, schedulers=2, executors=2) as apart:
+    with Apart(folder, schedulers=2, executors=2, triggerers=1) as apart:
         write_dag(apart.dags, "watched.py", dags.watched("watched", width=4, pause=0.05))
-        wait_until("the DAG", lambda: apart.api.get("/dags/watched"))
+        # Its tasks are deferred: what becomes of their triggers is seen, too.
+        write_dag(apart.dags, "mixed.py", dags.mixed("mixed"))
+        for dag_id in ("watched", "mixed"):
+            wait_until("the DAG", lambda dag_id=dag_id: apart.api.get(f"/dags/{dag_id}"))
         # Who can't lead says so at once.
         words = "another scheduler leads: standing by"
         wait_until("a word of who waits", lambda: any(words in it.log.read_text() for it in apart.of("scheduler")), 3)
@@ -72,16 +75,24 @@ def streams_broken(folder: Path, seed: int) -> None:
             *((f"purge {part}", partial(rogue.purge, part)) for part in PARTS),
             ("delete the inbox's consumer", lambda: rogue.delete_consumer("inbox", "inbox")),
             ("delete the queue's consumer", lambda: rogue.delete_consumer("work", "default")),
+            ("delete the triggers' consumer", lambda: rogue.delete_consumer("triggers", "triggers")),
             ("delete the lease", lambda: rogue.drop_state("lease.scheduler")),
             ("garbage in the lease", lambda: rogue.put_state("lease.scheduler", b"\x00\xffgarbage")),
+            ("purge the lease", lambda: rogue.put_state("lease.scheduler", b"")),
+            ("garbage in a value", lambda: rogue.put_state("xcom.watched.nobody.made.-1.return_value", b"\xc1")),
+            ("garbage in a cordon", lambda: rogue.put_state("cordon.nobody", b"\xc1")),
             ("garbage in a presence", lambda: rogue.put_state("presence.nobody", b"\xc1")),
             ("garbage in the inbox", lambda: rogue.put(f"dagbok.{NAMESPACE}.inbox.rogue", b"\xc1")),
             ("garbage in the queue", lambda: rogue.put(f"dagbok.{NAMESPACE}.work.default.rogue", b"\xc1")),
+            ("garbage in the triggers", lambda: rogue.put(f"dagbok.{NAMESPACE}.triggers.rogue", b"\xc1")),
+            ("garbage among the blobs", lambda: rogue.put(f"dagbok.{NAMESPACE}.blobs.{'5' * 64}", b"\xc1")),
+            ("garbage in a snapshot", lambda: rogue.put(f"dagbok.{NAMESPACE}.snapshots.scheduler", b"\xc1")),
         ]
         rng.shuffle(deeds)
         for number, (deed, do) in enumerate(deeds):
             for again in range(2):
                 trigger(apart.api, "watched", f"r{number}-{again}", accepted)
+            trigger(apart.api, "mixed", f"r{number}", accepted)
             time.sleep(rng.uniform(0.0, 0.4))
             print(deed)
 

@@ -15,6 +15,16 @@ import broker_scenes
 import link_scenes
 import scenes
 
+
+def thrice(scene: Callable[[Path, int], None], folder: Path, seed: int) -> None:
+    """Plays a scene by three seeds, each in a folder of its own."""
+    for number in range(3):
+        own = folder / str(number)
+        own.mkdir()
+        print(f"seed {seed + number}")
+        scene(own, seed + number)
+
+
 SCENES: dict[str, Callable[[Path, int], None]] = {
     "standalone killed": lambda folder, seed: scenes.standalone_killed(folder, seed, kills=8),
     "services killed": lambda folder, seed: scenes.services_killed(folder, seed, kills=10),
@@ -26,7 +36,7 @@ SCENES: dict[str, Callable[[Path, int], None]] = {
     "executor frozen": lambda folder, _: scenes.executor_frozen(folder),
     "broker away for a minute": lambda folder, _: scenes.broker_away(folder, seconds=60.0),
     "the network lies": lambda folder, seed: broker_scenes.network_lies(folder, seed, seconds=45.0),
-    "streams broken": broker_scenes.streams_broken,
+    "streams broken": lambda folder, seed: thrice(broker_scenes.streams_broken, folder, seed),
     "garbage on the log": lambda folder, _: broker_scenes.log_garbage(folder),
     "the log deleted": lambda folder, _: broker_scenes.log_deleted(folder),
     "an executor far away": lambda folder, seed: link_scenes.play("far_away", folder, seed, 60.0),

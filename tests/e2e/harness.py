@@ -264,6 +264,10 @@ USERS = ("scheduler", "executor", "triggerer", "processor", "ui", "alerting")
 NAMESPACE = "default"
 
 
+STREAMS = [f"KV_dagbok_{NAMESPACE}_state"]
+STREAMS += [f"dagbok_{NAMESPACE}_{it}" for it in ("log", "inbox", "work", "triggers", "blobs", "snapshots", "alerts")]
+
+
 def password(user: str) -> str:
     """The password of a user of the tests' broker."""
     return f"secret of {user}"
@@ -274,9 +278,17 @@ class Nats:
     where asked for."""
 
     def __init__(
-        self, folder: Path, sync_always: bool = False, with_users: bool = False, most: int | None = None
+        self,
+        folder: Path,
+        sync_always: bool = False,
+        with_users: bool = False,
+        most: int | None = None,
+        archives: bool = False,
     ) -> None:
-        """Prepares it; `start` starts it. With `most` JetStream may hold so many bytes in files, and its page tells."""
+        """Prepares it; `start` starts it. With `most` JetStream may hold so many bytes in files, and its page tells.
+
+        With `archives` the scheduler may do what `users.conf` says that an archive takes.
+        """
         binary = NATS_DIR / f"nats-server-{NATS_VERSION}"
         if not binary.exists():
             raise SystemExit(f"{binary} is missing: run tests/nats/install.sh {NATS_DIR}")
@@ -288,6 +300,15 @@ class Nats:
         if with_users:
             users = (ROOT / "deploy/nats/users.conf").read_text()
             assert "users: [\n" in users
+            if archives:
+                others = [it for it in STREAMS if it != f"dagbok_{NAMESPACE}_log"]
+                update = ", ".join(f'"$JS.API.STREAM.UPDATE.{it}"' for it in others)
+                for denied, instead in [
+                    ('"$JS.API.STREAM.UPDATE.>"', update),
+                    (f'"$JS.API.STREAM.PURGE.dagbok_{NAMESPACE}_log", ', ""),
+                ]:
+                    assert users.count(denied) == 1, denied
+                    users = users.replace(denied, instead)
             # Somebody who may do everything: whoever breaks things.
             rogue = f'    {{ user: "rogue", password: "{password("rogue")}" }}\n'
             users = users.replace("users: [\n", f"users: [\n{rogue}", 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import BIN, Cli, Standalone, check_history, standalone, wait_until
+from harness import BIN, Cli, Standalone, check_history, standalone, wait_until, write_dag
 
 ORACLE = Path(__file__).parent / "oracle"
 sys.path.insert(0, str(ORACLE))
@@ -148,6 +148,53 @@ def test_a_product_that_is_too_large_says_so(running: Standalone, dags: Path) ->
     words = "the task `use` would have 160000 copies (400 × 400), and the limit is 100000 for each task of a run"
     assert words in found["dagbok"]["message"], found
     assert words in running.cli.ok("runs", "show", "many", "r1")
+
+
+# Elements that a task may return for others to be mapped over: `shared/protocol/src/limits.rs`.
+MAX_MAP_LENGTH = 1_024
+
+LONG = """
+from airflow.decorators import dag, task
+
+
+@dag(schedule=None, max_active_tasks=4)
+def long():
+    @task(retries=0)
+    def within():
+        return list(range({within}))
+
+    @task(retries=0)
+    def beyond():
+        return list(range({beyond}))
+
+    @task
+    def each(n):
+        pass
+
+    each.override(task_id="of_within").expand(n=within()) >> each.override(task_id="of_beyond").expand(n=beyond())
+
+
+long()
+"""
+
+
+def test_a_result_that_others_are_mapped_over_has_so_many_elements(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "long.py", LONG.format(within=MAX_MAP_LENGTH, beyond=MAX_MAP_LENGTH + 1))
+    running.wait_dag("long")
+    assert running.trigger("long", "r1").status_code == 200
+    path = "/dags/long/dagRuns/r1/taskInstances"
+
+    def ended() -> bool:
+        shown = running.api.get(path, task_id="within")["task_instances"]
+        return running.api.get(f"{path}/beyond")["state"] == "failed" and shown is not None
+
+    wait_until("the end of what returned too much", ended)
+    said = running.cli.ok("tasks", "logs", "long", "r1", "beyond")
+    assert str(MAX_MAP_LENGTH) in said, said
+    wait_until("the end of the other", lambda: running.api.get(f"{path}/within")["state"] == "success")
+    copies = running.api.get(f"{path}/of_within/listMapped", limit=1)["total_entries"]
+    assert copies == MAX_MAP_LENGTH
+    running.cli.ok("runs", "cancel", "long", "r1")
 
 
 def test_the_live_view_tells_copies_apart(tmp_path: Path, dags: Path) -> None:

@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import Cli, Standalone, check_history, standalone, wait_until, write_dag
+import httpx
+from apart import Apart, trigger, wait_all
+from dags import hello
+from harness import Cli, Process, Standalone, check_history, standalone, wait_until, write_dag
 
 DAG = """
 from datetime import datetime
@@ -321,6 +324,132 @@ def test_what_nothing_has_any_more_is_forgotten(tmp_path: Path, dags: Path) -> N
         assert [it["try_number"] for it in facts if it["type"] == "TrySucceeded"] == [1, 2]
         kinds = [it["type"] for it in facts if it["type"].endswith("Forgotten")]
         assert sorted(kinds) == ["DagForgotten", "DagVersionsForgotten", "HistoryForgotten"]
+
+
+HANDS_ON = """
+from datetime import datetime
+
+from airflow.decorators import dag, task
+
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False)
+def talker():
+    @task
+    def talk(dag_run=None):
+        print("this is", dag_run.run_id)
+        return "x" * 100_000
+
+    @task
+    def reads(text):
+        print("it has", len(text))
+
+    @task
+    def asks(ti=None):
+        print("it was told", len(ti.xcom_pull(task_ids="talk")))
+
+    said = talk()
+    reads(said)
+    said >> asks()
+
+
+talker()
+"""
+
+
+def gone(running: Standalone, *args: str) -> str:
+    """What a command says of something that is forgotten."""
+    done = running.cli.run(*args)
+    assert done.returncode == 3, done
+    return done.stderr
+
+
+def test_logs_and_xcoms_go_before_their_runs(tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "talker.py", HANDS_ON)
+    env = {"DAGBOK__EXECUTOR__USAGE_EVERY": "1h", "DAGBOK__RETENTION__EVERY": "1h"}
+    with standalone(tmp_path, dags, env=env) as running:
+        run_all(running, ["r1", "r2"])
+        facts = [fact for it in running.api.events() for fact in it["facts"]]
+        logs = {fact["log"]["digest"] for fact in facts if fact.get("log")}
+        assert len(logs) == 6, "one of each try"
+        nothing = running.cli.json("prune", "--dry-run")["forgotten"]
+        assert (nothing["logs"]["runs"], nothing["xcoms"]["runs"]) == (0, 0), "they go with their runs"
+        assert running.process.stop() == 0
+        running.process.env.update({"DAGBOK__RETENTION__LOGS": "1s", "DAGBOK__RETENTION__XCOMS": "1s"})
+        running.start()
+
+        def would() -> dict[str, Any]:
+            found: dict[str, Any] = running.cli.json("prune", "--dry-run")["forgotten"]
+            return found
+
+        wait_until("that both are old", lambda: would()["logs"]["runs"] == 2)
+        assert would()["xcoms"] == {"runs": 2, "bytes": 2 * 100_002}
+        assert would()["logs"]["bytes"] > 100
+        shown = running.cli.ok("prune", "--dry-run")
+        assert "the logs of 2 runs that stay" in shown
+        assert "the XComs of 2 runs that stay" in shown
+        assert running.cli.ok("runs", "logs", "talker", "r1"), "it was only asked"
+        running.cli.ok("prune", "--yes")
+        # Killed once the fact is there, and before what it frees has gone.
+        kill(running)
+        running.start()
+        assert sorted(runs(running)) == ["r1", "r2"], "the runs stay"
+        text = gone(running, "tasks", "logs", "talker", "r1", "talk")
+        assert "was kept until 20" in text
+        assert "by retention.logs" in text
+        path = "/dags/talker/dagRuns/r1/taskInstances/talk/xcomEntries"
+        said = httpx.get(f"{running.api.url}/api/v2{path}/return_value")
+        assert (said.status_code, "by retention.xcoms" in said.json()["detail"]) == (404, True)
+        assert running.api.get(path)["kept_until"]
+        for file in blobs(running).values():
+            os.utime(file, (time.time() - 3 * DAY,) * 2)
+        unnamed = running.cli.json("prune", "--dry-run")["unnamed"]
+        assert unnamed["blobs"] == len(logs) + 1, "all logs, and the value that both runs handed on"
+
+        # Of a run that is cleared: who asks for what is forgotten fails by that; who runs again hands it on anew.
+        running.cli.ok("runs", "clear", "talker", "r1", "--task", "reads", "--task", "asks", "--yes")
+        assert running.api.wait_run("talker", "r1") == "failed"
+        for task in ["reads", "asks"]:
+            text = running.cli.ok("tasks", "logs", "talker", "r1", task)
+            assert "the XCom `return_value` of task `talk` was kept until 20" in text, text
+        running.cli.ok("runs", "clear", "talker", "r1", "--yes")
+        assert running.api.wait_run("talker", "r1") == "success"
+        assert "it has 100000" in running.cli.ok("tasks", "logs", "talker", "r1", "reads")
+
+
+def test_what_one_scheduler_archived_is_read_by_the_others(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    with Apart(tmp_path, schedulers=2, archive=archive) as apart:
+        write_dag(apart.dags, "hello.py", hello("hello"))
+        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
+        accepted: set[tuple[str, str]] = set()
+        for n in range(8):
+            trigger(apart.api, "hello", f"r{n}", accepted)
+        wait_all(apart.api, accepted, patience=60)
+        wait_until("several files of the archive", lambda: len(list(archive.glob("*.arc"))) >= 2, 60)
+        whole = apart.api.events()
+
+        # Who said last that it leads.
+        def leads(one: Process) -> bool:
+            said = [line for line in one.log.read_text().splitlines() if "lead" in line and "scheduler" in line]
+            return bool(said) and "standing by" not in said[-1]
+
+        wait_until("who leads", lambda: any(leads(it) for it in apart.of("scheduler")), 30)
+        next(it for it in apart.of("scheduler") if leads(it)).kill()
+        # An API that knows nothing yet reads it all, from the archive first.
+        ui = apart.services["ui"]
+        assert ui.stop() == 0
+        shutil.rmtree(tmp_path / "ui")
+        ui.start()
+        wait_until("the API", apart.api.healthy)
+        wait_until("all runs", lambda: apart.api.get("/dags/hello/dagRuns")["total_entries"] == len(accepted), 60)
+        assert apart.api.events()[: len(whole)] == whole
+        # And another scheduler takes up a run that lies in the archive alone.
+        cleared = apart.cli.run("runs", "clear", "hello", "r0", "--yes")
+        assert cleared.returncode == 0, cleared.stderr
+        assert apart.api.wait_run("hello", "r0") == "success"
+        tries = apart.api.get("/dags/hello/dagRuns/r0/taskInstances/hello/tries")["task_instances"]
+        assert [it["try_number"] for it in tries] == [1, 2]
+        check_history(apart.api.events(), accepted)
 
 
 def test_a_log_that_lost_records_is_not_built_on(running: Standalone, dags: Path, tmp_path: Path) -> None:

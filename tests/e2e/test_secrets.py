@@ -242,6 +242,23 @@ def test_what_a_task_sets_outlives_a_kill_and_is_destroyed_with_its_key(tmp_path
         assert it.api.get("/variables/count")["value"] == "2"
 
 
+# Keys of values that one fact wraps anew: `shared/protocol/src/limits.rs`.
+REWRAPPED_AT_ONCE = 2_000
+
+
+def test_one_fact_wraps_so_many_keys_anew(running: Standalone, tmp_path: Path) -> None:
+    cli = running.cli
+    cli.env = {"DAGBOK_HOME": str(running.home)}
+    file = tmp_path / "variables.json"
+    file.write_text(json.dumps({f"v{n}": str(n) for n in range(REWRAPPED_AT_ONCE + 1)}))
+    cli.ok("variables", "import", str(file), timeout=300.0)
+    assert cli.json("secrets", "rotate")["rewrapped"] == REWRAPPED_AT_ONCE + 1
+    facts = [fact for it in running.api.events() for fact in it["facts"]]
+    wrapped = [len(fact.get("keys", [])) for fact in facts if fact["type"] == "SecretsRewrapped"]
+    assert [count for count in wrapped if count] == [REWRAPPED_AT_ONCE, 1]
+    assert cli.ok("variables", "get", "v7").strip() == "7"
+
+
 def test_airflows_files_come_in_and_go_out_as_they_were(running: Standalone, tmp_path: Path) -> None:
     cli = running.cli
     cli.env = {"DAGBOK_HOME": str(running.home)}

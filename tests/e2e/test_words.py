@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import BIN, Cli, Standalone, wait_until, write_dag
@@ -281,6 +282,24 @@ def test_codes_are_explained_and_commands_completed() -> None:
     assert done.stdout.split() == ["why"], json.dumps([done.stdout, done.stderr])
 
 
+FAILS = """
+from datetime import datetime
+from airflow.decorators import dag, task
+
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False)
+def fails():
+    @task(retries=0)
+    def raises():
+        raise ValueError("message: another one")
+
+    raises()
+
+
+fails()
+"""
+
+
 @pytest.mark.parametrize("command", [["explain", "DBK0014"], ["--help"], ["completion", "bash"], ["explain"]])
 def test_what_can_t_be_written_is_an_error_of_its_own_and_a_reader_that_left_is_none(command: list[str]) -> None:
     """A full disk is neither success nor a run that failed."""
@@ -294,3 +313,23 @@ def test_what_can_t_be_written_is_an_error_of_its_own_and_a_reader_that_left_is_
         assert left.stderr
         left.stdout.close()
         assert (left.wait(30), left.stderr.read()) == (0, "")
+
+
+def test_a_log_line_says_no_field_twice(running: Standalone, dags: Path) -> None:
+    """Whoever reads JSON keeps one of two fields of a name: a line's own message must not be lost to another."""
+    write_dag(dags, "broken.py", "this is no Python")
+    write_dag(dags, "fails.py", FAILS)
+    running.wait_dag("fails")
+    assert running.trigger("fails", "r1").status_code == 200
+    assert running.api.wait_run("fails", "r1") == "failed"
+    assert running.process.stop() == 0
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        assert len(set(names)) == len(names), names
+        return dict(pairs)
+
+    lines = [it for it in running.process.log.read_text().splitlines() if it.startswith("{")]
+    found = [json.loads(line, object_pairs_hook=once) for line in lines]
+    assert len(found) > 5, "there are lines"
+    assert all(line["message"] and line["level"] and line["timestamp"] for line in found)

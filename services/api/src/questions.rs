@@ -7,7 +7,7 @@ use axum::{
     http::{Method, Request, Uri, header},
 };
 use dagbok_events::{Actor, MapIndex, Payload, RunKey, TaskId, decode_any, encode_any};
-use dagbok_protocol::{ApiQuestion, ApiReply, Asked, limits::RECORD_BYTES, names};
+use dagbok_protocol::{ApiQuestion, ApiReply, Asked, limits::RECORD_BYTES, names, xcom_forgotten};
 use dagbok_runlog::{Seq, Signal};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream::BoxStream};
@@ -19,6 +19,7 @@ use crate::{
     model::{
         Store, StoreError,
         lists::{Range, RunAsk, RunBy, RunField, RunOrder, Scope},
+        rows::RunRow,
     },
 };
 
@@ -100,7 +101,8 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
             let found = state
                 .read(move |store| Ok(handed_on(store, &run, &task_id, map_index, &key, prior)?));
             match found.await {
-                Ok(Some(body)) => ApiReply { status: 200, body },
+                Ok(Some(Ok(body))) => ApiReply { status: 200, body },
+                Ok(Some(Err(forgotten))) => failed(410, &forgotten),
                 Ok(None) => failed(404, "nothing of that name was handed on"),
                 Err(error) => failed(503, &format!("{error:?}")),
             }
@@ -149,6 +151,9 @@ async fn rest(
     }
 }
 
+/// A value, or what is said of one that is forgotten.
+type Handed = Result<Payload, String>;
+
 /// The value of a task of this run; of the newest run before it that has one, where that is asked for too.
 fn handed_on(
     store: &Store,
@@ -157,12 +162,14 @@ fn handed_on(
     map: MapIndex,
     name: &str,
     prior: bool,
-) -> Result<Option<Payload>, StoreError> {
-    let own = store.xcom(run, task, map, name)?;
-    if let Some(row) = own {
-        return Ok(Some(row.value));
+) -> Result<Option<Handed>, StoreError> {
+    let row = store.run(run)?;
+    if let Some(row) = &row
+        && let Some(handed) = handed_on_in(store, row, (task, map), name)?
+    {
+        return Ok(Some(handed));
     }
-    let date = store.run(run)?.and_then(|row| row.logical_date);
+    let date = row.and_then(|row| row.logical_date);
     let Some(date) = date.filter(|_| prior) else { return Ok(None) };
     let before = Range {
         field: RunField::LogicalDate,
@@ -177,11 +184,24 @@ fn handed_on(
         ..RunAsk::all(Scope::Dags(vec![run.dag_id.clone()]))
     };
     for row in store.list_runs(&ask, None)?.page {
-        if let Some(row) = store.xcom(&row.key(), task, map, name)? {
-            return Ok(Some(row.value));
+        if let Some(handed) = handed_on_in(store, &row, (task, map), name)? {
+            return Ok(Some(handed));
         }
     }
     Ok(None)
+}
+
+fn handed_on_in(
+    store: &Store,
+    run: &RunRow,
+    (task, map): (&TaskId, MapIndex),
+    name: &str,
+) -> Result<Option<Handed>, StoreError> {
+    if let Some(until) = store.xcom_kept_until(run, (task, map), name)? {
+        return Ok(Some(Err(xcom_forgotten(task.as_str(), name, until))));
+    }
+    let found = store.xcom(&run.key(), task, map, name)?;
+    Ok(found.map(|row| Ok(row.value)))
 }
 
 /// An answer about variables and connections.

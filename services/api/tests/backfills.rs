@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use dagbok_api::retention::{Forgetting, Rules};
+use dagbok_api::retention::{Forgetting, Rules, Telling};
 use dagbok_events::{
     Actor, BackfillCancelled, BackfillCompleted, BackfillCreated, BackfillId, BackfillPaused,
     BackfillSkipped, BackfillUnpaused, DagForgotten, ExpectedRuns, Fact, HistoryForgotten,
@@ -193,7 +193,9 @@ async fn one_that_is_over_goes_by_its_age_and_all_with_their_dag() {
     begin(&world, 2, false).await;
     world.settled().await;
     let rules = Rules { backfills: Some(Duration::from_mins(1)), ..Rules::default() };
-    let plan = |now: Timestamp| Forgetting::plan(&world.model.store(), rules, (now, None)).unwrap();
+    let plan = |now: Timestamp| {
+        Forgetting::plan(&world.model.store(), rules, (now, None), Telling::All).unwrap()
+    };
     assert_eq!(plan(FIRST.plus(Micros::from_secs(30))).backfills, 0);
     assert_eq!(plan(FIRST.plus(Micros::from_secs(600))).backfills, 1, "one goes on");
     let before = HistoryForgotten {

@@ -72,7 +72,11 @@ async fn a_mark_is_told_with_who_and_why_and_what_was_before() {
     let world = failed().await;
     assert_eq!(changes(&world).await, Vec::<Value>::new(), "what the rules did nobody changed");
     let facts = vec![
-        Fact::RunCleared(RunCleared { was: Some(RunWas::Failed), ended: false }),
+        Fact::RunCleared(RunCleared {
+            was: Some(RunWas::Failed),
+            ended: false,
+            xcoms_kept_until: None,
+        }),
         marked("a", TaskMark::Success, TaskWas::Failed),
         cleared("b", TaskWas::UpstreamFailed),
     ];
@@ -117,7 +121,11 @@ async fn a_run_that_is_over_anew_in_one_record_was_never_queued() {
     world.settled().await;
     let before = world.ok(RUN).await;
     let facts = vec![
-        Fact::RunCleared(RunCleared { was: Some(RunWas::Failed), ended: false }),
+        Fact::RunCleared(RunCleared {
+            was: Some(RunWas::Failed),
+            ended: false,
+            xcoms_kept_until: None,
+        }),
         marked("a", TaskMark::Success, TaskWas::Failed),
         marked("b", TaskMark::Success, TaskWas::UpstreamFailed),
         Fact::RunSucceeded(RunSucceeded {}),
@@ -191,7 +199,11 @@ fn version(to: u32, added: &[&str], removed: &[(&str, i32, u32)]) -> Vec<Fact> {
         added: added.iter().map(|id| task(id)).collect(),
         removed: removed.iter().map(gone).collect(),
     };
-    let cleared = Fact::RunCleared(RunCleared { was: Some(RunWas::Failed), ended: false });
+    let cleared = Fact::RunCleared(RunCleared {
+        was: Some(RunWas::Failed),
+        ended: false,
+        xcoms_kept_until: None,
+    });
     vec![Fact::RunVersionChanged(Box::new(fact)), cleared]
 }
 

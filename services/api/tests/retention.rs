@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_api::retention::{Forgetting, OldVersions, Plan, Rules, Sweep, sweep};
+use dagbok_api::retention::{Forgetting, Lapsing, OldVersions, Plan, Rules, Sweep, Telling, sweep};
 use dagbok_events::{
     DagDisappeared, DagForgotten, DagVersionsForgotten, Digest, ExecutorLeft, Fact, ForeignReport,
     HistoryForgotten, LeftWhy, Leg, LogRef, MapIndex, Micros, Payload, RefusedWhy, ReportRefused,
-    RunDeleted, RunFailed, RunStarted, RunSucceeded, Scope, Timestamp, XComPushed,
+    RunCleared, RunDeleted, RunFailed, RunStarted, RunSucceeded, Scope, TaskCleared, Timestamp,
+    XComPushed,
 };
 use support::{
     World,
@@ -179,6 +180,91 @@ async fn blobs_go_once_nobody_names_them() {
     }
 }
 
+/// Runs end; then their logs and values are forgotten, and one of them goes on.
+#[tokio::test]
+async fn logs_and_values_go_before_their_runs_do() {
+    let world = world().await;
+    let old = run(&world, "one", "r1", true).await;
+    let again = run(&world, "two", "r2", true).await;
+    world.settled().await;
+    let minute = Some(Duration::from_mins(1));
+    let rules = Rules { logs: minute, xcoms: minute, ..Rules::default() };
+    let store = || world.model.store();
+    let ended = store().run(&key("two", "r2")).unwrap().unwrap().end_date.unwrap();
+    let now = ended.plus(Micros::from_secs(61));
+    let plan = |now| Forgetting::plan(&store(), rules, (now, None), Telling::All).unwrap();
+    let found = plan(now);
+    assert_eq!(
+        (found.logs, found.xcoms),
+        (Lapsing { runs: 2, bytes: 20 }, Lapsing { runs: 2, bytes: 200 })
+    );
+    assert_eq!(plan(ended), Forgetting::default(), "a minute is not over");
+    let before = ended.plus(Micros(1));
+    let fact = HistoryForgotten {
+        logs_of_runs_over_before: Some(before),
+        xcoms_of_runs_over_before: Some(before),
+        ..HistoryForgotten::default()
+    };
+    let still = run(&world, "one", "r3", false).await;
+    world.story.tell(Scope::Namespace, vec![Fact::HistoryForgotten(fact)]).await;
+    world.settled().await;
+    assert_eq!(plan(now).logs, Lapsing::default(), "they are forgotten");
+
+    // What is said of a try, of a value, and of all values.
+    let log = "/api/v2/dags/one/dagRuns/r1/taskInstances/a/logs/1";
+    let (status, said) = world.get(log).await;
+    assert_eq!(status, 404);
+    let detail = said["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("was kept until 20") && detail.ends_with("by retention.logs"),
+        "{detail}"
+    );
+    let xcoms = "/api/v2/dags/one/dagRuns/r1/taskInstances/a/xcomEntries";
+    let (status, said) = world.get(&format!("{xcoms}/return_value")).await;
+    assert_eq!(status, 404);
+    let detail = said["detail"].as_str().unwrap();
+    assert!(detail.contains("was kept until 20") && detail.contains("retention.xcoms"), "{detail}");
+    let (_, said) = world.get(&format!("{xcoms}/other")).await;
+    assert!(said["detail"].as_str().unwrap().contains("nothing named"), "{said}");
+    let (_, said) = world.get(xcoms).await;
+    assert_eq!(said["total_entries"], 0);
+    assert!(said["kept_until"].is_string(), "{said}");
+    let (_, shown) = world.get("/api/v2/dags/one/dagRuns/r1/taskInstances/a/tries").await;
+    let extra = &shown["task_instances"][0]["dagbok"];
+    assert!(extra["log"].is_null() && extra["log_kept_until"].is_string(), "{extra}");
+
+    // One goes on, and has another value and another log: those stay.
+    let at = key("two", "r2");
+    let goes_on = RunCleared { was: None, ended: false, xcoms_kept_until: Some(ended) };
+    let map_index = MapIndex::UNMAPPED;
+    let cleared = TaskCleared { task_id: task("a"), map_index, further: 0, was: vec![] };
+    let cleared = Fact::TaskCleared(cleared);
+    world.story.in_run(&at, vec![Fact::RunCleared(goes_on), cleared]).await;
+    world.story.queued(&at, "a", 2).await;
+    world.story.started(&at, "a", 2, "e1").await;
+    let fresh = put(&world, "another log".to_owned()).await;
+    let digest = Digest::new(fresh.clone()).unwrap();
+    let log = LogRef { digest, size: 10, lines: 1, dropped: 0, usage: None };
+    let pushed = Story::pushed("a", 2, "return_value", Some("2"));
+    world.story.in_run(&at, vec![pushed, Story::success("a", 2, Some(log))]).await;
+    world.settled().await;
+    let logs = "/api/v2/dags/two/dagRuns/r2/taskInstances/a/logs";
+    assert_eq!(world.get(&format!("{logs}/1")).await.0, 404);
+    assert_eq!(world.get(&format!("{logs}/2")).await.0, 200);
+    let (_, said) =
+        world.get("/api/v2/dags/two/dagRuns/r2/taskInstances/a/xcomEntries/return_value").await;
+    assert_eq!(said["value"], 2);
+
+    let later = SystemTime::now() + Duration::from_hours(1);
+    sweep(&store(), &*world.ports.blobs, later, Sweep::Delete).await.unwrap();
+    for gone in [&old.log, &old.value, &again.log] {
+        assert!(!world.ports.blobs.has(gone).await.unwrap());
+    }
+    for stays in [&old.conf, &again.conf, &fresh, &still.log, &still.value, &still.conf] {
+        assert!(world.ports.blobs.has(stays).await.unwrap());
+    }
+}
+
 #[tokio::test]
 async fn what_nothing_has_any_more_is_forgotten() {
     let world = world().await;
@@ -216,7 +302,9 @@ async fn what_nothing_has_any_more_is_forgotten() {
     let year = Some(Duration::from_hours(24 * 365));
     let rules =
         Rules { dags: year, versions: year, executors: year, reports: year, ..Rules::default() };
-    let plan = |rules, now| Forgetting::plan(&world.model.store(), rules, (now, None)).unwrap();
+    let plan = |rules, now| {
+        Forgetting::plan(&world.model.store(), rules, (now, None), Telling::All).unwrap()
+    };
     let all = plan(rules, far);
     assert_eq!(all.dags, [key("two", "x").dag_id]);
     assert_eq!((all.executors, all.reports), (1, 1));
@@ -238,6 +326,7 @@ async fn what_nothing_has_any_more_is_forgotten() {
         executors_left_before: Some(far),
         reports_refused_before: Some(far),
         backfills_over_before: Some(far),
+        ..HistoryForgotten::default()
     };
     world.story.tell(Scope::Namespace, vec![Fact::HistoryForgotten(before)]).await;
     let below = DagVersionsForgotten { below: 4 };

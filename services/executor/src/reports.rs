@@ -198,3 +198,43 @@ fn tell(backoff: &Backoff, error: &PortError, what: &str) {
         tracing::warn!(%error, "{what}; trying again");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::{Leg, MapIndex, RunId, TaskId, TryNumber};
+    use dagbok_protocol::limits::COMMAND_PLAIN_BYTES;
+    use dagbok_runlog::QueueSettings;
+
+    use super::*;
+
+    /// What lies in the inbox of a report with so long a name.
+    async fn sent(ports: &Ports, name_bytes: usize) -> bytes::Bytes {
+        let executor = ExecutorId::new("e").unwrap();
+        let reporter = Reporter::open(ports, executor, Clock::system()).await;
+        let key = TryKey {
+            dag_id: "d".parse().unwrap(),
+            run_id: RunId::new("r").unwrap(),
+            task_id: TaskId::new("t").unwrap(),
+            map_index: MapIndex::UNMAPPED,
+            try_number: TryNumber::FIRST,
+            leg: Leg::FIRST,
+        };
+        let body = ReportBody::Named { rendered_map_index: "x".repeat(name_bytes) };
+        reporter.report(&key, body).send().await.unwrap();
+        let settings = QueueSettings { lease: Duration::from_hours(1) };
+        let inbox = ports.queues.open(names::INBOX, settings).await.unwrap();
+        let delivery = inbox.pull(1, Duration::from_secs(1)).await.unwrap().remove(0);
+        delivery.handle.ack().await.unwrap();
+        delivery.payload
+    }
+
+    #[tokio::test]
+    async fn a_command_is_sent_plain_up_to_so_many_bytes_and_packed_from_there() {
+        let ports = dagbok_runlog::memory::ports();
+        let around = sent(&ports, COMMAND_PLAIN_BYTES / 2).await.len() - COMMAND_PLAIN_BYTES / 2;
+        let most = COMMAND_PLAIN_BYTES - around;
+        assert_eq!(sent(&ports, most).await.len(), COMMAND_PLAIN_BYTES);
+        let packed = sent(&ports, most + 1).await;
+        assert!(packed.len() < COMMAND_PLAIN_BYTES / 10, "{} bytes", packed.len());
+    }
+}

@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_may_have_just_so_many_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        fill(folder.path(), ["a.py", "b.py", "lib/c.py"]);
+        let snapshot = snapshot(folder.path());
+        let packed = pack(&snapshot).unwrap().bytes.len();
+        assert!(packed < BUNDLE_BYTES);
+        assert_eq!(pack_within(&snapshot, packed).unwrap().bytes.len(), packed);
+        assert!(matches!(
+            pack_within(&snapshot, packed - 1),
+            Err(BundleError::TooLarge { limit, .. }) if limit == packed - 1
+        ));
+    }
+
+    #[test]
     fn a_folder_above_the_limit_names_its_largest_files() {
         let folder = tempfile::tempdir().unwrap();
         fill(folder.path(), ["a.py", "b.py", "lib/c.py"]);

@@ -442,6 +442,47 @@ mod tests {
         assert_eq!(listing.passed_over.len(), 3, "{:?}", listing.passed_over);
     }
 
+    /// Names of one file: that is quicker than as many files.
+    fn names_below(folder: &Path, count: usize) {
+        fs::create_dir(folder).unwrap();
+        let one = folder.join("first.txt");
+        fs::write(&one, "").unwrap();
+        (1..count).for_each(|n| fs::hard_link(&one, folder.join(format!("{n}"))).unwrap());
+    }
+
+    #[test]
+    fn a_folder_has_so_many_entries_and_a_branch_of_it_so_many() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| fs::canonicalize(root.path()).unwrap().join(name);
+        fs::write(at("a.py"), "").unwrap();
+        let read = || {
+            let listing = list_within(
+                &at(""),
+                IgnoreSyntax::Glob,
+                (FOLDER_ENTRIES, BRANCH_ENTRIES),
+                Duration::from_mins(5),
+            );
+            let listing = listing.unwrap();
+            (listing.passed_over.len(), listing.problems.len())
+        };
+        names_below(&at("b0"), BRANCH_ENTRIES);
+        assert_eq!(read(), (0, 0));
+        let one_more = at("b0/one more");
+        fs::write(&one_more, "").unwrap();
+        assert_eq!(read(), (1, 0));
+        fs::remove_file(&one_more).unwrap();
+        // Beside the first branch and the file there are the other branches, and what is in them.
+        let branches = FOLDER_ENTRIES / BRANCH_ENTRIES;
+        let left = FOLDER_ENTRIES - BRANCH_ENTRIES - 1 - branches;
+        for n in 1..branches {
+            let of = left / (branches - 1) + usize::from(n <= left % (branches - 1));
+            names_below(&at(&format!("b{n}")), of);
+        }
+        assert_eq!(read(), (0, 0));
+        fs::write(at("z.py"), "").unwrap();
+        assert_eq!(read(), (0, 1));
+    }
+
     #[test]
     fn a_walk_that_takes_too_long_says_so_and_takes_nothing_for_gone() {
         let (_root, dags) = with_a_tree(10);

@@ -11,13 +11,13 @@ use dagbok_events::{
     Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, encode_any, subject_of,
 };
 use dagbok_projection::decode_or_nothing;
-use dagbok_protocol::{PROTOCOL, names};
+use dagbok_protocol::{PROTOCOL, StoredXCom, names};
 use dagbok_runlog::{Entry, Ports, ReadLimit, Seq};
 
 use crate::{
     SchedulerError,
     effects::ValueChange,
-    stage::{returned_by, value_text},
+    stage::{returned_by, stored_text, value_text},
 };
 
 /// Revives a run that is over, by its records up to `before`; whether it could be.
@@ -90,6 +90,12 @@ pub(crate) async fn values(
     let mut found = Vec::new();
     let mut entries: VecDeque<Entry> = VecDeque::new();
     for (place, &(task_id, map, name, seq)) in wanted.iter().enumerate() {
+        if let Some(kept_until) = namespace.kept_until(key, seq) {
+            let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
+            let text = stored_text(&StoredXCom::Forgotten { kept_until });
+            found.push((place, ValueChange::Put(text)));
+            continue;
+        }
         while entries.front().is_some_and(|entry| entry.seq < Seq(seq)) {
             entries.pop_front();
         }

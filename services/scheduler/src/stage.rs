@@ -9,7 +9,7 @@ use dagbok_events::{
     TryKey, TryNumber, encode_any, encode_within, subject_of,
 };
 use dagbok_protocol::{
-    Answer, Order, Refusal, RefusalCode, ReturnedBy, limits::RECORD_BYTES, names,
+    Answer, Order, Refusal, RefusalCode, ReturnedBy, StoredXCom, limits::RECORD_BYTES, names,
 };
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
@@ -344,6 +344,11 @@ fn no_history(key: &RunKey) -> Refusal {
 /// A value as [`names::xcom_key`]'s readers expect it.
 pub(crate) fn value_text(payload: &Payload) -> Bytes {
     Bytes::from(serde_json::to_vec(payload).expect("payloads have text keys only"))
+}
+
+/// The same of what may be forgotten.
+pub(crate) fn stored_text(stored: &StoredXCom) -> Bytes {
+    Bytes::from(serde_json::to_vec(stored).expect("it has text keys only"))
 }
 
 fn try_key(

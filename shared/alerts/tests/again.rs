@@ -170,7 +170,10 @@ fn the_sla_of_a_mapped_task_waits_for_copies_that_are_done_again() {
 }
 
 fn clear(world: &mut World, run: u8) {
-    world.log(scope(run), Fact::RunCleared(RunCleared { was: None, ended: false }));
+    world.log(
+        scope(run),
+        Fact::RunCleared(RunCleared { was: None, ended: false, xcoms_kept_until: None }),
+    );
     world.log(scope(run), Fact::RunStarted(RunStarted {}));
     world.settle();
 }

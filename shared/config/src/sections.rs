@@ -295,6 +295,12 @@ pub enum Runtime {
 pub struct Retention {
     /// How long a run is kept after its end, with its task instances, XComs and logs; `0s` for ever.
     pub runs: Period,
+    /// How long what its tries wrote is kept after a run's end; `0s` for as long as the run. A run that goes on keeps
+    /// what it has by then.
+    pub logs: Period,
+    /// How long what its tasks handed on is kept after a run's end; `0s` for as long as the run. A task of a run that is
+    /// cleared later and asks for such a value fails, and is told so.
+    pub xcoms: Period,
     /// How many finished runs of a DAG are kept at most, whatever their age; all where not set.
     #[schemars(range(min = 1))]
     pub runs_per_dag: Option<u64>,
@@ -330,6 +336,8 @@ impl Default for Retention {
         const DAY: u64 = 24 * 3_600;
         Self {
             runs: Period::secs(365 * DAY),
+            logs: Period::secs(0),
+            xcoms: Period::secs(0),
             runs_per_dag: None,
             dags: Period::secs(365 * DAY),
             versions: Period::secs(365 * DAY),

@@ -312,7 +312,14 @@ fn spans_of_a_run_hang_together_and_are_the_same_whenever_they_are_folded() {
 fn a_run_that_is_cleared_is_another_span_of_its_trace() {
     let (mut spans, mut said) = (Spans::default(), Vec::new());
     let more = [
-        record(30.0, vec![Fact::RunCleared(dagbok_events::RunCleared { was: None, ended: true })]),
+        record(
+            30.0,
+            vec![Fact::RunCleared(dagbok_events::RunCleared {
+                was: None,
+                ended: true,
+                xcoms_kept_until: None,
+            })],
+        ),
         record(31.0, vec![Fact::RunSucceeded(RunSucceeded {})]),
     ];
     for record in log().iter().chain(&more) {
@@ -377,7 +384,11 @@ fn a_dag_that_has_no_room_for_its_next_run_is_not_late() {
 fn a_run_that_is_cleared_while_its_teardowns_run_ends_as_what_it_comes_to() {
     let cancelled = dagbok_events::RunCancelled { teardowns_left: true, was: None };
     let cancelled = Fact::RunCancelled(cancelled);
-    let cleared = Fact::RunCleared(dagbok_events::RunCleared { was: None, ended: true });
+    let cleared = Fact::RunCleared(dagbok_events::RunCleared {
+        was: None,
+        ended: true,
+        xcoms_kept_until: None,
+    });
     let failed = || Fact::RunFailed(dagbok_events::RunFailed { failed: vec![] });
     let ended = |facts: Vec<Fact>| {
         let mut records = log()[..2].to_vec();
@@ -420,7 +431,11 @@ fn of_a_run_that_is_over_only_ids_are_kept_and_of_many_only_the_newest() {
     assert!(size(&spans) < 10_000 * one, "{}", size(&spans));
     // The first one is known no more; the newest goes on in its trace.
     said.clear();
-    let cleared = Fact::RunCleared(dagbok_events::RunCleared { was: None, ended: true });
+    let cleared = Fact::RunCleared(dagbok_events::RunCleared {
+        was: None,
+        ended: true,
+        xcoms_kept_until: None,
+    });
     let again = vec![cleared, Fact::RunSucceeded(RunSucceeded {})];
     spans.take(&record(30.0, again.clone()), &mut said);
     assert!(said.is_empty());

@@ -8,6 +8,7 @@ mod answer;
 mod backfill;
 mod command;
 mod copies;
+mod lapse;
 pub mod limits;
 pub mod names;
 mod partitions;
@@ -35,6 +36,7 @@ pub use command::{
     TriggerRun,
 };
 pub use copies::ReturnedBy;
+pub use lapse::{Lapses, StoredXCom, xcom_forgotten};
 pub use partitions::{PartitionAsset, PartitionWaits};
 pub use presence::{Cordon, HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};

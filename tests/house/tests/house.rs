@@ -8,7 +8,7 @@ use std::{
 use dagbok_house::{
     arrows, documents,
     files::{self, MOST, NEAR},
-    manifests, purity,
+    limits, manifests, purity,
     tree::{self, File},
 };
 
@@ -105,6 +105,18 @@ fn no_log_line_says_a_field_twice() {
     let once = r#"%error, "a message, level with it""#;
     assert_eq!(files::fields_said_twice(&[line(twice), line(once)]).len(), 1);
     none(&files::fields_said_twice(&files()));
+}
+
+#[test]
+fn every_published_limit_is_tried() {
+    let file = |path: &str, text: &str| File::new(path, text);
+    let limits = "pub const TASKS: usize = 5;\npub const RUNS: usize = 7;\n";
+    let root = file("shared/protocol/src/limits.rs", limits);
+    let used = file("shared/domain/src/lib.rs", "use limits::RUNS;\n#[cfg(test)]\nmod tests {}");
+    let tried = file("shared/domain/tests/rules/edges.rs", "assert!(TASKS + 1);");
+    let untried = limits::untried(&[root, used, tried]);
+    assert_eq!(untried, ["shared/protocol/src/limits.rs: no test names RUNS"]);
+    none(&limits::untried(&files()));
 }
 
 #[test]

@@ -56,6 +56,8 @@ fn forget(world: &mut World) {
             executors_left_before: ago(world),
             reports_refused_before: ago(world),
             backfills_over_before: ago(world),
+            logs_of_runs_over_before: ago(world),
+            xcoms_of_runs_over_before: ago(world),
         })),
         _ => {}
     }

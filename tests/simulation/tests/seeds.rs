@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 148] = [
+const WORTH_SEEING: [&str; 149] = [
     "cleared above what runs",
     "ScheduleForetold",
     "RunVersionChanged",
@@ -101,6 +101,7 @@ const WORTH_SEEING: [&str; 148] = [
     "DagForgotten",
     "DagVersionsForgotten",
     "HistoryForgotten",
+    "a run goes on without values",
     "a forgotten DAG is back",
     "answered DagInUse",
     "rubbish put on the log",

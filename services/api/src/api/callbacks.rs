@@ -22,9 +22,9 @@ pub(crate) async fn of_run(
 ) -> Result<Json<DagCallbackCollection>, ApiError> {
     let found = state.read(move |store| {
         let key = run_key(&dag, &run)?;
-        store.run(&key)?.ok_or_else(|| ApiError::no_run(&dag, &run))?;
+        let of = store.run(&key)?.ok_or_else(|| ApiError::no_run(&dag, &run))?;
         let rows = store.dag_callbacks(&key)?;
-        Ok::<_, ApiError>(rows.iter().filter_map(|row| dag_callback(&row.0)).collect())
+        Ok::<_, ApiError>(rows.iter().filter_map(|row| dag_callback(&of, &row.0)).collect())
     });
     Ok(Json(DagCallbackCollection { callbacks: found.await? }))
 }

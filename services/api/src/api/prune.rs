@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     model::Store,
-    retention::{Forgetting, Plan, Rules},
-    shapes::{Detail, Forgotten, Prune, Pruned, PrunedDag, Unnamed},
+    retention::{Forgetting, Lapsing, Plan, Rules, Telling},
+    shapes::{Detail, Forgotten, ForgottenOfRuns, Prune, Pruned, PrunedDag, Unnamed},
 };
 
 /// Runs that one request lets go.
@@ -35,7 +35,7 @@ pub(crate) async fn prune(
     let (now, of) = (state.clock.now(), dag.clone());
     let read = state.read(move |store| {
         let plan = plan_of(store, rules, (now, of.clone(), most))?;
-        Ok((plan, Forgetting::plan(store, rules, (now, of.as_ref()))?))
+        Ok((plan, Forgetting::plan(store, rules, (now, of.as_ref()), Telling::All)?))
     });
     let (plan, forgetting) = read.await?;
     let counted = plan.dags.iter().map(|(dag_id, going)| PrunedDag {
@@ -57,6 +57,8 @@ pub(crate) async fn prune(
             executors: forgetting.executors,
             reports: forgetting.reports,
             backfills: forgetting.backfills,
+            logs: lapsing(forgetting.logs),
+            xcoms: lapsing(forgetting.xcoms),
         },
         unnamed: None,
     };
@@ -72,6 +74,10 @@ pub(crate) async fn prune(
         state.went.notify_one();
     }
     Ok(Json(pruned))
+}
+
+const fn lapsing(it: Lapsing) -> ForgottenOfRuns {
+    ForgottenOfRuns { runs: it.runs, bytes: it.bytes }
 }
 
 fn plan_of(

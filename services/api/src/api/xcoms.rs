@@ -1,6 +1,7 @@
 //! Values that tasks handed on.
 use axum::{Json, extract::State};
 use dagbok_events::Payload;
+use dagbok_protocol::xcom_forgotten;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::IntoParams;
@@ -86,7 +87,7 @@ pub(crate) async fn list(
         };
         // In the order in which the copies are read nothing is sorted, and no more of them is looked at.
         let by_copy = orders.iter().all(|order| order.field == "map_index" && !order.down);
-        let (mut all, mut looked, mut complete) = (Vec::new(), 0, true);
+        let (mut all, mut looked, mut complete, mut kept_until) = (Vec::new(), 0, true, None);
         for row in store.each_copy(&key, &id) {
             let row = row?;
             if query.map_index.is_some_and(|map| map != row.map_index.0) {
@@ -97,6 +98,10 @@ pub(crate) async fn list(
                 break;
             }
             looked += 1;
+            if let Some(until) = one.run.xcoms_kept_until(&row).filter(|_| !row.xcoms.is_empty()) {
+                kept_until = kept_until.max(Some(until));
+                continue;
+            }
             let map_index = row.map_index;
             let one = InstanceView { map_index, ..one.clone() };
             let found = store.handed_on((&key, &id, map_index), row.xcoms)?;
@@ -110,7 +115,8 @@ pub(crate) async fn list(
         let (xcom_entries, total_entries) = page.cut(all);
         let is_whole = complete || by_copy;
         let dagbok = ListExtra { total_is_exact: complete, complete: is_whole };
-        Ok(XComCollection { xcom_entries, total_entries, dagbok })
+        let kept_until = kept_until.map(Into::into);
+        Ok(XComCollection { xcom_entries, total_entries, kept_until, dagbok })
     });
     found.await.map(Json)
 }
@@ -148,7 +154,11 @@ pub(crate) async fn get(
     let read = state.read(move |store| {
         let key = run_key(&dag, &run)?;
         let one = instance(store, &key, &task, Some(map))?;
-        let row = store.xcom(&key, &task_id(&task)?, map, &name)?;
+        let id = task_id(&task)?;
+        if let Some(until) = store.xcom_kept_until(&one.run, (&id, map), &name)? {
+            return Err(ApiError::NotFound(xcom_forgotten(&task, &name, until)));
+        }
+        let row = store.xcom(&key, &id, map, &name)?;
         let row = row.ok_or_else(|| {
             ApiError::NotFound(format!(
                 "the task `{task}` has handed on nothing named `{name}` in this run"

@@ -2,7 +2,7 @@
 //! numbers, big-endian, so that the store's order is theirs.
 use dagbok_events::{
     AssetKey, BackfillId, ConnId, DagId, DagVersion, ExecutorId, ExecutorName, MapIndex, PoolName,
-    RunKey, TaskId, TryNumber, VariableKey,
+    RunId, RunKey, TaskId, TryNumber, VariableKey,
 };
 
 pub(crate) use dagbok_rows::{Key, key::table};
@@ -11,8 +11,8 @@ use dagbok_rows::{Row, key::Parts as _};
 use super::rows::{
     AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
     BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, CordonRow, DagRow, ExecutorOrderRow,
-    ExecutorRow, HitlOpenRow, HitlRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
-    QueuedAssetRow, QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunGivenRow,
+    ExecutorRow, HitlOpenRow, HitlRow, ImportErrorRow, LapsesRow, LimitsRow, LoadRow, PastTryRow,
+    PoolRow, QueuedAssetRow, QueuedForRow, RefusedRow, RunAssetsRow, RunChangeRow, RunGivenRow,
     RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, StripRow, TaskRow, TotalsRow,
     VariableRow, VersionRow, XComRow,
 };
@@ -242,6 +242,17 @@ pub(crate) fn connection(conn_id: &ConnId) -> Key {
 
 pub(crate) fn limits() -> Key {
     table::<LimitsRow>()
+}
+
+pub(crate) fn lapses() -> Key {
+    table::<LapsesRow>()
+}
+
+/// The run that a row's key names after its table.
+pub(crate) fn run_in(key: &[u8]) -> Option<RunKey> {
+    let mut parts = key.get(1..)?.split(|byte| *byte == 0);
+    let mut text = || std::str::from_utf8(parts.next()?).ok().map(str::to_owned);
+    Some(RunKey { dag_id: DagId::new(text()?).ok()?, run_id: RunId::new(text()?).ok()? })
 }
 
 pub(crate) fn bundle() -> Key {

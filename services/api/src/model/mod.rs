@@ -3,7 +3,8 @@
 //! It decides nothing, may be deleted at any time, and is rebuilt when it is missing, damaged, made by
 //! other rules or from another log. While it is rebuilt, readers see how far it is.
 mod fold;
-mod keys;
+pub(crate) mod keys;
+mod lapsed;
 pub mod lists;
 mod read;
 pub mod rows;

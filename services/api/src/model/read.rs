@@ -185,9 +185,10 @@ impl Store {
         self.get(&keys::import_error(file))
     }
 
-    /// A run.
+    /// A run, with what of it was forgotten by now.
     pub fn run(&self, run: &RunKey) -> Found<Option<RunRow>> {
-        self.get(&keys::run(run))
+        let row = self.get::<RunRow>(&keys::run(run))?;
+        row.map(|row| self.with_what_lapsed(row)).transpose()
     }
 
     /// What whoever made the run passed along.

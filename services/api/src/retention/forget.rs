@@ -1,17 +1,23 @@
 //! What is forgotten beside runs, by the rules: DAGs that vanished, versions that no run has, executors that left,
-//! reports that were refused, backfills that are over. What the scheduler's state says is a fact each time; the log keeps its records.
+//! reports that were refused, backfills that are over; and of runs that stay, logs and what tasks handed on. What the scheduler's state says is a fact each time; the log keeps its records.
 use std::time::Duration;
 
 use dagbok_events::{DagId, DagVersion, HistoryForgotten, Timestamp};
 use dagbok_protocol::CommandBody;
 use dagbok_rows::key::table;
 
-use super::Rules;
+use super::{
+    Rules,
+    plan::{log_bytes, oldest, xcom_bytes},
+};
 use crate::model::{
     Store, StoreError,
     lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
-    rows::{BackfillRow, DagRow, ExecutorRow, RefusedRow},
+    rows::{BackfillRow, DagRow, ExecutorRow, RefusedRow, RunRow},
 };
+
+/// Runs that are counted, and what they take.
+const COUNTED: usize = 1_000_000;
 
 /// Versions of a DAG that are to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +28,24 @@ pub struct OldVersions {
     pub below: DagVersion,
     /// How many those are.
     pub count: u64,
+}
+
+/// Runs of which something goes before they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lapsing {
+    /// How many.
+    pub runs: u64,
+    /// What it takes beside the log, in bytes.
+    pub bytes: u64,
+}
+
+/// How much is said of what goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Whether there is any.
+    Whether,
+    /// How much there is.
+    All,
 }
 
 /// What is to be forgotten.
@@ -37,6 +61,10 @@ pub struct Forgetting {
     pub reports: u64,
     /// Backfills that were over.
     pub backfills: u64,
+    /// Runs that were over for so long that what their tries wrote goes.
+    pub logs: Lapsing,
+    /// Runs that were over for so long that what their tasks handed on goes.
+    pub xcoms: Lapsing,
     /// Before when those were.
     before: HistoryForgotten,
 }
@@ -47,6 +75,7 @@ impl Forgetting {
         store: &Store,
         rules: Rules,
         (now, dag): (Timestamp, Option<&DagId>),
+        telling: Telling,
     ) -> Result<Self, StoreError> {
         let mut plan = Self::default();
         let since = |age: Option<Duration>| age.map(|age| before(now, age));
@@ -83,6 +112,15 @@ impl Forgetting {
             }
             plan.before.backfills_over_before = (plan.backfills > 0).then_some(before);
         }
+        let lapses = store.lapses()?;
+        if let Some(before) = since(rules.logs) {
+            plan.logs = lapsing(store, (lapses.logs.newest(), before), telling, log_bytes)?;
+            plan.before.logs_of_runs_over_before = (plan.logs.runs > 0).then_some(before);
+        }
+        if let Some(before) = since(rules.xcoms) {
+            plan.xcoms = lapsing(store, (lapses.xcoms.newest(), before), telling, xcom_bytes)?;
+            plan.before.xcoms_of_runs_over_before = (plan.xcoms.runs > 0).then_some(before);
+        }
         Ok(plan)
     }
 
@@ -93,10 +131,31 @@ impl Forgetting {
             .versions
             .into_iter()
             .map(|OldVersions { dag_id, below, .. }| CommandBody::ForgetVersions { dag_id, below });
-        let history = self.executors + self.reports + self.backfills > 0;
+        let history = self.before != HistoryForgotten::default();
         let history = history.then_some(CommandBody::ForgetHistory(self.before));
         dags.chain(versions).chain(history).collect()
     }
+}
+
+/// Runs that were over before a time, and not before the one up to which that was forgotten. Those between whose end a
+/// clock that was wrong has told go with the next ones.
+fn lapsing(
+    store: &Store,
+    (after, before): (Option<Timestamp>, Timestamp),
+    telling: Telling,
+    bytes_of: fn(&Store, &RunRow) -> Result<u64, StoreError>,
+) -> Result<Lapsing, StoreError> {
+    let most = if telling == Telling::All { COUNTED } else { 1 };
+    let mut ask = oldest(Scope::All, Some(before.0.saturating_sub(1)), most);
+    for range in &mut ask.ranges {
+        range.from = after.map_or(range.from, |after| after.0);
+    }
+    let mut found = Lapsing::default();
+    for run in store.list_runs(&ask, None)?.page {
+        found.runs += 1;
+        found.bytes += if telling == Telling::All { bytes_of(store, &run)? } else { 0 };
+    }
+    Ok(found)
 }
 
 /// Versions only rise, so none is older in use than that of the run which was made first of those there are.

@@ -12,7 +12,7 @@ use dagbok_runtime::{Clock, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-use super::{Forgetting, Going, Plan, Rules, Sweep, Swept, sweep};
+use super::{Forgetting, Going, Plan, Rules, Sweep, Swept, Telling, sweep};
 use crate::model::{ReadModel, StoreError};
 
 /// Runs that are looked up in one piece.
@@ -70,14 +70,14 @@ impl Keeper {
             if gone > 0 {
                 tracing::info!(runs = gone, "runs went by the rules of what is kept");
             }
-            tokio::select! {
+            let lapsed = tokio::select! {
                 () = shutdown.started() => return,
-                () = self.forget_old(retention.rules) => {}
-            }
+                lapsed = self.forget_old(retention.rules) => lapsed,
+            };
             let now = self.clock.now();
             let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= SWEEP_EVERY);
             if let Some(unnamed_for) = retention.rules.blobs
-                && (by_hand || is_due || gone > 0)
+                && (by_hand || is_due || gone > 0 || lapsed)
             {
                 tokio::select! {
                     () = shutdown.started() => return,
@@ -137,24 +137,29 @@ impl Keeper {
         }
     }
 
-    /// Has forgotten what the rules let go beside runs.
-    async fn forget_old(&self, rules: Rules) {
+    /// Has forgotten what the rules let go beside runs; whether logs or values of runs are among it.
+    async fn forget_old(&self, rules: Rules) -> bool {
         let (store, now) = (self.model.store(), self.clock.now());
-        let plan =
-            tokio::task::spawn_blocking(move || Forgetting::plan(&store, rules, (now, None)));
+        let plan = tokio::task::spawn_blocking(move || {
+            Forgetting::plan(&store, rules, (now, None), Telling::Whether)
+        });
         match plan.await {
             Ok(Ok(plan)) => {
+                let lapses = plan.logs.runs + plan.xcoms.runs > 0;
                 self.forget(plan, &Actor::Scheduler, "by the rules of what is kept").await;
+                return lapses;
             }
             Ok(Err(error)) => tracing::error!(%error, "what is to be forgotten can't be told"),
             Err(panic) => tracing::error!(%panic, "what is to be forgotten can't be told"),
         }
+        false
     }
 
     /// Asks the scheduler to forget, and waits until the rows have; what is in use again stays.
     pub(crate) async fn forget(&self, plan: Forgetting, by: &Actor, why: &str) {
         let Forgetting { executors, reports, backfills, .. } = plan;
         let (dags, versions) = (plan.dags.len(), plan.versions.len());
+        let (logs, xcoms) = (plan.logs.runs > 0, plan.xcoms.runs > 0);
         let mut last = 0;
         for body in plan.commands() {
             let ask = Ask { by: by.clone(), reason: Some(why.to_owned()), trace: None, body };
@@ -176,6 +181,8 @@ impl Keeper {
                 executors,
                 reports,
                 backfills,
+                logs,
+                xcoms,
                 "what is old was forgotten"
             );
         }

@@ -10,7 +10,7 @@ mod lost;
 mod plan;
 mod sweep;
 
-pub use forget::{Forgetting, OldVersions};
+pub use forget::{Forgetting, Lapsing, OldVersions, Telling};
 pub use keeper::{Keeper, Retention};
 pub use lost::lost;
 pub use plan::{Going, GoingOfDag, Plan, Rules};

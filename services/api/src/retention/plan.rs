@@ -6,7 +6,7 @@ use dagbok_events::{DagId, LogRef, Payload, RunKey, Timestamp};
 use crate::model::{
     Store, StoreError,
     lists::{Range, RunAsk, RunBy, RunField, RunOrder, Scope},
-    rows::{Handed, RunRow, RunState, TryRow, XComRow},
+    rows::{RunRow, RunState, TryRow},
 };
 
 /// How long things are kept, and how many.
@@ -26,6 +26,10 @@ pub struct Rules {
     pub reports: Option<Duration>,
     /// A backfill goes this long after it was over.
     pub backfills: Option<Duration>,
+    /// What tries wrote goes this long after the end of their run; `None` keeps it for as long as the run.
+    pub logs: Option<Duration>,
+    /// What tasks handed on goes this long after the end of their run; `None` keeps it for as long as the run.
+    pub xcoms: Option<Duration>,
     /// A blob that nothing names goes this long after it was put; `None` keeps all. Nobody may put one and take
     /// longer to say what for, an executor without its broker included.
     pub blobs: Option<Duration>,
@@ -126,7 +130,7 @@ impl Plan {
 }
 
 /// Finished runs, those that ended first before all.
-fn oldest(scope: Scope, before: Option<i64>, take: usize) -> RunAsk {
+pub(super) fn oldest(scope: Scope, before: Option<i64>, take: usize) -> RunAsk {
     let range = |to| Range { field: RunField::EndDate, from: i64::MIN, to, nothing: false };
     RunAsk {
         states: vec![RunState::Success, RunState::Failed],
@@ -139,23 +143,37 @@ fn oldest(scope: Scope, before: Option<i64>, take: usize) -> RunAsk {
 
 /// What is kept beside the log for a run, in bytes.
 fn bytes_of(store: &Store, run: &RunRow) -> Result<u64, StoreError> {
+    let input = store.run_input(&run.key())?.and_then(|input| input.conf);
+    let conf = input.as_ref().map_or(0, size_of);
+    Ok(conf + log_bytes(store, run)? + xcom_bytes(store, run)?)
+}
+
+/// What its tries wrote, but for what is forgotten already.
+pub(super) fn log_bytes(store: &Store, run: &RunRow) -> Result<u64, StoreError> {
     let key = run.key();
-    let input = store.run_input(&key)?.and_then(|input| input.conf);
-    let mut bytes = input.as_ref().map_or(0, size_of);
-    for task in store.tasks(&key)? {
-        bytes += task.attempt.iter().flat_map(logs_of).map(|log| log.size).sum::<u64>();
-        for handed in &task.xcoms {
-            bytes += match handed {
-                Handed::Small(XComRow { value, .. }) => size_of(value),
-                Handed::Apart(_) => 0,
-            };
+    let of = |attempt: &TryRow| match run.log_kept_until(attempt) {
+        Some(_) => 0,
+        None => logs_of(attempt).map(|log| log.size).sum::<u64>(),
+    };
+    let mut bytes = 0;
+    for task in store.each_task(&key) {
+        bytes += task?.attempt.as_ref().map_or(0, of);
+    }
+    Ok(bytes + store.past_tries_of_run(&key)?.iter().map(|past| of(&past.0)).sum::<u64>())
+}
+
+/// The large values that its tasks handed on, but for what is forgotten already.
+pub(super) fn xcom_bytes(store: &Store, run: &RunRow) -> Result<u64, StoreError> {
+    let (key, mut bytes) = (run.key(), 0);
+    for task in store.each_task(&key) {
+        let task = task?;
+        if run.xcoms_kept_until(&task).is_some() {
+            continue;
         }
-    }
-    for past in store.past_tries_of_run(&key)? {
-        bytes += logs_of(&past.0).map(|log| log.size).sum::<u64>();
-    }
-    for xcom in store.xcoms_of_run(&key)? {
-        bytes += size_of(&xcom.value);
+        let instance = (&key, &task.task_id, task.map_index);
+        for xcom in store.handed_on(instance, task.xcoms)? {
+            bytes += size_of(&xcom.value);
+        }
     }
     Ok(bytes)
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::{bloom::Bloom, plan::logs_of};
 use crate::model::{
-    Store, StoreError,
+    Store, StoreError, keys,
     rows::{
         BundleRow, DagRow, Handed, PastTryRow, RefusedRow, RunInputRow, RunRow, TaskRow, TryRow,
         XComRow,
@@ -136,11 +136,15 @@ pub(super) fn each_named(
         name(Named::Blob(bundle.as_str()));
     }
     each::<RunInputRow>(store, |row| row.conf.iter().for_each(|conf| payload(name, conf)))?;
-    each::<TaskRow>(store, |row| {
-        row.attempt.iter().for_each(|attempt| logs(name, attempt));
+    let mut of = Runs::of(store)?;
+    of.each::<TaskRow>(|run, row| {
+        row.attempt.iter().for_each(|attempt| logs(name, run, attempt));
         let kept = row.checkpoint.iter().filter_map(|kept| kept.files.as_ref());
         for piece in kept.flat_map(|files| &files.pieces) {
             name(Named::Blob(piece.as_str()));
+        }
+        if run.is_some_and(|run| run.xcoms_kept_until(&row).is_some()) {
+            return;
         }
         for handed in &row.xcoms {
             if let Handed::Small(xcom) = handed {
@@ -148,9 +152,49 @@ pub(super) fn each_named(
             }
         }
     })?;
-    each::<PastTryRow>(store, |row| logs(name, &row.0))?;
-    each::<XComRow>(store, |row| payload(name, &row.value))?;
-    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| refused_log(name, log)))
+    of.each::<PastTryRow>(|run, row| logs(name, run, &row.0))?;
+    of.each::<XComRow>(|run, row| {
+        // Of a run that went on nobody looks whose value it is: it goes with the run, or once that is over for long again.
+        let whole = |run: &RunRow| run.xcoms_lapsed.is_some_and(|it| it.before_seq == u64::MAX);
+        if !run.is_some_and(whole) {
+            payload(name, &row.value);
+        }
+    })?;
+    of.each::<RefusedRow>(|run, row| {
+        if run.and_then(|run| run.refused_log_kept_until(&row)).is_none() {
+            row.log.iter().for_each(|log| refused_log(name, log));
+        }
+    })
+}
+
+/// Goes through rows of runs, each with its run where something of runs is forgotten: only then it is looked up, once
+/// for all rows of it, which follow each other.
+struct Runs<'a> {
+    store: &'a Store,
+    forgets: bool,
+    run: Option<RunRow>,
+}
+
+impl<'a> Runs<'a> {
+    fn of(store: &'a Store) -> Result<Self, StoreError> {
+        let lapses = store.lapses()?;
+        let forgets = !(lapses.logs.is_empty() && lapses.xcoms.is_empty());
+        Ok(Self { store, forgets, run: None })
+    }
+
+    fn each<R: Row>(&mut self, mut look: impl FnMut(Option<&RunRow>, R)) -> Result<(), StoreError> {
+        for found in self.store.scan::<R>(&table::<R>()) {
+            let (key, row) = found?;
+            if self.forgets {
+                let of = keys::run_in(&key);
+                if self.run.as_ref().map(RunRow::key) != of {
+                    self.run = of.map(|of| self.store.run(&of)).transpose()?.flatten();
+                }
+            }
+            look(self.run.as_ref(), row);
+        }
+        Ok(())
+    }
 }
 
 fn each<R: Row>(store: &Store, mut look: impl FnMut(R)) -> Result<(), StoreError> {
@@ -174,8 +218,10 @@ fn refused_log(name: &mut impl FnMut(Named<'_>), log: &LogRef) {
     log.usage.iter().for_each(|usage| name(Named::Perhaps(usage.as_str())));
 }
 
-fn logs(name: &mut impl FnMut(Named<'_>), row: &TryRow) {
-    logs_of(row).for_each(|log| log_and_usage(name, log));
+fn logs(name: &mut impl FnMut(Named<'_>), run: Option<&RunRow>, row: &TryRow) {
+    if run.and_then(|run| run.log_kept_until(row)).is_none() {
+        logs_of(row).for_each(|log| log_and_usage(name, log));
+    }
     // What a try saw is named by digests, some of which are blobs'.
     row.inputs.values().for_each(|digest| name(Named::Perhaps(digest)));
 }

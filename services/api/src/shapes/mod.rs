@@ -60,8 +60,8 @@ pub use pool::{
     PoolCollection, PoolPatch, PoolResponse,
 };
 pub use run::{
-    Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunListExtra,
-    RunPatch, RunResponse, RunWait, TriggerBody, Unnamed,
+    Forgotten, ForgottenOfRuns, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra,
+    RunListExtra, RunPatch, RunResponse, RunWait, TriggerBody, Unnamed,
 };
 pub use secret::{
     ConnectionAction, ConnectionBody, ConnectionBulk, ConnectionCollection, ConnectionPatch,

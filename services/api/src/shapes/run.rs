@@ -261,13 +261,29 @@ pub struct Forgotten {
     /// Backfills that were over.
     #[serde(default)]
     pub backfills: u64,
+    /// What tries of runs wrote that stay.
+    #[serde(default)]
+    pub logs: ForgottenOfRuns,
+    /// What tasks of runs handed on that stay.
+    #[serde(default)]
+    pub xcoms: ForgottenOfRuns,
+}
+
+/// What is forgotten of runs before they go themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForgottenOfRuns {
+    /// Of how many runs.
+    pub runs: u64,
+    /// What it takes beside the log, in bytes: what goes with the next sweep, where nothing else needs it.
+    pub bytes: u64,
 }
 
 impl Forgotten {
     /// Whether it is nothing.
     pub fn is_nothing(&self) -> bool {
-        let Self { dags, versions, executors, reports, backfills } = self;
-        dags.is_empty() && versions + executors + reports + backfills == 0
+        let Self { dags, versions, executors, reports, backfills, logs, xcoms } = self;
+        let of_runs = logs.runs + xcoms.runs;
+        dags.is_empty() && versions + executors + reports + backfills + of_runs == 0
     }
 }
 

@@ -98,6 +98,9 @@ pub struct TaskInstanceExtra {
     pub usage: Option<TryUsage>,
     /// Where the lines that it wrote are kept; none where nothing was kept.
     pub log: Option<TryLog>,
+    /// Until when these were kept, where they are forgotten by `retention.logs`.
+    #[serde(default)]
+    pub log_kept_until: Option<DateTime>,
     /// Digests of what it saw, by name.
     pub inputs: BTreeMap<String, String>,
     /// Callbacks of the task that raised for this try, or could not be called.

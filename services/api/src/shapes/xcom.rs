@@ -48,6 +48,9 @@ pub struct XComCollection {
     pub xcom_entries: Vec<XComEntry>,
     /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
+    /// Until when values were kept that are forgotten by `retention.xcoms` and stand in no entry; none where none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<DateTime>,
     /// What Airflow has no word for.
     #[serde(default)]
     pub dagbok: ListExtra,

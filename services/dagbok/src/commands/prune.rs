@@ -1,5 +1,5 @@
 //! `dagbok prune`: runs that go for their age or number; with `--json` the API's `Pruned`.
-use dagbok_api::shapes::{DateTime, Forgotten, Prune as Body, Pruned};
+use dagbok_api::shapes::{DateTime, Forgotten, ForgottenOfRuns, Prune as Body, Pruned};
 use reqwest::Method;
 
 use super::agree::agreed;
@@ -54,6 +54,8 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
                 all.forgotten.executors += done.forgotten.executors;
                 all.forgotten.reports += done.forgotten.reports;
                 all.forgotten.backfills += done.forgotten.backfills;
+                all.forgotten.logs = more_of(all.forgotten.logs, done.forgotten.logs);
+                all.forgotten.xcoms = more_of(all.forgotten.xcoms, done.forgotten.xcoms);
             }
         }
         if !more || went == 0 {
@@ -70,6 +72,10 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
     Ok(Exit::Ok)
 }
 
+const fn more_of(all: ForgottenOfRuns, done: ForgottenOfRuns) -> ForgottenOfRuns {
+    ForgottenOfRuns { runs: all.runs + done.runs, bytes: all.bytes + done.bytes }
+}
+
 fn show(context: &Context, preview: &Pruned) {
     let out = context.out;
     if let Some(unnamed) = preview.unnamed.filter(|unnamed| unnamed.blobs > 0) {
@@ -84,7 +90,8 @@ fn show(context: &Context, preview: &Pruned) {
         out.line("there is nothing to let go");
         return;
     }
-    let Forgotten { dags, versions, executors, reports, backfills } = &preview.forgotten;
+    let Forgotten { dags, versions, executors, reports, backfills, logs, xcoms } =
+        &preview.forgotten;
     if !dags.is_empty() {
         out.line(&format!(
             "forgotten: DAGs that vanished and have no run left: {}",
@@ -99,6 +106,12 @@ fn show(context: &Context, preview: &Pruned) {
     ] {
         if *count > 0 {
             out.line(&format!("forgotten: {count} {what}"));
+        }
+    }
+    for (of, what) in [(logs, "logs"), (xcoms, "XComs")] {
+        if of.runs > 0 {
+            let (runs, bytes) = (of.runs, bytes_text(of.bytes));
+            out.line(&format!("forgotten: the {what} of {runs} runs that stay, {bytes}"));
         }
     }
     if preview.runs == 0 {

@@ -55,6 +55,8 @@ pub(crate) fn retention(config: &Config) -> Retention {
         executors: age(retention.executors.0),
         reports: age(retention.reports.0),
         backfills: age(retention.backfills.0),
+        logs: age(retention.logs.0),
+        xcoms: age(retention.xcoms.0),
         blobs: age(retention.blobs.0),
     };
     Retention { rules, every: retention.every.0 }

@@ -73,3 +73,43 @@ pub(crate) async fn unpack(store: &Store, payload: &Payload) -> Result<String, S
     };
     String::from_utf8(bytes.into()).map_err(|error| format!("it is no text: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dagbok_runlog::memory;
+
+    use super::*;
+
+    fn store() -> Store {
+        Store::new(Arc::clone(&memory::ports().blobs))
+    }
+
+    #[tokio::test]
+    async fn what_a_trigger_is_given_has_so_many_bytes() {
+        let store = store();
+        let text = "x".repeat(TRIGGER_BYTES);
+        let packed = pack(&store, "the trigger's arguments", text.clone()).await.unwrap();
+        assert_eq!(unpack(&store, &packed).await.unwrap(), text);
+        let why = pack(&store, "the trigger's arguments", text + "x").await.unwrap_err();
+        assert!(why.contains("have 262145 bytes of JSON; the limit is 262144"), "{why}");
+    }
+
+    #[test]
+    fn what_is_asked_has_so_many_bytes() {
+        let of = |subject: usize| HitlAsk {
+            subject: "x".repeat(subject),
+            body: None,
+            options: vec!["Approve".to_owned()],
+            defaults: None,
+            multiple: false,
+            params: None,
+            assigned_users: vec![],
+        };
+        let around = serde_json::to_vec(&of(0)).unwrap().len();
+        assert!(checked(of(HITL_ASK_BYTES - around)).is_ok());
+        let why = checked(of(HITL_ASK_BYTES - around + 1)).unwrap_err();
+        assert!(why.contains("has 65537 bytes of JSON; the limit is 65536"), "{why}");
+    }
+}

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use dagbok_events::{DagId, Digest, MapIndex, Payload, RunId, TaskId, TryKey};
 use dagbok_protocol::{
-    Asked, ReturnedBy, XComValue,
+    Asked, ReturnedBy, StoredXCom, XComValue,
     limits::{INLINE_PAYLOAD_BYTES, PAYLOAD_BYTES},
-    names,
+    names, xcom_forgotten,
 };
 use dagbok_runlog::{KeyedState, PortError};
 use dagbok_runtime::Backoff;
@@ -163,7 +163,7 @@ impl XComs {
     ) -> Result<Option<Payload>, String> {
         let place = names::xcom_key(&of.dag_id, &of.run_id, &of.task_id, map_index, key);
         let found = self.look_up(&place).await?;
-        found.map(|found| payload(key, &found)).transpose()
+        found.map(|found| payload(of.task_id.as_str(), key, &found)).transpose()
     }
 
     async fn look_up(&self, place: &str) -> Result<Option<Bytes>, String> {
@@ -221,7 +221,7 @@ impl XComs {
         for (place, value) in listed {
             let Some(map_index) = names::map_index_of(&place, &prefix, key) else { continue };
             if !map_index.is_unmapped() {
-                found.push((map_index, payload(key, &value.value)?));
+                found.push((map_index, payload(from.task_id.as_str(), key, &value.value)?));
             }
         }
         found.sort_by_key(|(map_index, _)| *map_index);
@@ -305,7 +305,57 @@ impl Patience {
     }
 }
 
-fn payload(key: &str, stored: &[u8]) -> Result<Payload, String> {
-    serde_json::from_slice(stored)
-        .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))
+fn payload(task_id: &str, key: &str, stored: &[u8]) -> Result<Payload, String> {
+    let stored: StoredXCom = serde_json::from_slice(stored)
+        .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))?;
+    stored.value().map_err(|kept_until| xcom_forgotten(task_id, key, kept_until))
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_runlog::memory;
+
+    use super::*;
+
+    fn xcoms() -> XComs {
+        let ports = memory::ports();
+        XComs::new(Arc::clone(&ports.state), Store::new(Arc::clone(&ports.blobs)))
+    }
+
+    #[tokio::test]
+    async fn a_value_has_so_many_bytes_of_json() {
+        let xcoms = xcoms();
+        let of = |bytes: usize| Value::String("x".repeat(bytes - 2));
+        for (bytes, inline) in [(INLINE_PAYLOAD_BYTES, true), (INLINE_PAYLOAD_BYTES + 1, false)] {
+            let packed = xcoms.pack("k", Some(&of(bytes)), None).await.unwrap();
+            assert_eq!(matches!(packed.value, Some(Payload::Inline(_))), inline);
+        }
+        let packed = xcoms.pack("k", Some(&of(PAYLOAD_BYTES)), None).await.unwrap();
+        let Some(Payload::Blob { size, .. }) = packed.value else { panic!("{packed:?}") };
+        assert_eq!(size, PAYLOAD_BYTES as u64);
+        let why = xcoms.pack("k", Some(&of(PAYLOAD_BYTES + 1)), None).await.unwrap_err();
+        assert_eq!(why, "the XCom `k` has 67108865 bytes of JSON; the limit is 67108864");
+    }
+
+    /// Never nothing: the task would go on with it.
+    #[tokio::test]
+    async fn what_is_forgotten_is_an_error_that_says_until_when_it_was_kept() {
+        let xcoms = xcoms();
+        let from = Address::new("d", "r", "t", None).unwrap();
+        let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, "k");
+        let gone =
+            StoredXCom::Forgotten { kept_until: dagbok_events::Timestamp(1_700_000_000_000_000) };
+        let text = Bytes::from(serde_json::to_vec(&gone).unwrap());
+        xcoms.state.put(&place, text, None).await.unwrap();
+        let said =
+            "the XCom `k` of task `t` was kept until 2023-11-14T22:13:20Z, by retention.xcoms";
+        assert!(xcoms.get(&from, "k", false).await.unwrap_err().starts_with(said));
+        assert!(xcoms.elements(&from, "k").await.unwrap_err().starts_with(said));
+        assert_eq!(xcoms.get(&from, "other", false).await, Ok(None), "that never was");
+        // What was written before there was anything to forget reads as it did.
+        let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, "v");
+        let text = serde_json::to_vec(&Payload::Inline("7".to_owned())).unwrap();
+        xcoms.state.put(&place, text.into(), None).await.unwrap();
+        assert_eq!(xcoms.get(&from, "v", false).await, Ok(Some(Value::from(7))));
+    }
 }

@@ -175,8 +175,9 @@ impl Checkpoint {
         let mut known = self.known.lock();
         let mut all = known.values();
         all.insert(key.clone(), value.clone().unwrap_or_default());
-        let bytes: usize = all.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if value.is_some() && bytes > CHECKPOINT_VALUES_BYTES {
+        if value.is_some()
+            && let Some(bytes) = too_many(&all)
+        {
             let why = format!(
                 "the value `{key}` of the checkpoint is not kept: with it its values have {bytes} bytes of JSON, and the \
                  limit is {CHECKPOINT_VALUES_BYTES}"
@@ -294,6 +295,12 @@ impl Checkpoint {
 /// Where the checkpoint of a try lies: beside its working directory, which is the task's own.
 pub(crate) fn beside(work: &Path) -> PathBuf {
     work.with_extension("checkpoint")
+}
+
+/// How many bytes values have with their keys, where they are more than a checkpoint may have.
+fn too_many(all: &BTreeMap<String, String>) -> Option<usize> {
+    let bytes = all.iter().map(|(key, value)| key.len() + value.len()).sum();
+    (bytes > CHECKPOINT_VALUES_BYTES).then_some(bytes)
 }
 
 #[cfg(test)]

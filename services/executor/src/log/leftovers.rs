@@ -264,3 +264,24 @@ fn remove_empty(folder: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn of_a_log_that_was_left_so_many_bytes_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("try.log");
+        let line = [b"x".repeat(1_023), b"\n".to_vec()].concat();
+        let all = line.repeat(TRY_LOG_BYTES / line.len() + 5);
+        fs::write(&path, &all).unwrap();
+        let last = LogLine::system(Timestamp(0), "error", "it was killed".to_owned());
+        let (bytes, lines) = whole(&path, &last).unwrap();
+        let end = serde_json::to_vec(&last).unwrap().len() + 1;
+        assert_eq!(bytes.len(), TRY_LOG_BYTES + end);
+        assert_eq!(lines as usize, TRY_LOG_BYTES / line.len() + 1);
+    }
+}

@@ -122,6 +122,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_trigger_s_log_has_so_many_bytes_and_what_is_above_is_counted() {
+        let (mut lines, at) = (Lines::default(), Timestamp(0));
+        let one = || "x".repeat(1_000);
+        while lines.dropped == 0 {
+            lines.system(at, "info", one());
+        }
+        let size = lines.bytes.len() / usize::try_from(lines.count).unwrap();
+        assert!(lines.bytes.len() <= TRIGGER_LOG_BYTES);
+        assert!(lines.bytes.len() + size > TRIGGER_LOG_BYTES, "as many as there is room for");
+        // A shorter one may still go in; none is cut.
+        lines.system(at, "info", one());
+        assert_eq!(lines.dropped, 2);
+        assert!(lines.bytes.ends_with(b"\n"));
+    }
+
+    #[test]
     fn a_watcher_that_always_fails_waits_longer_each_time_and_one_that_ran_is_begun_soon() {
         let (mut failures, mut now) = (Failures::default(), Instant::now());
         let mut waits = Vec::new();

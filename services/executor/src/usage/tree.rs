@@ -195,6 +195,35 @@ mod tests {
         assert_eq!(field(text, "nothing:"), None);
     }
 
+    /// A tree of a parent and its children, as the kernel writes of one.
+    fn family(children: usize) -> (tempfile::TempDir, Proc) {
+        let root = tempfile::tempdir().unwrap();
+        let put = |pid: usize, below: &str| {
+            let task = root.path().join(format!("{pid}/task/{pid}"));
+            fs::create_dir_all(&task).unwrap();
+            let stat = STAT.replace("4 20 0 6 0", "4 20 0 1 0");
+            fs::write(root.path().join(format!("{pid}/stat")), stat).unwrap();
+            fs::write(task.join("children"), below).unwrap();
+        };
+        let all: Vec<String> = (2..children + 2).map(|pid| pid.to_string()).collect();
+        put(1, &all.join(" "));
+        (2..children + 2).for_each(|pid| put(pid, ""));
+        let proc = Proc { root: root.path().to_owned(), page: 4_096, tick_us: 10_000 };
+        (root, proc)
+    }
+
+    #[test]
+    fn of_so_many_processes_each_is_looked_at() {
+        for (children, seen) in [
+            (PROCESSES_PER_TRY - 1, PROCESSES_PER_TRY),
+            (PROCESSES_PER_TRY + 9, PROCESSES_PER_TRY),
+            (3, 4),
+        ] {
+            let (_root, proc) = family(children);
+            assert_eq!(proc.look(1, 4_242).unwrap().pids.len(), seen);
+        }
+    }
+
     #[test]
     fn a_process_is_seen_with_what_it_started() {
         let started = std::process::Command::new("sleep").arg("60").spawn();

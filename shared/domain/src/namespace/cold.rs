@@ -136,10 +136,11 @@ impl Namespace {
                 }
             }
         }
-        let run = run.ok_or_else(|| NotRevived::NoCreation(cold.key.clone()))?;
+        let mut run = run.ok_or_else(|| NotRevived::NoCreation(cold.key.clone()))?;
         if !matches!(run.phase(), Phase::Over(_)) {
             return Err(NotRevived::NotOver(cold.key.clone()));
         }
+        run.lapse_by(&self.lapses);
         self.forget_revived(&cold.key);
         if self.revived.len() >= REVIVED_AT_ONCE {
             self.revived.pop_front();

@@ -45,6 +45,7 @@ impl Namespace {
             Scope::Namespace => {
                 self.evolve_cordons(seq, record);
                 record.facts.iter().for_each(|fact| self.evolve_shared(fact));
+                self.let_lapse(seq, record);
             }
         }
     }

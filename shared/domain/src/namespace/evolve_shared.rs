@@ -55,6 +55,17 @@ impl Namespace {
         }
     }
 
+    /// What tasks handed on in runs that were over before some time is forgotten.
+    pub(super) fn let_lapse(&mut self, seq: u64, record: &Record) {
+        for fact in &record.facts {
+            let Fact::HistoryForgotten(f) = fact else { continue };
+            let Some(before) = f.xcoms_of_runs_over_before else { continue };
+            self.lapses.note(seq, record.decided_at(), before);
+            // What they say of it was true before.
+            self.revived.clear();
+        }
+    }
+
     /// A record about a DAG file.
     pub(super) fn evolve_file(&mut self, file: &str, record: &Record) {
         for fact in &record.facts {

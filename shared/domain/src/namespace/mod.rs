@@ -58,8 +58,8 @@ use dagbok_events::{
     VariableKey,
 };
 use dagbok_protocol::{
-    BackfillPlan, ClearedTask, ComingRuns, Command, Cordon, LastScheduled, Refusal, RefusalCode,
-    VersionChange, Why, limits,
+    BackfillPlan, ClearedTask, ComingRuns, Command, Cordon, Lapses, LastScheduled, Refusal,
+    RefusalCode, VersionChange, Why, limits,
 };
 pub use decide::spec_fault;
 use index::Index;
@@ -196,6 +196,8 @@ pub struct Namespace {
     told: BTreeMap<String, CommandId>,
     dags: BTreeMap<DagId, Arc<Dag>>,
     forgotten: BTreeMap<DagId, Forgotten>,
+    /// By what runs that are over have no values of their tasks any more.
+    lapses: Lapses,
     /// The DAGs that each file defines, gone ones left out.
     by_file: BTreeMap<String, BTreeSet<DagId>>,
     runs: BTreeMap<RunNo, Arc<Run>>,
@@ -252,6 +254,7 @@ impl Namespace {
             told: BTreeMap::new(),
             dags: BTreeMap::new(),
             forgotten: BTreeMap::new(),
+            lapses: Lapses::default(),
             by_file: BTreeMap::new(),
             runs: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -8,7 +8,7 @@ use dagbok_events::{
     LimitsSet, PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, VariableKey, decode_any,
     encode_any, escape_token,
 };
-use dagbok_protocol::{Ahead, Cordon};
+use dagbok_protocol::{Ahead, Cordon, Lapses};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 30;
+pub const SNAPSHOT_VERSION: u32 = 31;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,7 @@ struct SavedShared {
     /// Since when what is queued could have been begun, by queue.
     queued_since: BTreeMap<QueueName, Timestamp>,
     forgotten: BTreeMap<DagId, Forgotten>,
+    lapses: Lapses,
     seen: Vec<(CommandId, Seen)>,
     callbacks: Vec<(CallbackKey, Callback)>,
 }
@@ -254,6 +255,7 @@ impl Namespace {
             cordons: self.cordons.clone(),
             queued_since: self.queued.saved(),
             forgotten: self.forgotten.clone(),
+            lapses: self.lapses.clone(),
             seen: seen.collect(),
             callbacks: self.callbacks.saved(),
         };
@@ -354,7 +356,7 @@ impl Namespace {
         it.told = saved.told;
         it.next_number = saved.next_number;
         (it.backfills, it.last_backfill) = (saved.backfills, saved.last_backfill);
-        it.forgotten = saved.forgotten;
+        (it.forgotten, it.lapses) = (saved.forgotten, saved.lapses);
         it.callbacks = Callbacks::restore(saved.callbacks);
         let executors = saved.executors.into_iter();
         it.executors = executors.map(|one| Executor::restored(one, &saved.cordons)).collect();

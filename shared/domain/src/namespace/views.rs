@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
     Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, PoolName, RunKey, TaskId,
-    TryKey,
+    Timestamp, TryKey,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::DAG_CALLBACK};
 
@@ -239,6 +239,11 @@ impl Namespace {
             run.xcoms()
                 .map(|(no, key, seq)| (&run.spec(no).task_id, run.instance(no).map_index, key, seq))
         })
+    }
+
+    /// Until when a value of the run was kept that this record has, where it is forgotten.
+    pub fn kept_until(&self, key: &RunKey, seq: u64) -> Option<Timestamp> {
+        self.run(key)?.kept_until(seq)
     }
 
     /// The names of the values that one task handed on.

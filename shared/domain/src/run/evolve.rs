@@ -1,9 +1,9 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    Fact, Leg, LostWhy, MapIndex, Micros, RuledOut, RunMarked, RunNoted, TaskId, TaskNoted,
-    TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted, TrySucceeded,
-    XComPushed,
+    Fact, Leg, LostWhy, MapIndex, Micros, RuledOut, RunCleared, RunMarked, RunNoted, TaskId,
+    TaskNoted, TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted,
+    TrySucceeded, XComPushed,
 };
 
 use super::{
@@ -24,13 +24,16 @@ impl Run {
     #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
     #[expect(clippy::too_many_lines, reason = "one arm a fact, and none may be forgotten")]
     pub fn evolve_into(&mut self, changes: &mut Vec<Change>, seq: u64, at: Timestamp, fact: &Fact) {
+        if fact.ends_run() {
+            self.over_since.get_or_insert((seq, at));
+        }
         let change = match fact {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end_as(Ending::Success),
             Fact::RunFailed(_) => self.end_as(Ending::Failed),
             Fact::RunTimedOut(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
             Fact::RunCancelled(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
-            Fact::RunCleared(f) => self.go_on(at, f.ended),
+            Fact::RunCleared(f) => self.go_on(seq, at, *f),
             Fact::RunBackfilled(f) => {
                 self.join_backfill(f);
                 None
@@ -264,13 +267,17 @@ impl Run {
     }
 
     /// It waits for its turn again where it was over; where only its teardowns were left, all of it goes on.
-    fn go_on(&mut self, at: Timestamp, ended: bool) -> Option<Change> {
+    fn go_on(&mut self, seq: u64, at: Timestamp, f: RunCleared) -> Option<Change> {
+        (self.over_since, self.lapsed) = (None, None);
+        if let Some(until) = f.xcoms_kept_until {
+            self.forgotten = Some((seq, until));
+        }
         match self.phase {
             Phase::Over(_) => self.phase = Phase::Queued,
             Phase::Ending { .. } => {
                 // That end may have been told of already: the next one is another. Older logs don't say so, and the
                 // facts that follow in them name the next end by the same number.
-                self.ends = self.ends.saturating_add(u16::from(ended));
+                self.ends = self.ends.saturating_add(u16::from(f.ended));
                 self.phase = Phase::Running { since: at };
             }
             Phase::Queued | Phase::Running { .. } => {}

@@ -36,6 +36,7 @@ use dagbok_events::{
     AssetEvent, BackfillId, Checkpoint, Digest, Interval, Leg, MapIndex, Partition, Payload,
     RuledOut, RunBackfilled, RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
+use dagbok_protocol::Lapses;
 pub use deferral::Deferral;
 pub(crate) use mark::ending_of;
 pub use mark::{Marked, Marking};
@@ -160,6 +161,12 @@ pub struct Run {
     failed_leaves: u32,
     /// What copies handed on.
     xcoms: Values,
+    /// Since which record it is over, and when that was decided.
+    over_since: Option<(u64, Timestamp)>,
+    /// Where what its copies handed on is forgotten by now: until when it was kept.
+    lapsed: Option<Timestamp>,
+    /// Of what was handed on before this record it is forgotten, and how long it was kept.
+    forgotten: Option<(u64, Timestamp)>,
     /// By instance, how many elements it returned, where others are mapped over it.
     lengths: BTreeMap<InstanceNo, u32>,
     /// Mapped tasks that wait for nothing but their copies, or for other ones than they have.
@@ -195,6 +202,9 @@ impl Run {
             open: version.len(),
             failed_leaves: 0,
             xcoms: Values::default(),
+            over_since: None,
+            lapsed: None,
+            forgotten: None,
             lengths: BTreeMap::new(),
             to_expand: BTreeSet::new(),
             skips: BTreeMap::new(),
@@ -235,7 +245,17 @@ impl Run {
     /// That it goes on though it was over, or nearly.
     fn goes_on(&self) -> RunCleared {
         let ended = matches!(self.phase, Phase::Ending { .. });
-        RunCleared { was: Some(self.phase.was()), ended }
+        RunCleared { was: Some(self.phase.was()), ended, xcoms_kept_until: self.lapsed }
+    }
+
+    /// What its copies handed on is forgotten, where one of these is about it.
+    pub(crate) fn lapse_by(&mut self, lapses: &Lapses) {
+        self.lapsed = self.over_since.and_then(|(seq, at)| lapses.kept_until(seq, at));
+    }
+
+    /// Until when what was handed on by that record was kept, where it is forgotten.
+    pub fn kept_until(&self, seq: u64) -> Option<Timestamp> {
+        self.forgotten.filter(|(before, _)| seq < *before).map(|(_, until)| until)
     }
 
     /// It may go on from now on, whatever a clock that was ahead said of it when it was made; not before the date that

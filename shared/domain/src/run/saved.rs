@@ -36,6 +36,8 @@ pub struct SavedRun {
     /// Every copy, in the DAG's order.
     instances: Vec<SavedInstance>,
     xcoms: Values,
+    /// Of what was handed on before this record it is forgotten, and how long it was kept.
+    forgotten: Option<(u64, Timestamp)>,
     /// By instance, how many elements it returned, where others are mapped over it.
     lengths: BTreeMap<InstanceNo, u32>,
     /// By instance that succeeded, the tasks that it decided against, in order.
@@ -72,6 +74,7 @@ impl Run {
             expanded: self.arena.expansions(),
             instances: self.instances().map(|(_, it)| instance(it)).collect(),
             xcoms: self.xcoms.clone(),
+            forgotten: self.forgotten,
             lengths: self.lengths.clone(),
             skips: self.skips.clone(),
             tried: self.tried.clone(),
@@ -117,7 +120,7 @@ impl Run {
             run.leave_ready(no);
         }
         (run.phase, run.xcoms, run.lengths) = (saved.phase, saved.xcoms, saved.lengths);
-        run.ends = saved.ends;
+        (run.ends, run.forgotten) = (saved.ends, saved.forgotten);
         for node in 0..run.version.node_count() {
             run.look_at_length(node);
         }

@@ -1,11 +1,11 @@
 //! Callbacks of DAGs: called for by a run's end, and offered until somebody has called them.
 use dagbok_domain::namespace::Namespace;
 use dagbok_events::{
-    Fact, Failure, FailureKind, Fault, Record, RefusedWhy, TaskSpec, TriggerRule, TryNumber,
+    Fact, Failure, FailureKind, Fault, Micros, Record, RefusedWhy, TaskSpec, TriggerRule, TryNumber,
 };
 use dagbok_protocol::{
     ClearTasks, CommandBody, RefusalCode, ReportBody, WorkItem,
-    limits::{DAG_CALLBACK_LOSSES, DAG_CALLBACK_UNBEGUN_US},
+    limits::{DAG_CALLBACK_LOSSES, DAG_CALLBACK_UNBEGUN_US, DAG_CALLBACK_US},
 };
 
 use super::support::{
@@ -39,6 +39,7 @@ fn an_end_calls_for_the_callback_of_its_kind() {
     let mut world = world();
     assert_eq!(fail(&mut world), ["on_failure_callback 1.0 ordered: task_failure of a"]);
     let offered = item(&world, 1);
+    assert_eq!(offered.execution_timeout, Some(Micros(DAG_CALLBACK_US)));
     let call = offered.dag_callback.expect("a call");
     assert_eq!((call.state.as_str(), call.try_number), ("failed", TryNumber::FIRST));
     assert!(offered.run.start_date.is_some(), "the run's own, though it is over");

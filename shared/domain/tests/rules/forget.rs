@@ -1,9 +1,11 @@
 //! What may be forgotten, and what must not be used again of it.
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::{HistoryForgotten, Micros};
-use dagbok_protocol::{CommandBody, RefusalCode};
+use dagbok_events::{Expand, Extent, Fact, HistoryForgotten, Micros, Payload, TaskSpec, Timestamp};
+use dagbok_protocol::{ClearTasks, CommandBody, RefusalCode, XComValue};
 
-use crate::support::{DagExt as _, Sent, World, dag, dag_id, secs};
+use crate::support::{
+    DagExt as _, Sent, World, clearing, dag, dag_id, run_key, secs, succeeded, task_id,
+};
 
 fn forget(world: &mut World, name: &str) -> Sent {
     world.send(CommandBody::ForgetDag { dag_id: dag_id(name) })
@@ -96,7 +98,7 @@ fn what_is_yet_to_come_is_not_forgotten() {
         CommandBody::ForgetHistory(HistoryForgotten {
             executors_left_before: at(executors),
             reports_refused_before: at(reports),
-            backfills_over_before: None,
+            ..HistoryForgotten::default()
         })
     };
     world.send(history(Some(1), None)).refused(RefusalCode::Invalid, []);
@@ -104,4 +106,111 @@ fn what_is_yet_to_come_is_not_forgotten() {
     world.send(history(None, None)).unchanged();
     world.send(history(Some(0), Some(-1)));
     assert_eq!(world.log.len(), 1);
+}
+
+/// A run of a task that hands a value on and one after it, over.
+fn handed_on(world: &mut World, run: &str) {
+    world.trigger_as("etl", run);
+    world.settle();
+    world.start("e1", &format!("etl/{run}/a/1"));
+    let value = Some(Payload::Inline("[1]".to_owned()));
+    let value = XComValue { key: "return_value".to_owned(), value, length: None };
+    world.report("e1", &format!("etl/{run}/a/1"), succeeded(vec![value]));
+    world.settle();
+    world.start("e1", &format!("etl/{run}/b/1"));
+    world.succeed("e1", &format!("etl/{run}/b/1"));
+}
+
+fn forget_values(world: &mut World, before: Timestamp) -> Sent {
+    world.send(CommandBody::ForgetHistory(HistoryForgotten {
+        xcoms_of_runs_over_before: Some(before),
+        ..HistoryForgotten::default()
+    }))
+}
+
+/// Clears a task; what the fact says of values that are forgotten.
+fn clear_one(world: &mut World, run: &str, task: &str) -> Option<Timestamp> {
+    let ask = ClearTasks { task_ids: vec![task_id(task)], ..clearing("etl", run, false) };
+    let sent = world.send(CommandBody::ClearTasks(ask));
+    match &sent.records[0].facts[0] {
+        Fact::RunCleared(f) => f.xcoms_kept_until,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Until when each value of a run was kept, where it is forgotten.
+fn kept_until(world: &World, run: &str) -> Vec<Option<Timestamp>> {
+    let key = run_key("etl", run);
+    let values = world.namespace.xcoms(&key).map(|(.., seq)| seq);
+    values.map(|seq| world.namespace.kept_until(&key, seq)).collect()
+}
+
+#[test]
+fn values_of_a_run_that_was_over_for_long_are_forgotten_and_it_says_so_when_it_goes_on() {
+    let mut world = World::with([dag("etl").task("a", &[]).task("b", &["a"])]);
+    world.join("e1");
+    handed_on(&mut world, "old");
+    let ended = world.now;
+    world.pass(secs(100));
+    handed_on(&mut world, "young");
+    let age = secs(60);
+    let before = |now: Timestamp| now.plus(Micros(-age.0));
+    let now = world.now;
+    forget_values(&mut world, before(now)).is(["HistoryForgotten"]);
+    assert_eq!(clear_one(&mut world, "young", "b"), None, "it is not over for so long");
+    assert_eq!(kept_until(&world, "young"), [None]);
+    assert_eq!(clear_one(&mut world, "old", "b"), Some(ended.plus(age)));
+    assert_eq!(kept_until(&world, "old"), [Some(ended.plus(age))]);
+    // A run that goes on is not one that the next fact is about; what it handed on before stays forgotten.
+    world.pass(secs(200));
+    let now = world.now;
+    forget_values(&mut world, now);
+    assert_eq!(kept_until(&world, "young"), [None], "it runs");
+    let bytes = world.namespace.to_snapshot();
+    world.namespace = Namespace::from_snapshot(&bytes).expect("ours");
+    assert_eq!(world.namespace.to_snapshot(), bytes);
+    assert_eq!(kept_until(&world, "old"), [Some(ended.plus(age))]);
+}
+
+#[test]
+fn what_is_handed_on_anew_is_there() {
+    let mut world = World::with([dag("etl").task("a", &[]).task("b", &["a"])]);
+    world.join("e1");
+    handed_on(&mut world, "r1");
+    world.pass(secs(100));
+    let now = world.now;
+    forget_values(&mut world, now);
+    world.clear("etl", "r1", false);
+    assert!(kept_until(&world, "r1").is_empty(), "the task that runs again has handed on nothing");
+    world.settle();
+    world.start("e1", "etl/r1/a/2");
+    let value = Some(Payload::Inline("[2]".to_owned()));
+    let value = XComValue { key: "return_value".to_owned(), value, length: None };
+    world.report("e1", "etl/r1/a/2", succeeded(vec![value]));
+    assert_eq!(kept_until(&world, "r1"), [None]);
+}
+
+/// Else a copy would run over nothing, or over no element at all, and succeed.
+#[test]
+fn how_many_elements_a_forgotten_value_has_is_known() {
+    let over = |task: &mut TaskSpec| {
+        task.is_mapped = true;
+        task.expand = Some(Expand::Product { of: vec![Extent::Of { task: 0 }] });
+    };
+    let mut world = World::with([dag("etl").task("a", &[]).add("m", &["a"], over)]);
+    world.join("e1");
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.start("e1", "etl/r1/a/1");
+    let value = Some(Payload::Inline("[1,2]".to_owned()));
+    let value = XComValue { key: "return_value".to_owned(), value, length: Some(2) };
+    world.report("e1", "etl/r1/a/1", succeeded(vec![value]));
+    world.cancel("etl", "r1");
+    world.pass(secs(100));
+    let now = world.now;
+    forget_values(&mut world, now);
+    assert!(clear_one(&mut world, "r1", "m").is_some());
+    assert_eq!(kept_until(&world, "r1").len(), 1);
+    let queued = world.settle();
+    assert_eq!(queued.iter().filter(|it| it.starts_with("TaskQueued m")).count(), 2, "{queued:?}");
 }

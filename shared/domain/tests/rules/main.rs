@@ -16,6 +16,7 @@ mod cordons;
 mod dates;
 mod dates_oracle;
 mod deferring;
+mod edges;
 mod executors;
 mod fairness;
 mod files;

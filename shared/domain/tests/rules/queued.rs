@@ -1,6 +1,6 @@
 //! Tries that are queued and that nobody begins.
 use dagbok_events::{DagSpec, LostWhy, Micros};
-use dagbok_protocol::{RefusalCode, ReportBody};
+use dagbok_protocol::{RefusalCode, ReportBody, limits::QUEUED_TOO_LONG_RETRIES};
 
 use super::support::*;
 
@@ -33,6 +33,7 @@ fn a_try_that_nobody_begins_is_followed_by_another_twice_and_then_its_task_fails
     let lost = world.pass(TIMEOUT);
     assert!(lost[0].starts_with("TryLost a 2 QueuedTooLong"), "{lost:?}");
     assert_eq!(lost[1], "TaskQueued a 3");
+    assert_eq!(QUEUED_TOO_LONG_RETRIES, 2, "as many followed");
     let lost = world.pass(TIMEOUT);
     assert_eq!(lost, ["TryLost a 3 QueuedTooLong retry never", "RunFailed a"]);
 }

@@ -1,6 +1,9 @@
 //! Promises: written ahead, kept, moved on, and said to be broken.
 use dagbok_events::{DagSpec, Fact, Interval, Micros, Timetable};
-use dagbok_protocol::{CommandBody, TriggerRun, limits::MISSED_COUNTED};
+use dagbok_protocol::{
+    CommandBody, TriggerRun,
+    limits::{EXPECTED_GRACE_US, MISSED_COUNTED},
+};
 
 use super::support::*;
 
@@ -21,7 +24,7 @@ fn a_schedule_promises_its_next_run_ahead_of_time() {
         .is(["DagRegistered etl v1", "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z"]);
     let promise = world.namespace.dag(&dag_id("etl")).expect("known").expected().expect("one");
     assert_eq!(promise.owner, "ops");
-    assert!(promise.grace > Micros(0));
+    assert_eq!(promise.grace, Micros(EXPECTED_GRACE_US), "so much later it counts as missing");
     assert_eq!(world.settle(), [] as [&str; 0]);
     assert_eq!(world.namespace.next_due(world.now), Some(at("2024-01-02")));
 }

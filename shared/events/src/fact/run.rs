@@ -133,6 +133,10 @@ pub struct RunCleared {
     /// Whether it had ended but for its teardowns: that end's number is used up, and the next end has the one after it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+    /// Where what its tasks had handed on is forgotten by now: until when it was kept. Whoever asks for such a value is
+    /// told so, and gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xcoms_kept_until: Option<Timestamp>,
 }
 
 /// See [`crate::Fact::RunVersionChanged`]. Scope: the run, which is over. What stands of tasks that both versions have

@@ -99,6 +99,12 @@ pub struct HistoryForgotten {
     /// Backfills that were over before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfills_over_before: Option<Timestamp>,
+    /// What the tries of runs wrote that were over before this, and have not gone on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_of_runs_over_before: Option<Timestamp>,
+    /// What the tasks of runs handed on that were over before this, and have not gone on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xcoms_of_runs_over_before: Option<Timestamp>,
 }
 
 /// See [`crate::Fact::ExecutorJoined`]. Scope: the executor.

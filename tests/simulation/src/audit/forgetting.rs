@@ -1,6 +1,6 @@
 //! The second opinion on what is forgotten: only what nothing has any more, and never the numbers that were used.
 use dagbok_domain::namespace::Outcome;
-use dagbok_events::{DagId, DagVersion, HistoryForgotten, Timestamp};
+use dagbok_events::{DagId, DagVersion, HistoryForgotten, RunCleared, RunKey, Timestamp};
 use dagbok_protocol::{CommandBody, RefusalCode};
 
 use super::{Audit, Finding, run::Stage};
@@ -57,10 +57,39 @@ impl Audit {
         Ok(())
     }
 
-    pub(super) fn forget_history(what: HistoryForgotten, at: Timestamp) -> Finding {
-        let times =
-            [what.executors_left_before, what.reports_refused_before, what.backfills_over_before];
-        if times.iter().flatten().any(|time| *time > at) || times == [None; 3] {
+    /// A run that goes on says until when its values were kept that are forgotten: those of runs that were over before
+    /// the fact, and before the time that it names.
+    pub(super) fn says_what_lapsed(&mut self, key: &RunKey, f: RunCleared) -> Finding {
+        let over = self.over.remove(key);
+        let about = |lapse: &&(u64, Timestamp, Timestamp)| {
+            over.is_some_and(|(seq, ended)| seq < lapse.0 && ended < lapse.2)
+        };
+        let newest = self.lapses.iter().filter(about).next_back().copied();
+        if newest.is_some() {
+            self.note("a run goes on without values");
+        }
+        let until = newest.zip(over).map(|(lapse, (_, ended))| ended.plus(lapse.1.since(lapse.2)));
+        if until == f.xcoms_kept_until {
+            return Ok(());
+        }
+        Err(format!("its values were kept until {until:?}, not {:?}", f.xcoms_kept_until))
+    }
+
+    pub(super) fn forget_history(
+        &mut self,
+        seq: u64,
+        what: HistoryForgotten,
+        at: Timestamp,
+    ) -> Finding {
+        self.lapses.extend(what.xcoms_of_runs_over_before.map(|before| (seq, at, before)));
+        let times = [
+            what.executors_left_before,
+            what.reports_refused_before,
+            what.backfills_over_before,
+            what.logs_of_runs_over_before,
+            what.xcoms_of_runs_over_before,
+        ];
+        if times.iter().flatten().any(|time| *time > at) || times == [None; 5] {
             return Err(format!("{what:?} at {at}"));
         }
         Ok(())

@@ -67,6 +67,10 @@ pub struct Audit {
     tried: BTreeMap<RunKey, u16>,
     /// DAGs that were forgotten.
     floors: BTreeMap<DagId, Floor>,
+    /// Runs that are over, with the record since which they are and when that was decided.
+    over: BTreeMap<RunKey, (u64, Timestamp)>,
+    /// Records by which values of runs are forgotten, when each was decided, and before when those runs were over.
+    lapses: Vec<(u64, Timestamp, Timestamp)>,
     /// The runs that commands made, whatever became of them.
     made: BTreeMap<CommandId, RunId>,
     /// Every backfill there was.
@@ -104,6 +108,8 @@ impl Audit {
             deleted: BTreeSet::new(),
             tried: BTreeMap::new(),
             floors: BTreeMap::new(),
+            over: BTreeMap::new(),
+            lapses: Vec::new(),
             made: BTreeMap::new(),
             backfills: BTreeMap::new(),
             pools: BTreeMap::from([(pool, sizes::DEFAULT_POOL_SLOTS)]),
@@ -243,7 +249,7 @@ impl Audit {
             match &record.scope {
                 Scope::Namespace => {
                     if let Fact::HistoryForgotten(f) = fact {
-                        Self::forget_history(*f, record.decided_at())?;
+                        self.forget_history(seq, *f, record.decided_at())?;
                     }
                     self.shared(fact);
                 }
@@ -371,14 +377,21 @@ impl Audit {
             self.promise(&key.dag_id, f);
         }
         if let Fact::RunCreated(f) = fact {
+            self.over.remove(key);
             self.backfill_makes(key, f)?;
             return self.create(key, record, f);
         }
         match fact {
             Fact::RunBackfilled(f) => return self.backfill_takes(key, f),
             Fact::RunVersionChanged(f) => return self.change_version(key, f),
-            Fact::RunCleared(_) => self.leave_backfill(key),
+            Fact::RunCleared(f) => {
+                self.says_what_lapsed(key, *f)?;
+                self.leave_backfill(key);
+            }
             _ => {}
+        }
+        if fact.ends_run() {
+            self.over.entry(key.clone()).or_insert((seq, record.decided_at()));
         }
         self.goes_by_the_past(key, fact)?;
         let Some(dag) = self.dags.get(&key.dag_id) else {

@@ -105,7 +105,15 @@ impl Reader {
                 instance(store, run, task_id.as_str(), Some(*map))?;
             }
             let found = store.one_try(run, task_id, *map, *number)?;
-            found.ok_or_else(|| no_try(task_id.as_str(), number.get()))
+            let found = found.ok_or_else(|| no_try(task_id.as_str(), number.get()))?;
+            let of = store.run(run)?;
+            match of.and_then(|of| of.log_kept_until(&found)).filter(|_| has_log(&found)) {
+                Some(until) => Err(ApiError::NotFound(format!(
+                    "the log of try {number} of `{task_id}` was kept until {:.0}, by retention.logs",
+                    until.to_jiff()
+                ))),
+                None => Ok(found),
+            }
         });
         found.await
     }
@@ -200,6 +208,10 @@ impl Reader {
             ))),
         }
     }
+}
+
+fn has_log(row: &TryRow) -> bool {
+    row.kept_log().is_some() || !row.legs.is_empty()
 }
 
 /// The slice of a blob from `offset` on.

@@ -24,7 +24,10 @@ use super::{
     view::{inline_input, run_response, try_log, try_usage, word},
 };
 use crate::{
-    model::{Store, rows::RunRow},
+    model::{
+        Store,
+        rows::{RefusedRow, RunRow},
+    },
     shapes::{
         Detail, RefusedReport, RefusedReportCollection, RunCollection, RunListExtra, RunResponse,
     },
@@ -121,7 +124,9 @@ pub(crate) async fn refused_reports(
 ) -> Result<Json<RefusedReportCollection>, ApiError> {
     let key = run_key(&dag, &run)?;
     // A report may name a run that never was: what is kept of it is shown all the same.
-    let rows = state.read(move |store| Ok(store.refused(&key)?)).await?;
+    let read = state.read(move |store| Ok((store.run(&key)?, store.refused(&key)?)));
+    let (run, rows) = read.await?;
+    let gone = |row: &RefusedRow| run.as_ref().and_then(|run| run.refused_log_kept_until(row));
     let refused_reports: Vec<_> = rows
         .into_iter()
         .map(|row| RefusedReport {
@@ -134,7 +139,7 @@ pub(crate) async fn refused_reports(
             executor: row.executor.to_string(),
             why: word(&row.why),
             usage: row.usage.map(try_usage),
-            log: row.log.as_ref().map(try_log),
+            log: row.log.as_ref().filter(|_| gone(&row).is_none()).map(try_log),
         })
         .collect();
     Ok(Json(RefusedReportCollection { total_entries: refused_reports.len(), refused_reports }))

@@ -99,6 +99,8 @@ fn read(store: &Store, alerts: Option<&Alerts>, asked: &Asked) -> Result<UiTask,
     let view = InstanceView::of(store, &run, id, *map, row.clone())?;
     let tries = store.tries(key, id, *map)?;
     let tries = tries.iter().map(|attempt| view.try_then(store, attempt));
+    let handed = row.as_ref().filter(|row| !row.xcoms.is_empty());
+    let xcoms_kept_until = handed.and_then(|row| run.xcoms_kept_until(row));
     let question = question(store, key, id, *map, row.as_ref())?;
     let told = told::of_runs(alerts, std::slice::from_ref(key), *now).pop().unwrap_or_default();
     Ok(UiTask {
@@ -123,7 +125,12 @@ fn read(store: &Store, alerts: Option<&Alerts>, asked: &Asked) -> Result<UiTask,
         doc_md: spec.doc_md.clone(),
         question,
         tries: tries.collect::<Result<_, _>>()?,
-        xcoms: store.xcoms(key, id, *map)?.into_iter().map(xcom).collect(),
+        xcoms: if xcoms_kept_until.is_none() {
+            store.xcoms(key, id, *map)?.into_iter().map(xcom).collect()
+        } else {
+            Vec::new()
+        },
+        xcoms_kept_until: when(xcoms_kept_until),
         copies,
         told,
         alerts: told::alerts_of(alerts, key, *now),

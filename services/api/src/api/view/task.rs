@@ -321,7 +321,8 @@ impl InstanceView {
             message: it.message.clone(),
         });
         extra.failed_callbacks = failed.collect();
-        extra.log = attempt.kept_log().map(try_log);
+        extra.log_kept_until = when(self.run.log_kept_until(attempt));
+        extra.log = attempt.kept_log().filter(|_| extra.log_kept_until.is_none()).map(try_log);
         extra.progress = attempt.progress.as_deref().map(|it| TryProgress {
             fraction: f64::from(it.done) / 10_000.0,
             text: it.text.clone(),
@@ -364,7 +365,7 @@ pub(crate) fn copies_of(run: &RunRow, task_id: &TaskId) -> Range<i32> {
 }
 
 /// A call of a DAG's callback; none where the row is a task's try.
-pub(crate) fn dag_callback(row: &TryRow) -> Option<DagCallback> {
+pub(crate) fn dag_callback(run: &RunRow, row: &TryRow) -> Option<DagCallback> {
     let ordered = row.dag_callback.as_ref()?;
     let failure = match &row.end {
         Some(TryEnd::Failed(failure)) => Some(try_failure(failure)),
@@ -383,7 +384,7 @@ pub(crate) fn dag_callback(row: &TryRow) -> Option<DagCallback> {
         end_date: row.ended_at.map(Into::into),
         executor: row.executor.as_ref().map(ToString::to_string),
         failure,
-        log: row.log.as_ref().map(try_log),
+        log: row.log.as_ref().filter(|_| run.log_kept_until(row).is_none()).map(try_log),
     })
 }
 

@@ -121,7 +121,7 @@ fn fold_fact(
         Fact::RunCancelled(fact) => {
             run::stopped(rows, context, run::Ending::CANCELLED, fact.teardowns_left)?;
         }
-        Fact::RunCleared(_) => run::cleared(rows, context)?,
+        Fact::RunCleared(fact) => run::cleared(rows, context, *fact)?,
         Fact::RunBackfilled(_)
         | Fact::BackfillCreated(_)
         | Fact::BackfillPaused(_)
@@ -186,7 +186,7 @@ fn fold_fact(
         Fact::ExecutorUncordoned(fact) => rows.put::<CordonRow>(keys::cordon(&fact.name), None),
         Fact::DagForgotten(_) => dag::forgotten(rows, context)?,
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
-        Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
+        Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, context, *fact)?,
         Fact::QueuedAssetsDropped(fact) => asset::dropped(rows, context, fact)?,
         // The first is folded with its place among those of its record; of the others no row tells: what a timetable
         // answers is promised by a fact of its own.

@@ -2,16 +2,16 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, MapIndex, ReportRefused, RunCreated, RunKey, RunMark, RunMarked, RunNoted, RunType,
-    TaskExpanded,
+    Actor, MapIndex, ReportRefused, RunCleared, RunCreated, RunKey, RunMark, RunMarked, RunNoted,
+    RunType, TaskExpanded,
 };
 
 use super::{Context, counted, task, version};
 use crate::model::{
     Overlay, StoreError, keys, lists,
     rows::{
-        DagRow, HitlOpenRow, HitlRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd,
-        RunInputRow, RunRow, RunState, SeqsRow, Stretch, VersionRow, XComRow,
+        DagRow, HitlOpenRow, HitlRow, Lapsed, LapsesRow, PastTryRow, RefusedRow, RunAssetsRow,
+        RunChangeRow, RunEnd, RunInputRow, RunRow, RunState, SeqsRow, Stretch, VersionRow, XComRow,
     },
 };
 
@@ -65,6 +65,9 @@ pub(super) fn created(
         end_date: None,
         latest_start: None,
         end: None,
+        over_seq: 0,
+        logs_lapsed: None,
+        xcoms_lapsed: None,
         ended_by: None,
         end_reason: None,
         failed: Vec::new(),
@@ -122,6 +125,7 @@ pub(super) fn ended(
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     row.state = ending.state;
     row.end_date = Some(context.at);
+    row.over_seq = context.seq;
     row.end.get_or_insert(ending.end);
     Ok(())
 }
@@ -142,6 +146,7 @@ pub(super) fn stopped(
     } else {
         row.state = ending.state;
         row.end_date = Some(context.at);
+        row.over_seq = context.seq;
     }
     if matches!(context.by, Actor::User(_) | Actor::Token(_)) {
         row.ended_by = Some(context.by.clone());
@@ -162,10 +167,10 @@ pub(super) fn marked(
         RunMark::Failed => RunState::Failed,
     };
     let ended = rows.peek::<RunRow>(keys::run(run))?.filter(|row| row.state.is_over());
-    let end_date = ended.and_then(|row| row.end_date);
+    let since = ended.and_then(|row| Some((row.end_date?, row.over_seq)));
     stopped(rows, context, Ending { state, end: RunEnd::Marked }, fact.teardowns_left)?;
-    if let (Some(row), Some(end_date)) = (rows.edit::<RunRow>(keys::run(run))?, end_date) {
-        row.end_date = Some(end_date);
+    if let (Some(row), Some((end_date, seq))) = (rows.edit::<RunRow>(keys::run(run))?, since) {
+        (row.end_date, row.over_seq) = (Some(end_date), seq);
     }
     Ok(())
 }
@@ -189,11 +194,20 @@ pub(super) fn noted(
 }
 
 /// A run that was over waits for its turn again; one that only had its teardowns left goes on.
-pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
+pub(super) fn cleared(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    fact: RunCleared,
+) -> Result<(), StoreError> {
     super::backfill::left(rows, context)?;
     let Some(run) = context.run() else { return Ok(()) };
+    let lapses = rows.peek::<LapsesRow>(keys::lapses())?.cloned().unwrap_or_default();
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     if row.state.is_over() {
+        let lapsed = |kept_until| Lapsed { before_seq: context.seq, kept_until };
+        let kept_until = row.end_date.and_then(|at| lapses.logs.kept_until(row.over_seq, at));
+        row.logs_lapsed = kept_until.map(lapsed).or(row.logs_lapsed);
+        row.xcoms_lapsed = fact.xcoms_kept_until.map(lapsed).or(row.xcoms_lapsed);
         row.state = RunState::Queued;
         row.queued_at = context.at;
         // One that is over anew with the same record took what it had taken.
@@ -201,7 +215,7 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(
             row.start_date = None;
         }
     }
-    (row.end_date, row.end) = (None, None);
+    (row.end_date, row.end, row.over_seq) = (None, None, 0);
     (row.ended_by, row.end_reason) = (None, None);
     Ok(())
 }

@@ -3,14 +3,15 @@ use dagbok_events::{
     BundlePublished, ExecutorCordoned, ExecutorId, ExecutorJoined, ExecutorLeft, HistoryForgotten,
     LimitsSet, PoolDeleted, PoolSet, Scope, Timestamp,
 };
+use dagbok_protocol::Lapses;
 use dagbok_rows::key::table;
 
 use super::Context;
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        BundleRow, CordonRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow,
-        RefusedRow, TotalsRow,
+        BundleRow, CordonRow, ExecutorOrderRow, ExecutorRow, LapsesRow, LimitsRow, LoadRow,
+        PoolRow, RefusedRow, TotalsRow,
     },
 };
 
@@ -146,10 +147,25 @@ pub(super) fn executor_left(
 /// Executors that left, reports that were refused and backfills that were over so long ago. Each costs a look at every one there is.
 pub(super) fn history_forgotten(
     rows: &mut Overlay<'_>,
+    context: &Context<'_>,
     fact: HistoryForgotten,
 ) -> Result<(), StoreError> {
-    let HistoryForgotten { executors_left_before, reports_refused_before, backfills_over_before } =
-        fact;
+    let HistoryForgotten {
+        executors_left_before,
+        reports_refused_before,
+        backfills_over_before,
+        logs_of_runs_over_before,
+        xcoms_of_runs_over_before,
+    } = fact;
+    // Which runs that is about is looked up when one is read.
+    if logs_of_runs_over_before.is_some() || xcoms_of_runs_over_before.is_some() {
+        let row = rows.edit::<LapsesRow>(keys::lapses())?.get_or_insert_default();
+        let note = |lapses: &mut Lapses, before: Option<Timestamp>| {
+            before.into_iter().for_each(|before| lapses.note(context.seq, context.at, before));
+        };
+        note(&mut row.logs, logs_of_runs_over_before);
+        note(&mut row.xcoms, xcoms_of_runs_over_before);
+    }
     if let Some(before) = backfills_over_before {
         super::backfill::forgotten_before(rows, before)?;
     }

@@ -21,9 +21,9 @@ pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow}
 pub use dag::{DagRow, ImportErrorRow, LastRun, MissedRow, PauseRow, VersionRow};
 pub use hitl::{HitlOpenRow, HitlRow};
 pub use run::{
-    EarlierVersion, GoneRow, RefusedRow, RunChangeRow, RunEnd, RunGivenRow, RunHavingRow,
-    RunIndexRow, RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow,
-    TotalsRow,
+    EarlierVersion, GoneRow, Lapsed, LapsesRow, RefusedRow, RunChangeRow, RunEnd, RunGivenRow,
+    RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch,
+    TaskChangeRow, TotalsRow,
 };
 pub use secret::{ConnectionRow, VariableRow};
 pub use shared::{
@@ -36,7 +36,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 23;
+pub const VERSION: u32 = 24;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -56,6 +56,6 @@ dagbok_rows::tables! {
         variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
         cordons: CordonRow = b'u', hitl: HitlRow = b'h', hitl_open: HitlOpenRow = b'j',
-        run_given: RunGivenRow = b'G',
+        run_given: RunGivenRow = b'G', lapses: LapsesRow = b'Z',
     }
 }

@@ -6,6 +6,7 @@ use dagbok_events::{
     MapIndex, Partition, Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp,
     TryNumber, Usage,
 };
+use dagbok_protocol::Lapses;
 use serde::{Deserialize, Serialize};
 
 use super::TaskInstanceState;
@@ -106,6 +107,15 @@ pub struct RunRow {
     /// How it came to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<RunEnd>,
+    /// The record since which it is over; 0 where it is not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub over_seq: u64,
+    /// Of tries that were offered before some record the logs are forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_lapsed: Option<Lapsed>,
+    /// Of tries that were offered before some record the values are forgotten that they handed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xcoms_lapsed: Option<Lapsed>,
     /// Who ended it, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<Actor>,
@@ -174,6 +184,31 @@ impl RunRow {
     pub fn stateless(&self) -> u32 {
         self.tasks.saturating_sub(self.counts.values().sum())
     }
+}
+
+/// What of a run was forgotten before it went itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lapsed {
+    /// Of tries that were offered before this record.
+    pub before_seq: u64,
+    /// Until when it was kept.
+    pub kept_until: Timestamp,
+}
+
+impl Lapsed {
+    /// Until when it was kept of a try that this record offered.
+    pub fn of(lapsed: Option<Self>, queued_seq: u64) -> Option<Timestamp> {
+        lapsed.filter(|it| queued_seq < it.before_seq).map(|it| it.kept_until)
+    }
+}
+
+/// By what facts logs and values of runs that are over are forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LapsesRow {
+    /// Logs.
+    pub logs: Lapses,
+    /// Values that tasks handed on.
+    pub xcoms: Lapses,
 }
 
 /// A version that a run had before.
@@ -375,4 +410,9 @@ pub struct RunChangeRow {
     pub tasks: Vec<TaskChangeRow>,
     /// How many more entries there were.
     pub more: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

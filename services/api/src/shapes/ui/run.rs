@@ -238,6 +238,8 @@ pub struct UiTask {
     pub tries: Vec<TryInstance>,
     /// What it handed on.
     pub xcoms: Vec<UiXCom>,
+    /// Until when those were kept, where they are forgotten by `retention.xcoms`.
+    pub xcoms_kept_until: Option<DateTime>,
     /// Of a mapped task: its copies, at most 200, those that did not succeed first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<UiRunTask>,

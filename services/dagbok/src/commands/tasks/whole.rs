@@ -52,8 +52,11 @@ async fn one(context: &Context, api: &Api, task: &TaskInstance) -> Result<(), Fa
     let path = ["dags", dag, "dagRuns", run, "taskInstances", &task.task_id, "logs", &number];
     let query = [("map_index", task.map_index.to_string()), ("full_content", "true".to_owned())];
     let mut lines = match api.lines(&path, &query).await {
-        // Nothing was kept of it.
-        Err(failure) if failure.code() == Code::NotFound => return Ok(()),
+        // Nothing is kept of it: the others have theirs.
+        Err(failure) if failure.code() == Code::NotFound => {
+            out.note(&failure.to_string());
+            return Ok(());
+        }
         lines => lines?,
     };
     while let Some(line) = lines.next::<LogLine>().await? {

@@ -3,6 +3,7 @@ use std::{os::unix::fs::PermissionsExt as _, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dagbok_protocol::limits;
 use dagbok_runlog::{BlobInfo, Blobs, PortResult, memory};
 
 use super::*;
@@ -84,6 +85,32 @@ async fn what_can_t_be_kept_is_said_and_read_by_nobody() {
     pipe(&from.join("pipe"));
     let why = pieces::pack(&store(), &from).await.unwrap_err();
     assert_eq!(why, "`pipe` is no file, folder or link");
+}
+
+#[tokio::test]
+async fn a_directory_has_so_many_files_and_lies_in_pieces_of_so_many_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let from = home.path().join("from");
+    fs::create_dir(&from).unwrap();
+    for n in 0..CHECKPOINT_FILES {
+        File::create(from.join(format!("{n}"))).unwrap();
+    }
+    let store = store();
+    let files = pieces::pack(&store, &from).await.unwrap();
+    assert_eq!(files.files as usize, CHECKPOINT_FILES);
+    File::create(from.join("one more")).unwrap();
+    let why = pieces::pack(&store, &from).await.unwrap_err();
+    assert_eq!(why, "it has more than 10000 files and folders");
+
+    let large = home.path().join("large");
+    fs::create_dir(&large).unwrap();
+    fs::write(large.join("weights"), vec![7; 2 * limits::CHECKPOINT_PIECE_BYTES]).unwrap();
+    let files = pieces::pack(&store, &large).await.unwrap();
+    assert_eq!(files.pieces.len(), 3, "an archive is longer than what is in it");
+    for piece in &files.pieces[..2] {
+        let bytes = store.get(piece.as_str()).await.unwrap();
+        assert_eq!(bytes.len(), limits::CHECKPOINT_PIECE_BYTES);
+    }
 }
 
 #[tokio::test]

@@ -157,3 +157,13 @@ async fn a_save_that_comes_too_soon_is_told_how_long_to_wait() {
     assert_eq!((&answer["kept"], answer.get("wait_ms")), (&Value::Bool(true), None));
     assert_eq!(rig.told().await.len(), 1);
 }
+
+#[test]
+fn the_values_of_a_checkpoint_have_so_many_bytes() {
+    let of = |bytes: usize| {
+        let one = ("step".to_owned(), "7".to_owned());
+        too_many(&BTreeMap::from([one, ("x".to_owned(), "y".repeat(bytes - 6))]))
+    };
+    assert_eq!(of(CHECKPOINT_VALUES_BYTES), None);
+    assert_eq!(of(CHECKPOINT_VALUES_BYTES + 1), Some(CHECKPOINT_VALUES_BYTES + 1));
+}

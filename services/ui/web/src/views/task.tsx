@@ -257,7 +257,11 @@ function framesOf(text: string, file: string | undefined): Frame[] {
 
 function XComs(props: { task: Task }) {
   return (
-    <Show when={props.task.xcoms.length} fallback={<Nothing>It has handed on nothing.</Nothing>}>
+    <Show when={props.task.xcoms.length} fallback={
+      <Show when={props.task.xcoms_kept_until} fallback={<Nothing>It has handed on nothing.</Nothing>}>
+        {(until) => <Nothing>What it handed on was kept until <Time at={until()} />, by <code>retention.xcoms</code>.</Nothing>}
+      </Show>
+    }>
       <table class="list">
         <thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col" class="num">Try</th><th scope="col">When</th></tr></thead>
         <tbody>

@@ -48,7 +48,8 @@ impl Namespace {
         accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
     }
 
-    /// Executors that left, reports that were refused and backfills that were over before some time.
+    /// Executors that left, reports that were refused and backfills that were over before some time; logs and XComs of
+    /// runs that were.
     pub(super) fn forget_history(
         at: Timestamp,
         command: &Command,
@@ -58,13 +59,21 @@ impl Namespace {
             executors_left_before,
             reports_refused_before,
             backfills_over_before,
+            logs_of_runs_over_before,
+            xcoms_of_runs_over_before,
         } = what;
-        let times = [executors_left_before, reports_refused_before, backfills_over_before];
+        let times = [
+            executors_left_before,
+            reports_refused_before,
+            backfills_over_before,
+            logs_of_runs_over_before,
+            xcoms_of_runs_over_before,
+        ];
         if let Some(time) = times.into_iter().flatten().find(|time| *time > at) {
             let why = format!("{time} lies ahead: what is yet to come can't be forgotten");
             return refuse(RefusalCode::Invalid, why);
         }
-        if times == [None; 3] {
+        if times == [None; 5] {
             return unchanged();
         }
         let facts = vec![Fact::HistoryForgotten(what)];
