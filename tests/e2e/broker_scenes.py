@@ -177,3 +177,30 @@ def log_deleted(folder: Path) -> None:
         wait_until("the scheduler's end", lambda: not scheduler.alive())
         assert "no new log is begun in its place" in scheduler.log.read_text()
         assert rogue.api(f"STREAM.INFO.{rogue.stream('log')}")["error"]["err_code"] == 10059
+
+
+def log_purged(folder: Path) -> None:
+    """Nobody builds on a log that somebody emptied, though its numbers go on: all end, or refuse, and say what to do."""
+    with Apart(folder) as apart:
+        write_dag(apart.dags, "hello.py", dags.hello("hello"))
+        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
+        accepted: set[tuple[str, str]] = set()
+        trigger(apart.api, "hello", "before", accepted)
+        assert apart.api.wait_run("hello", "before") == "success"
+        Rogue(apart.nats).purge("log")
+        scheduler = apart.services["scheduler-0"]
+        words = ("somebody purged the stream", "restore the stream from a backup")
+
+        def says(text: str) -> bool:
+            return all(word in text for word in words)
+
+        wait_until("the API's refusal", lambda: says(httpx.get(f"{apart.api.url}/api/v2/dags").text))
+        wait_until("a word of the scheduler", lambda: says(scheduler.log.read_text()))
+        # It meets it where it has something to write.
+        write_dag(apart.dags, "other.py", dags.hello("other"))
+        wait_until("the scheduler's end", lambda: not scheduler.alive())
+        before = len(scheduler.log.read_text())
+        scheduler.start()
+        wait_until("the scheduler's end", lambda: not scheduler.alive())
+        said = scheduler.log.read_text()[before:]
+        assert says(said) and "DBK0033" in said, said

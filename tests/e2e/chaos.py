@@ -39,6 +39,7 @@ SCENES: dict[str, Callable[[Path, int], None]] = {
     "streams broken": lambda folder, seed: thrice(broker_scenes.streams_broken, folder, seed),
     "garbage on the log": lambda folder, _: broker_scenes.log_garbage(folder),
     "the log deleted": lambda folder, _: broker_scenes.log_deleted(folder),
+    "the log purged": lambda folder, _: broker_scenes.log_purged(folder),
     "an executor far away": lambda folder, seed: link_scenes.play("far_away", folder, seed, 60.0),
     "clocks are wrong": lambda folder, _: link_scenes.play("clocks_are_wrong", folder, 7 * 60),
     "two schedulers": scenes.two_schedulers,

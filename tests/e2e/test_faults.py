@@ -61,6 +61,10 @@ def test_a_log_that_is_deleted_is_never_begun_anew(tmp_path: Path) -> None:
     broker_scenes.log_deleted(tmp_path)
 
 
+def test_a_log_that_is_purged_is_built_on_by_nobody(tmp_path: Path) -> None:
+    broker_scenes.log_purged(tmp_path)
+
+
 def test_two_schedulers_at_once_do_no_harm(tmp_path: Path) -> None:
     scenes.two_schedulers(tmp_path, seed=5)
 

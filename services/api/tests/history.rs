@@ -198,6 +198,7 @@ fn version(to: u32, added: &[&str], removed: &[(&str, i32, u32)]) -> Vec<Fact> {
         bundle_was: digest("code"),
         added: added.iter().map(|id| task(id)).collect(),
         removed: removed.iter().map(gone).collect(),
+        ends: 1,
     };
     let cleared = Fact::RunCleared(RunCleared {
         was: Some(RunWas::Failed),

@@ -1,6 +1,8 @@
 //! What a person is told when a command can't do what it was asked: what, where, what next, and a code.
 use std::fmt;
 
+use dagbok_projection::FollowError;
+use dagbok_runlog::{AppendError, PortError};
 use serde_json::{Value, json};
 
 use crate::{codes::Code, exit::Exit};
@@ -11,6 +13,45 @@ pub(crate) struct Failure {
     code: Code,
     message: String,
     next: Option<String>,
+}
+
+/// What a primitive said, where that is why a service ended: errors that pass it on as it is do not name it a cause.
+fn port_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a PortError> {
+    use dagbok_alerting::AlertingError;
+    use dagbok_api::ServeError;
+    use dagbok_scheduler::SchedulerError;
+    let of_follow = |error: &'a FollowError| match error {
+        FollowError::Port(port) => Some(port),
+        _ => None,
+    };
+    let of_append = |error: &'a AppendError| match error {
+        AppendError::Port(port) => Some(port),
+        AppendError::Conflict { .. } => None,
+    };
+    if let Some(error) = error.downcast_ref::<SchedulerError>() {
+        return match error {
+            SchedulerError::Port(port) => Some(port),
+            SchedulerError::Append(append) => of_append(append),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<AlertingError>() {
+        return match error {
+            AlertingError::Port(port) => Some(port),
+            AlertingError::Append(append) => of_append(append),
+            AlertingError::Follow(follow) => of_follow(follow),
+            AlertingError::Http(_) => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<ServeError>() {
+        return match error {
+            ServeError::Port(port) => Some(port),
+            ServeError::Log(follow) => of_follow(follow),
+            _ => None,
+        };
+    }
+    let port = error.downcast_ref::<PortError>();
+    port.or_else(|| error.downcast_ref::<FollowError>().and_then(of_follow))
 }
 
 /// How a command ends.
@@ -36,10 +77,26 @@ impl Failure {
         Self::new(code, message)
     }
 
+    /// What a service ended with, or does not start with: the log's own where that is damaged.
+    pub(crate) fn of_service(error: &(dyn std::error::Error + 'static)) -> Self {
+        if matches!(port_of(error), Some(PortError::Damaged { what: "log", .. })) {
+            return Self::from_error(Code::LogDamaged, error)
+                .next("nothing was changed; `dagbok explain DBK0033` says how a log is put back");
+        }
+        Self::from_error(Code::ServiceFailed, error)
+    }
+
     /// With what to do next.
     #[must_use]
     pub(crate) fn next(mut self, next: impl fmt::Display) -> Self {
         self.next = Some(next.to_string());
+        self
+    }
+
+    /// With what to do next where nothing said it yet.
+    #[must_use]
+    pub(crate) fn or_next(mut self, next: impl fmt::Display) -> Self {
+        self.next.get_or_insert_with(|| next.to_string());
         self
     }
 

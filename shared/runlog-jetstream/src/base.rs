@@ -102,7 +102,7 @@ impl JetStreamLog {
         config["metadata"][MARK] = json!(mark.0.to_string());
         let update = format!("STREAM.UPDATE.{}", self.stream);
         self.link.api::<Value>(&update, &config).await.map_err(failed)?;
-        self.set_trimmed(Trimmed { base, mark });
+        self.identity.set_trimmed(Trimmed { base, mark });
         let purge = format!("STREAM.PURGE.{}", self.stream);
         let purged = self.link.api::<Value>(&purge, &json!({ "seq": below.0 })).await;
         // It is trimmed all the same: the next trim purges this too.

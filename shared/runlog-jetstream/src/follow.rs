@@ -16,7 +16,7 @@ use futures::{
 use serde_json::json;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -29,6 +29,8 @@ use crate::{
 
 /// How often is looked whether a stream has a leader again.
 const LEADER_LOOK: Duration = Duration::from_millis(100);
+/// How often is looked whether the log is whole.
+const WHOLE_LOOK: Duration = Duration::from_secs(5);
 /// Batches that wait for a follower that is busy.
 const BATCHES_AHEAD: usize = 2;
 
@@ -54,10 +56,17 @@ async fn run(
     let mut due = Seq(after.0.saturating_add(1));
     log.check_base(due)?;
     let mut reader = open_at(log, due).await.map_err(|error| error.port("log"))?;
+    let mut look = interval_at(Instant::now() + WHOLE_LOOK, WHOLE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outcome = loop {
         let chunk = tokio::select! {
             biased;
             () = batches.closed() => break Ok(()),
+            // What is purged of what was read already leaves no gap in what comes.
+            _ = look.tick() => match log.last().await {
+                Err(error @ PortError::Damaged { .. }) => break Err(error),
+                _ => continue,
+            },
             chunk = reader.next() => chunk,
         };
         let entries = match chunk {

@@ -13,6 +13,7 @@ mod durability;
 mod error;
 mod follow;
 mod health;
+mod identity;
 pub mod limits;
 mod link;
 mod log;
@@ -67,11 +68,13 @@ pub async fn look(
     link.check_payload_limit()?;
     streams::check_jetstream(&link, &settings).await?;
     let ensured = streams::ensure_all(&link, &settings).await;
-    let ports = ensured.map(|()| ports(&link, &settings));
+    let log = log::JetStreamLog::new(Arc::clone(&link), &names::Names::new(&settings.namespace));
+    let identity = Arc::clone(&log.identity);
+    let ports = ensured.map(|()| ports(&link, &settings, log));
     if ports.is_ok() {
         tracing::info!(namespace = settings.namespace, server = %version, "connected to NATS");
         if settings.creates {
-            tend::start(&link, &settings);
+            tend::start(&link, &settings, identity);
             // Who makes the streams also fills the work queues.
             clock::keep(&link, names::Names::new(&settings.namespace).stream("log"));
         }
@@ -79,12 +82,12 @@ pub async fn look(
     Ok((Connection::new(link, settings, version), ports))
 }
 
-fn ports(link: &Arc<link::Link>, settings: &ConnectSettings) -> Ports {
+fn ports(link: &Arc<link::Link>, settings: &ConnectSettings, log: log::JetStreamLog) -> Ports {
     let names = names::Names::new(&settings.namespace);
     // Where nobody said how many copies there are to be, there may be several.
     let linearizable = settings.replicas.map_or_else(|| link.is_clustered(), |copies| copies > 1);
     Ports {
-        log: Arc::new(log::JetStreamLog::new(Arc::clone(link), &names)),
+        log: Arc::new(log),
         queues: Arc::new(queue::JetStreamQueues::new(Arc::clone(link), &names, settings)),
         state: Arc::new(state::JetStreamState::new(Arc::clone(link), &names, linearizable)),
         blobs: Arc::new(blobs::JetStreamBlobs::new(Arc::clone(link), &names)),

@@ -1,13 +1,6 @@
 //! The run log on a stream.
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
-use async_nats::jetstream::stream::Config;
 use async_trait::async_trait;
 use dagbok_runlog::{
     AppendError, Base, Chain, Draft, Entry, LogMark, PortError, PortResult, ReadBudget, ReadLimit,
@@ -15,7 +8,6 @@ use dagbok_runlog::{
     limits::{MAX_PAYLOAD, check_payload, check_subject},
 };
 use futures::{future::BoxFuture, stream::BoxStream};
-use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -23,8 +15,9 @@ use tokio::time::{Instant, sleep};
 use crate::{
     append::Writer,
     base::Trimmed,
-    error::{AskError, MESSAGE_NOT_FOUND, STREAM_NOT_FOUND},
+    error::MESSAGE_NOT_FOUND,
     follow,
+    identity::Identity,
     limits::{LOOK_AGAIN, READ_AHEAD},
     link::Link,
     names::Names,
@@ -39,17 +32,7 @@ pub(crate) struct JetStreamLog {
     /// What comes before a draft's subject.
     root: String,
     writer: Arc<Writer>,
-    identity: Arc<Identity>,
-}
-
-/// By what a stream that was lost or made anew is told from the one that was there before.
-#[derive(Debug, Default)]
-struct Identity {
-    /// The highest place that was ever seen here.
-    highest: AtomicU64,
-    created: std::sync::OnceLock<String>,
-    /// Where the log begins, as was found out last.
-    trimmed: RwLock<Option<Trimmed>>,
+    pub(crate) identity: Arc<Identity>,
 }
 
 impl fmt::Debug for JetStreamLog {
@@ -67,7 +50,8 @@ impl JetStreamLog {
     pub(crate) fn of(link: Arc<Link>, names: &Names, part: &str) -> Self {
         let (stream, root) = (names.stream(part), names.root());
         let writer = Arc::new(Writer::new(Arc::clone(&link), stream.clone(), root.clone()));
-        Self { link, stream, root, writer, identity: Arc::default() }
+        let identity = Arc::new(Identity::of(&stream));
+        Self { link, stream, root, writer, identity }
     }
 
     /// A draft's subject, of a message's.
@@ -75,70 +59,23 @@ impl JetStreamLog {
         subject.strip_prefix(&self.root).unwrap_or(subject).to_owned()
     }
 
-    /// Remembers that an entry was there.
-    pub(crate) fn saw(&self, seq: Seq) {
-        self.identity.highest.fetch_max(seq.0, Ordering::Relaxed);
+    /// The last entry's place; damage where the stream has gone back, lost entries, or is another one.
+    pub(crate) async fn look(&self) -> PortResult<Seq> {
+        self.identity.look(&self.link).await
     }
 
-    fn damaged(&self, why: String) -> PortError {
-        PortError::Damaged { what: "log", place: self.stream.clone(), why }
+    /// Remembers that an entry was there.
+    pub(crate) fn saw(&self, seq: Seq) {
+        self.identity.saw(seq);
+    }
+
+    pub(crate) fn trimmed(&self) -> Option<Trimmed> {
+        self.identity.trimmed()
     }
 
     /// The error for an entry that is not where it must be.
     pub(crate) fn gap(&self, due: Seq, found: Seq) -> PortError {
-        self.damaged(format!("entry {due} is missing, the next one is {found}"))
-    }
-
-    pub(crate) fn trimmed(&self) -> Option<Trimmed> {
-        *self.identity.trimmed.read()
-    }
-
-    /// Remembers where the log begins; never an earlier place than before.
-    pub(crate) fn set_trimmed(&self, trimmed: Trimmed) {
-        let mut known = self.identity.trimmed.write();
-        if known.is_none_or(|known| known.base.first < trimmed.base.first) {
-            *known = Some(trimmed);
-        }
-    }
-
-    /// The last entry's place; damage where the stream has gone back, or is another one.
-    async fn look(&self) -> PortResult<Seq> {
-        #[derive(Deserialize)]
-        struct Info {
-            created: String,
-            config: Config,
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            last_seq: u64,
-        }
-        let highest = self.identity.highest.load(Ordering::Relaxed);
-        let info: Result<Info, AskError> =
-            self.link.api(&format!("STREAM.INFO.{}", self.stream), &json!({})).await;
-        let Info { created, config, state: State { last_seq } } = match info {
-            Ok(info) => info,
-            Err(error) if error.is(STREAM_NOT_FOUND) => {
-                return Err(self.damaged(format!("the stream is not there any more; {ADVICE}")));
-            }
-            Err(error) => return Err(error.port("log")),
-        };
-        if last_seq < highest {
-            let why = format!("the last entry is {last_seq}, but {highest} was there; {ADVICE}");
-            return Err(self.damaged(why));
-        }
-        let first = self.identity.created.get_or_init(|| created.clone());
-        if *first != created {
-            let why = format!("it was made at {created}, not at {first} as before; {ADVICE}");
-            return Err(self.damaged(why));
-        }
-        match Trimmed::of(&config) {
-            Ok(Some(trimmed)) => self.set_trimmed(trimmed),
-            Ok(None) => {}
-            Err(why) => return Err(self.damaged(why)),
-        }
-        self.saw(Seq(last_seq));
-        Ok(Seq(last_seq))
+        self.identity.damaged(format!("entry {due} is missing, the next one is {found}"))
     }
 
     /// Whether the stream's leader has an entry of a subject from `from` to `until`; a replica may not yet.
@@ -182,9 +119,6 @@ impl JetStreamLog {
     }
 }
 
-/// What to do about a lost stream.
-const ADVICE: &str = "restore the stream from a backup, or start a new namespace";
-
 /// What a read has so far.
 struct Taken {
     entries: Vec<Entry>,
@@ -213,6 +147,8 @@ impl RunLog for JetStreamLog {
             if drafts.is_empty() {
                 return Ok(expected);
             }
+            // Nothing more is built on a history that is not whole.
+            self.identity.check_whole()?;
             let last = self.writer.append(asked, expected, &drafts).await?;
             self.saw(last);
             Ok(last)

@@ -1,16 +1,16 @@
 //! Streams that are deleted under a running namespace: made again by whoever may make them. What was in them
-//! heals by itself or is said to be lost. All but the log, which nobody can make again.
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Weak},
-};
+//! heals by itself or is said to be lost. All but the log, which nobody can make again: that it is whole is looked at,
+//! too, so that nothing more is built on one that lost entries.
+use std::sync::{Arc, Weak};
 
 use async_nats::jetstream::stream::Config;
+use dagbok_runlog::PortError;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     error::STREAM_NOT_FOUND,
+    identity::Identity,
     limits::{SAY_AGAIN, TEND_EVERY},
     link::Link,
     names::Names,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Starts looking after the streams; ends with the connection's last user.
-pub(crate) fn start(link: &Arc<Link>, settings: &ConnectSettings) {
+pub(crate) fn start(link: &Arc<Link>, settings: &ConnectSettings, log: Arc<Identity>) {
     let (link, settings) = (Arc::downgrade(link), settings.clone());
     tokio::spawn(async move {
         let mut said: Option<Instant> = None;
@@ -27,41 +27,38 @@ pub(crate) fn start(link: &Arc<Link>, settings: &ConnectSettings) {
             sleep(TEND_EVERY).await;
             let Some(link) = Weak::upgrade(&link) else { return };
             if link.is_connected() {
-                round(&link, &settings, &mut said).await;
+                round(&link, &settings, &log, &mut said).await;
             }
         }
     });
 }
 
-async fn round(link: &Link, settings: &ConnectSettings, said: &mut Option<Instant>) {
-    let names = Names::new(&settings.namespace);
-    let mut missing = BTreeSet::new();
-    let log = names.stream("log");
-    let others = streams::others(&names);
-    for name in others.iter().map(|config| &config.name).chain([&log]) {
+async fn round(
+    link: &Link,
+    settings: &ConnectSettings,
+    log: &Identity,
+    said: &mut Option<Instant>,
+) {
+    match log.look(link).await {
+        Ok(_) => *said = None,
+        Err(error @ PortError::Damaged { .. }) => {
+            if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+                *said = Some(Instant::now());
+                tracing::error!(%error, "nothing more is decided: nobody can make the log again");
+            }
+            return;
+        }
+        // The server is away or starting: nothing is known.
+        Err(_) => return,
+    }
+    for config in streams::others(&Names::new(&settings.namespace)) {
         let found: Result<serde_json::Value, _> =
-            link.api(&format!("STREAM.INFO.{name}"), &json!({})).await;
+            link.api(&format!("STREAM.INFO.{}", config.name), &json!({})).await;
         match found {
-            Err(error) if error.is(STREAM_NOT_FOUND) => _ = missing.insert(name.clone()),
+            Err(error) if error.is(STREAM_NOT_FOUND) => heal(link, settings, config).await,
             Ok(_) => {}
-            // The server is away or starting: nothing is known.
             Err(_) => return,
         }
-    }
-    if missing.remove(&log) {
-        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-            *said = Some(Instant::now());
-            tracing::error!(
-                stream = log,
-                "the log is gone, and nobody can make it again: restore it from a backup (`nats stream \
-                 restore`), or begin anew in another namespace"
-            );
-        }
-        return;
-    }
-    *said = None;
-    for config in others.into_iter().filter(|config| missing.contains(&config.name)) {
-        heal(link, settings, config).await;
     }
 }
 

@@ -8,9 +8,10 @@ use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
 use async_nats::jetstream;
 use bytes::Bytes;
 use common::on;
-use dagbok_runlog::{Draft, PortError, Queue, QueueSettings, ReadLimit, Seq};
+use dagbok_runlog::{AppendError, Draft, PortError, Queue, QueueSettings, ReadLimit, Seq};
 use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, connect};
 use dagbok_test_support::{NatsServer, SyncInterval, versions};
+use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
 const LEASE: QueueSettings = QueueSettings { lease: Duration::from_secs(30) };
@@ -139,6 +140,43 @@ async fn keyed_state_and_snapshots_heal_from_deletion() {
     rogue.delete_stream("dagbok_a_blobs").await.unwrap();
     let digest = healed("blobs", || scheduler.blobs.put(Bytes::from_static(b"b"))).await;
     assert!(scheduler.blobs.get(&digest).await.unwrap().is_some());
+}
+
+/// A server that is told to forget the log goes on numbering as if nothing had happened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purged_log_is_built_on_by_nobody() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let (scheduler, _c) = on(&server, "a").await;
+    let (reader, _d) = connect(self::reader(&server, "a")).await.unwrap();
+    let last = scheduler.log.append(Seq::ZERO, [draft(), draft(), draft()].concat()).await.unwrap();
+    let mut following = reader.log.follow(Seq::ZERO);
+    assert_eq!(following.next().await.unwrap().unwrap().len(), 3);
+    rogue(&server).await.get_stream("dagbok_a_log").await.unwrap().purge().await.unwrap();
+    let says = |error: &PortError| {
+        let text = error.to_string();
+        let right =
+            text.contains("entries 1 to 3 are not there any more") && text.contains("restore");
+        assert!(matches!(error, PortError::Damaged { .. }) && right, "{text}");
+    };
+    // By itself, within seconds: whoever writes and whoever follows.
+    let ended = timeout(PATIENCE, following.next()).await.unwrap().unwrap();
+    says(&ended.unwrap_err());
+    let refused = timeout(PATIENCE, async {
+        let mut last = last;
+        loop {
+            match scheduler.log.append(last, draft()).await {
+                Ok(next) => last = next,
+                Err(AppendError::Port(error)) => break error,
+                Err(error) => panic!("{error}"),
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    says(&refused.await.unwrap());
+    // And whoever starts afterwards.
+    let (again, _e) = connect(self::reader(&server, "a")).await.unwrap();
+    let text = again.log.last().await.unwrap_err().to_string();
+    assert!(text.contains("entries 1 to ") && text.contains("restore"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

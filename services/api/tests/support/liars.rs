@@ -165,6 +165,7 @@ fn fact(dice: &mut Dice) -> Fact {
             bundle_was: digest("b"),
             added: if number == 1 { vec![task_id.clone()] } else { Vec::new() },
             removed: vec![TaskGone { task_id, map_index, further: u32::MAX, was: vec![] }],
+            ends: number,
         })),
         31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0, ends: 0 }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4, description: None, include_deferred: false }),

@@ -144,7 +144,7 @@ pub(crate) async fn check_log(
     }
     dagbok_scheduler::check_log(ports).await.map_err(|error| match error {
         dagbok_scheduler::SchedulerError::LogShorter { .. } => log_is_shorter(&error),
-        error => Failure::from_error(Code::ServiceFailed, &error),
+        error => Failure::of_service(&error),
     })
 }
 
@@ -223,7 +223,9 @@ fn api_failure(error: &dagbok_api::ServeError) -> Failure {
         dagbok_api::ServeError::Log(error @ FollowError::LogShorter { .. }) => {
             return log_is_shorter(error);
         }
-        dagbok_api::ServeError::Log(_) | dagbok_api::ServeError::Port(_) => Code::ServiceFailed,
+        dagbok_api::ServeError::Log(_) | dagbok_api::ServeError::Port(_) => {
+            return Failure::of_service(error);
+        }
     };
     Failure::from_error(code, error)
 }

@@ -46,7 +46,7 @@ pub(crate) async fn watch(
             Some((key, line)) = line_out.recv() => tell(view, News::Line(key, line)),
             batch = entries.next() => {
                 let batch = batch.ok_or_else(|| Failure::new(Code::Bug, "the log's stream ended"))?;
-                let batch = batch.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
+                let batch = batch.map_err(|error| Failure::of_service(&error))?;
                 for entry in batch {
                     let record = decode_or_nothing(&entry.payload).map_err(|error| Failure::from_error(Code::LogNewer, &error))?;
                     if record.scope == Scope::Run(run.clone()) {

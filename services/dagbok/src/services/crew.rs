@@ -62,9 +62,9 @@ impl Crew {
         E: std::error::Error + Send + 'static,
     {
         self.stages[stage as usize].1.spawn(async move {
-            let ended = service.await.map_err(|error| {
-                Failure::from_error(Code::ServiceFailed, &error).next("see the log lines above")
-            });
+            let ended = service
+                .await
+                .map_err(|error| Failure::of_service(&error).or_next("see the log lines above"));
             (name, ended)
         });
     }

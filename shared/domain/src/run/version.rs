@@ -105,6 +105,7 @@ impl Run {
             bundle_was: self.meta.bundle.clone(),
             added,
             removed,
+            ends: self.ends,
         }
     }
 
@@ -178,7 +179,9 @@ impl Run {
         }
         let fresh = Self::new(self.key.clone(), self.meta.clone(), Arc::clone(version));
         let old = std::mem::replace(self, fresh);
-        self.phase = old.phase;
+        (self.phase, self.ends) = (old.phase, f.ends);
+        (self.over_since, self.lapsed, self.forgotten) =
+            (old.over_since, old.lapsed, old.forgotten);
         self.tried.clone_from(&old.tried);
         self.notes.clone_from(&old.notes);
         self.checkpoints.clone_from(&old.checkpoints);

@@ -319,7 +319,8 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     let moved = (1_u32..4, any::<u64>(), prop::collection::vec(task(), 0..3)).prop_map(
         |(version, n, added)| {
             let (bundle, bundle_was, removed) = (digest(n), digest(1), Vec::new());
-            let fact = RunVersionChanged { version, bundle, was: 1, bundle_was, added, removed };
+            let fact =
+                RunVersionChanged { version, bundle, was: 1, bundle_was, added, removed, ends: 0 };
             Fact::RunVersionChanged(Box::new(fact))
         },
     );

@@ -207,6 +207,24 @@ fn a_run_that_is_cleared_while_its_teardowns_run_ends_by_another_number() {
     assert_eq!(ordered(&world), [1, 2]);
 }
 
+/// Else whoever called for the first is taken to have called for this one too.
+#[test]
+fn a_run_that_goes_on_with_another_version_ends_by_another_number() {
+    let mut world = world();
+    fail(&mut world);
+    let mut newer = dag("etl").task("a", &[]).task("c", &["a"]);
+    (newer.on_success_callback, newer.on_failure_callback) = (true, true);
+    world.read(&newer);
+    world.revive(&run_key("etl", "r1"));
+    let ask = ClearTasks { on_latest_version: true, ..clearing("etl", "r1", false) };
+    world.send(CommandBody::ClearTasks(ask));
+    world.settle();
+    world.start("e1", "etl/r1/a/2");
+    world.fail("e1", "etl/r1/a/2");
+    world.settle();
+    assert_eq!(ordered(&world), [1, 2]);
+}
+
 #[test]
 fn a_deleted_run_that_is_made_again_ends_by_another_number() {
     let mut world = world();

@@ -172,6 +172,37 @@ fn values_of_a_run_that_was_over_for_long_are_forgotten_and_it_says_so_when_it_g
     assert_eq!(kept_until(&world, "old"), [Some(ended.plus(age))]);
 }
 
+/// What lapsed is the run's, whatever version it goes on with.
+#[test]
+fn a_run_that_goes_on_with_another_version_says_what_lapsed() {
+    let mut world = World::with([dag("etl").task("a", &[]).task("b", &["a"])]);
+    world.join("e1");
+    handed_on(&mut world, "r1");
+    let ended = world.now;
+    world.pass(secs(100));
+    let now = world.now;
+    forget_values(&mut world, now.plus(Micros(-secs(60).0)));
+    world.read(&dag("etl").task("a", &[]).task("b", &["a"]).task("c", &["b"]));
+    let latest = |tasks: &[&str]| ClearTasks {
+        task_ids: tasks.iter().map(|it| task_id(it)).collect(),
+        on_latest_version: true,
+        ..clearing("etl", "r1", false)
+    };
+    let sent = world.send(CommandBody::ClearTasks(latest(&["b"])));
+    let until = Some(ended.plus(secs(60)));
+    let said = sent.records[0].facts.iter().find_map(|fact| match fact {
+        Fact::RunCleared(f) => Some(f.xcoms_kept_until),
+        _ => None,
+    });
+    assert_eq!(said, Some(until));
+    assert_eq!(kept_until(&world, "r1"), [until]);
+    // And it stays so with the next one.
+    world.cancel("etl", "r1");
+    world.read(&dag("etl").task("a", &[]).task("b", &["a"]).task("d", &["b"]));
+    world.send(CommandBody::ClearTasks(latest(&["b"])));
+    assert_eq!(kept_until(&world, "r1"), [until]);
+}
+
 #[test]
 fn what_is_handed_on_anew_is_there() {
     let mut world = World::with([dag("etl").task("a", &[]).task("b", &["a"])]);

@@ -158,6 +158,10 @@ pub struct RunVersionChanged {
     /// Tasks that are no longer there, in the order of the DAG as it was, each with all of its copies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<TaskGone>,
+    /// The number of its last end, from which the next one goes on; 0 in what was written before this was said, where
+    /// the next end of a run that changed its version has the number 1 again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ends: u16,
 }
 
 /// Copies of a task that are no longer in their run.
