@@ -71,6 +71,8 @@ codes! {
     LogShorter = 37 => Log,
     /// The master key of variables and connections is missing, or another one.
     SecretsKey = 38 => Setup,
+    /// The object store for big things is another log's.
+    ObjectStore = 39 => Setup,
     /// No Python interpreter.
     NoPython = 40 => Setup,
     /// The interpreter does not have the `dagbok` package, or what it needs.

@@ -2,13 +2,15 @@
 //!
 //! With `--json` one object: `ok`, whether nothing must be mended, and `findings`, a list of `check`,
 //! `status` (`ok`, `warning`, `error`), `message` and `next`. Exit code 8 where something must be mended.
-//! It asks the API that is named, else the one of this machine. It only reads; `--repair` alone writes, one record for each entry on the log that is no record.
+//! It asks the API that is named, else the one of this machine. It only reads, but for what two flags ask for: `--repair` writes a record for each entry on the
+//! log that is no record, `--write` an object to the object store, which it deletes again.
 mod alerting;
 mod broker;
 mod clock;
 mod entries;
 mod installation;
 mod machine;
+mod objects;
 mod software;
 
 use serde::Serialize;
@@ -107,6 +109,7 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
         let why = "--repair is about a log on NATS: name it with --nats and --namespace";
         return Err(Failure::new(Code::Usage, why));
     }
+    findings.extend(objects::check(&context.config, args.write).await);
     let is_named = context.named_api().is_some();
     // Who names a folder asks about that, unless an API is named too.
     let (found, answers) = if is_named || !context.names_home() {

@@ -4,6 +4,7 @@
 //! Later ones win: the defaults here, `dagbok.toml`, `DAGBOK__SECTION__KEY`, flags. A key that nobody
 //! knows is an error that says where it stands and which key it is like. Absent on purpose: settings
 //! that change what the log means, such as a pool's size; those are facts, set by command.
+mod blobs;
 mod bounds;
 mod error;
 mod executor;
@@ -15,6 +16,7 @@ mod secret;
 mod sections;
 mod size;
 
+pub use blobs::{Blobs, Logging};
 pub use error::{ConfigError, Place};
 pub use executor::{AfterDrain, Executor, QueueLimits};
 pub use lineage::{Lineage, LineageCompression, LineageTransport};

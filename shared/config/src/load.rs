@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 use toml::{Spanned, Table, Value, de::DeTable};
 
 use crate::{
-    Config, ConfigError, Place,
+    Config, ConfigError, Place, blobs,
     keys::{self, Holds, Key},
     lineage,
 };
@@ -94,6 +94,9 @@ fn layers(sources: &Sources) -> Result<Layers, ConfigError> {
     let mut layers =
         Layers { keys, named, table: Table::new(), places: BTreeMap::new(), lineage_fault: None };
     // What others' variables say stands below what is said to Dagbok itself.
+    for (key, value, place) in blobs::of_environment(&sources.environment)? {
+        layers.set(key, value, place)?;
+    }
     match lineage::of_environment(&sources.environment) {
         Ok(all) => {
             for (key, value, place) in all {

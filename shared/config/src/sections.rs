@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Executor, Lineage, Period, QueueLimits, Secret};
+use crate::{Blobs, Executor, Lineage, Logging, Period, QueueLimits, Secret};
 
 /// The whole of `dagbok.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,10 @@ pub struct Config {
     pub secrets: Secrets,
     /// What is kept, and for how long.
     pub retention: Retention,
+    /// Where big things lie.
+    pub blobs: Blobs,
+    /// Airflow's settings of remote logging.
+    pub logging: Logging,
     /// Log lines.
     pub log: Log,
     /// Figures for the outside.

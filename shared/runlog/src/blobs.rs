@@ -47,6 +47,15 @@ pub struct BlobInfo {
     pub modified: SystemTime,
 }
 
+/// What a store moved to where blobs lie for long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// How many blobs.
+    pub blobs: u64,
+    /// What they take, in bytes.
+    pub bytes: u64,
+}
+
 /// A namespace's blobs. What `get` returns always has the digest that was asked for.
 #[async_trait]
 pub trait Blobs: Send + Sync + fmt::Debug {
@@ -62,4 +71,9 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// Removes a blob unless it was put at `put_since` or later, and says whether it was there and is gone.
     /// Whoever deletes knows that no fact names it; who puts it just then may be about to write one.
     async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool>;
+    /// Moves blobs that have been there for long, as of `now`, to where they lie after that; a store of one place has
+    /// nothing to move. Where it breaks off, what has not moved is where it was.
+    async fn settle(&self, _now: SystemTime) -> PortResult<Moved> {
+        Ok(Moved::default())
+    }
 }

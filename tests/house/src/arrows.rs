@@ -21,6 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-lineage", &["events"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
+    ("dagbok-objects", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
     ("dagbok-leading", &["events", "protocol", "runlog", "runtime"]),
     ("dagbok-inbox", &["events", "protocol", "secrets", "runlog", "runtime"]),
@@ -77,6 +78,7 @@ const ONLY_NAMED_BY: &[(&str, &[&str])] = &[
     ("croner", &["dagbok-domain"]),
     ("uuid", &["dagbok-runtime"]),
     ("lettre", &["dagbok-alerting"]),
+    ("object_store", &["dagbok-objects"]),
 ];
 
 /// Crates that the rules must not stand on: no runtime, no I/O, no chance.

@@ -55,6 +55,10 @@ impl Keeper {
                 () = self.went.notified() => true,
                 () = tokio::time::sleep(retention.every) => false,
             };
+            tokio::select! {
+                () = shutdown.started() => return,
+                () = self.settle() => {}
+            }
             // Rows that are behind would name what is gone, and miss what is new.
             if !self.model.progress().now().caught_up {
                 continue;
@@ -88,6 +92,22 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// Has blobs that are no longer new moved to where they lie for long.
+    async fn settle(&self) {
+        let now = u64::try_from(self.clock.now().0).unwrap_or(0);
+        match self.blobs.settle(UNIX_EPOCH + Duration::from_micros(now)).await {
+            Ok(moved) if moved.blobs > 0 => {
+                tracing::info!(
+                    blobs = moved.blobs,
+                    bytes = moved.bytes,
+                    "blobs moved to the object store"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "blobs stay near for now"),
         }
     }
 

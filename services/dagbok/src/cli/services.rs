@@ -210,6 +210,9 @@ pub(crate) struct Doctor {
     /// Has entries on the log that are no records passed over from now on, by a record for each
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Puts a small object into the object store for big things, reads it and deletes it
+    #[arg(long)]
+    pub(crate) write: bool,
     /// Which service's permissions on NATS are checked, as its user [default: the user's name, where it is a service's]
     #[arg(long, value_name = "SERVICE", value_parser = dagbok_runlog_jetstream::permissions::SERVICES)]
     pub(crate) service: Option<String>,

@@ -12,6 +12,7 @@ use dagbok_runlog::{
 };
 use dagbok_runlog_embedded::{OpenError, OpenReport, Options, ReadOnly};
 
+use super::objects::{self, Owner};
 use crate::{codes::Code, failure::Failure};
 
 /// Where the records of the log in `home` go that are not kept at hand.
@@ -20,8 +21,11 @@ pub(crate) fn archive(home: &Path, config: &Config) -> Archive {
     Archive::new(&dir)
 }
 
-/// Opens the log in `home` as its one writer; what it was trimmed of is read from its archive.
+/// Opens the log in `home` as its one writer; what it was trimmed of is read from its archive, and big things lie where
+/// the configuration says.
 pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenReport), Failure> {
+    // What no log could mend is said before one is opened.
+    objects::objects(config)?;
     let (archive, home) = (archive(home, config), home.to_owned());
     let opened = tokio::task::spawn_blocking(move || {
         let opened = dagbok_runlog_embedded::open(&home, Options::default())?;
@@ -31,6 +35,7 @@ pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenRep
     let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
     let (mut ports, report) = opened.map_err(|error| open_failure(&error))?;
     ports.log = Arc::new(Whole::new(ports.log, archive));
+    objects::beside(&mut ports, config, Owner::Checked).await?;
     Ok((ports, report))
 }
 
@@ -57,14 +62,16 @@ pub(crate) async fn alert_log_read_only(home: &Path) -> Option<Arc<dyn RunLog>> 
 /// Opens the log in `home` to be read, whoever writes it; what would write is refused or goes nowhere.
 pub(crate) async fn read_only(home: &Path, config: &Config) -> Result<Ports, Failure> {
     let read = look_into(home).await?;
-    Ok(Ports {
+    let mut ports = Ports {
         log: Arc::new(Whole::new(read.log, archive(home, config))),
         queues: Arc::new(MemoryQueues::default()),
         state: Arc::new(MemoryState::default()),
         blobs: read.blobs,
         signals: Arc::new(MemorySignals::default()),
         snapshots: Arc::new(MemorySnapshots::default()),
-    })
+    };
+    objects::beside(&mut ports, config, Owner::Believed).await?;
+    Ok(ports)
 }
 
 /// The log in `home` as it is, without what it was trimmed of, to be read, whoever writes it.

@@ -9,25 +9,33 @@ use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, Connection, Credent
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::objects::{self, Owner};
 use crate::{codes::Code, failure::Failure};
 
 /// The one service that makes streams.
 const CREATOR: &str = "scheduler";
+/// Services that may read the log, and so see whose the object store is.
+const READS_LOG: [&str; 2] = [CREATOR, "ui"];
 /// How often is looked whether the namespace is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often is said that it is still waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connects as `service`. Where the namespace is not there, or not whole, any but the scheduler waits until
-/// it is, and says so. What the log was trimmed of is read from the archive, where one is configured.
+/// it is, and says so. What the log was trimmed of is read from the archive, where one is configured, and big things lie
+/// where the configuration says.
 pub(crate) async fn connect(
     config: &Config,
     service: &str,
 ) -> Result<(Ports, Connection), Failure> {
+    // What no broker could mend is said before one is asked.
+    objects::objects(config)?;
     let (mut ports, connection) = whole(&config.nats, service).await?;
     if let Some(dir) = &config.retention.archive {
         ports.log = Arc::new(Whole::new(ports.log, Archive::new(dir)));
     }
+    let owner = if READS_LOG.contains(&service) { Owner::Checked } else { Owner::Believed };
+    objects::beside(&mut ports, config, owner).await?;
     Ok((ports, connection))
 }
 

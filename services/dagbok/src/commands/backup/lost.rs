@@ -4,11 +4,17 @@ use std::{path::Path, sync::Arc};
 
 use dagbok_api::{model::ReadModel, retention};
 use dagbok_archive::{Archive, Whole};
+use dagbok_runlog::Blobs as _;
 
 use super::{make, manifest::Manifest};
+use crate::{context::Context, wire};
 
 /// Their digests, in order, but for those that were damaged before; or why that can't be told.
-pub(super) async fn found(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, String> {
+pub(super) async fn found(
+    context: &Context,
+    folder: &Path,
+    manifest: &Manifest,
+) -> Result<Vec<String>, String> {
     if manifest.log.is_none() {
         return Err("the log is on the server".to_owned());
     }
@@ -23,6 +29,16 @@ pub(super) async fn found(folder: &Path, manifest: &Manifest) -> Result<Vec<Stri
     model.catch_up(log).await.map_err(|error| error.to_string())?;
     let lost = retention::lost(&model.store(), &*read.blobs).await;
     let mut lost = lost.map_err(|error| error.to_string())?;
+    // What moved to the object store is there, and not in a backup.
+    if let Some(far) = wire::objects(&context.config).map_err(|failure| failure.to_string())? {
+        let mut missing = Vec::new();
+        for digest in lost {
+            if !far.has(&digest).await.map_err(|error| error.to_string())? {
+                missing.push(digest);
+            }
+        }
+        lost = missing;
+    }
     lost.retain(|digest| !manifest.blobs.damaged.contains(digest));
     Ok(lost)
 }

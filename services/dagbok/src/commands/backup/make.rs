@@ -95,6 +95,12 @@ pub(super) async fn run(context: &Context, folder: &Path, choice: Choice) -> Out
             key.display()
         ));
     }
+    if let Some(far) = wire::objects(&context.config)? {
+        out.line(&format!(
+            "big things that are in {} stay there and are not in it: keep older versions of its objects, or a copy",
+            far.place()
+        ));
+    }
     let links = home.join(copies::LINKS_KEY);
     if manifest.keys.is_empty() && links.exists() {
         out.line(&format!(

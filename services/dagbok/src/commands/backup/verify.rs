@@ -22,7 +22,8 @@ pub(super) async fn run(context: &Context, folder: &Path) -> Outcome {
     let (manifest, digest, faults) = proved(folder).await?;
     let damaged = &manifest.blobs.damaged;
     // What is broken is not read for what it names.
-    let lost = if faults.is_empty() { Some(lost::found(folder, &manifest).await) } else { None };
+    let lost =
+        if faults.is_empty() { Some(lost::found(context, folder, &manifest).await) } else { None };
     let (missing, unknown) = match lost {
         Some(Ok(missing)) => (Some(missing), None),
         Some(Err(why)) => (None, Some(why)),

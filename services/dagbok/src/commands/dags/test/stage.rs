@@ -46,7 +46,13 @@ impl Stage {
         env: BTreeMap<String, String>,
     ) -> Result<(Self, Crew), Failure> {
         let ports = match keep {
-            Some(home) => wire::open(home, &context.config).await?.0,
+            // What one run leaves stays in its folder, whatever the installation does with big things.
+            Some(home) => {
+                let mut config = context.config.clone();
+                config.blobs = dagbok_config::Blobs::default();
+                config.logging = dagbok_config::Logging::default();
+                wire::open(home, &config).await?.0
+            }
             None => wire::throw_away(),
         };
         let scratch = tempfile::Builder::new().prefix("dagbok-test-").tempdir();

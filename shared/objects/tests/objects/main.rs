@@ -1,0 +1,5 @@
+//! The object store as blobs: the suite on every kind of store, what goes wrong, and the two places as one.
+mod conformance;
+mod faults;
+mod servers;
+mod two_places;
