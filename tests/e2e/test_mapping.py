@@ -97,6 +97,35 @@ def test_a_mapped_task_runs_a_copy_for_each_element(running: Standalone, dags: P
     check_history(running.api.events(), {("mapped", "r1")})
 
 
+
+ELSEWHERE = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def elsewhere():
+    @task
+    def asks(ti=None):
+        of = {"dag_id": "mapped", "run_id": "r1"}
+        lazy = ti.xcom_pull(task_ids="square", **of)
+        return [list(lazy), len(lazy), lazy[2], ti.xcom_pull(task_ids="square", map_indexes=[3, 0], **of), list(lazy[1:3])]
+    asks()
+elsewhere()
+"""
+
+
+def test_what_copies_of_another_run_handed_on_is_there_once_that_is_over(running: Standalone, dags: Path) -> None:
+    dags.joinpath("mapped.py").write_text(MAPPED)
+    dags.joinpath("elsewhere.py").write_text(ELSEWHERE)
+    for dag_id in ("mapped", "elsewhere"):
+        running.wait_dag(dag_id)
+    assert running.trigger("mapped", "r1").status_code == 200
+    assert running.api.wait_run("mapped", "r1") == "success"
+    assert running.trigger("elsewhere", "r1").status_code == 200
+    assert running.api.wait_run("elsewhere", "r1") == "success"
+    path = "/dags/elsewhere/dagRuns/r1/taskInstances/asks/xcomEntries/return_value"
+    assert running.api.get(path)["value"] == [[1, 4, 9, 16], 4, 9, [16, 1], [4, 9]]
+
+
 def test_one_copy_runs_again_by_itself(running: Standalone, dags: Path) -> None:
     dags.joinpath("mapped.py").write_text(MAPPED)
     running.wait_dag("mapped")

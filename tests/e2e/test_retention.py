@@ -307,7 +307,9 @@ def test_what_nothing_has_any_more_is_forgotten(tmp_path: Path, dags: Path) -> N
         assert "1 executors that left" in running.cli.ok("prune", "--dry-run")
         assert count(running, "DagVersionsForgotten") == 0, "it was only asked"
         running.cli.ok("prune", "--yes")
-        assert forgotten() == {"dags": [], "versions": 0, "executors": 0, "reports": 0, "backfills": 0}
+        kept = {"runs": 0, "bytes": 0, "more": False}
+        nothing = {"dags": [], "versions": 0, "executors": 0, "reports": 0, "backfills": 0, "logs": kept, "xcoms": kept}
+        assert forgotten() == nothing
         assert running.api.get("/dags/talker/dagVersions")["total_entries"] == 1
 
         file.unlink()
@@ -327,7 +329,7 @@ def test_what_nothing_has_any_more_is_forgotten(tmp_path: Path, dags: Path) -> N
 
 
 HANDS_ON = """
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.decorators import dag, task
 
@@ -339,7 +341,7 @@ def talker():
         print("this is", dag_run.run_id)
         return "x" * 100_000
 
-    @task
+    @task(retries=2, retry_delay=timedelta(hours=1))
     def reads(text):
         print("it has", len(text))
 
@@ -382,7 +384,7 @@ def test_logs_and_xcoms_go_before_their_runs(tmp_path: Path, dags: Path) -> None
             return found
 
         wait_until("that both are old", lambda: would()["logs"]["runs"] == 2)
-        assert would()["xcoms"] == {"runs": 2, "bytes": 2 * 100_002}
+        assert would()["xcoms"] == {"runs": 2, "bytes": 2 * 100_002, "more": False}
         assert would()["logs"]["bytes"] > 100
         shown = running.cli.ok("prune", "--dry-run")
         assert "the logs of 2 runs that stay" in shown
@@ -400,13 +402,20 @@ def test_logs_and_xcoms_go_before_their_runs(tmp_path: Path, dags: Path) -> None
         said = httpx.get(f"{running.api.url}/api/v2{path}/return_value")
         assert (said.status_code, "by retention.xcoms" in said.json()["detail"]) == (404, True)
         assert running.api.get(path)["kept_until"]
+        told = running.cli.run("tasks", "xcoms", "talker", "r1", "talk")
+        assert (told.returncode, "by retention.xcoms, and is forgotten" in told.stderr) == (0, True), told
+        assert "nothing" not in told.stdout, "never that nothing was handed on"
+        told = running.cli.run("runs", "logs", "talker", "r1", "--follow")
+        assert "talk: " in told.stderr and "by retention.logs" in told.stderr, told
         for file in blobs(running).values():
             os.utime(file, (time.time() - 3 * DAY,) * 2)
         unnamed = running.cli.json("prune", "--dry-run")["unnamed"]
         assert unnamed["blobs"] == len(logs) + 1, "all logs, and the value that both runs handed on"
 
         # Of a run that is cleared: who asks for what is forgotten fails by that; who runs again hands it on anew.
-        running.cli.ok("runs", "clear", "talker", "r1", "--task", "reads", "--task", "asks", "--yes")
+        clear = ("runs", "clear", "talker", "r1", "--task", "reads", "--task", "asks")
+        assert "by retention.xcoms, and are forgotten" in running.cli.ok(*clear, "--dry-run")
+        running.cli.ok(*clear, "--yes")
         assert running.api.wait_run("talker", "r1") == "failed"
         for task in ["reads", "asks"]:
             text = running.cli.ok("tasks", "logs", "talker", "r1", task)

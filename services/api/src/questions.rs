@@ -7,7 +7,9 @@ use axum::{
     http::{Method, Request, Uri, header},
 };
 use dagbok_events::{Actor, MapIndex, Payload, RunKey, TaskId, decode_any, encode_any};
-use dagbok_protocol::{ApiQuestion, ApiReply, Asked, limits::RECORD_BYTES, names, xcom_forgotten};
+use dagbok_protocol::{
+    ApiQuestion, ApiReply, Asked, CopiesHandedOn, limits::RECORD_BYTES, names, xcom_forgotten,
+};
 use dagbok_runlog::{Seq, Signal};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream::BoxStream};
@@ -27,6 +29,12 @@ use crate::{
 const AT_ONCE: usize = 64;
 /// The largest answer, in bytes: it is a signal, with some room for its frame.
 const REPLY_BYTES: usize = RECORD_BYTES - (4 << 10);
+/// Bytes of values of copies after which an answer has no more: escaped, and with one more, they still fit.
+const COPIES_BYTES: usize = REPLY_BYTES / 4;
+/// What a value takes beside its text, at most: its digest and the words around it.
+const PAYLOAD_FRAME: usize = 160;
+/// Copies that one answer looks at.
+const COPIES_LOOKED_AT: usize = 10_000;
 /// Earlier runs that are looked at for a value.
 const RUNS_LOOKED_AT: usize = 1_000;
 
@@ -104,6 +112,19 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
                 Ok(Some(Ok(body))) => ApiReply { status: 200, body },
                 Ok(Some(Err(forgotten))) => failed(410, &forgotten),
                 Ok(None) => failed(404, "nothing of that name was handed on"),
+                Err(error) => failed(503, &format!("{error:?}")),
+            }
+        }
+        Asked::XComs { dag_id, run_id, task_id, key, after } => {
+            let run = RunKey { dag_id, run_id };
+            let found =
+                state.read(move |store| Ok(copies_handed_on(store, &run, &task_id, &key, after)?));
+            match found.await {
+                Ok(Ok(found)) => {
+                    let body = serde_json::to_string(&found).expect("it has text keys only");
+                    ApiReply { status: 200, body: Payload::Inline(body) }
+                }
+                Ok(Err(forgotten)) => failed(410, &forgotten),
                 Err(error) => failed(503, &format!("{error:?}")),
             }
         }
@@ -202,6 +223,46 @@ fn handed_on_in(
     }
     let found = store.xcom(&run.key(), task, map, name)?;
     Ok(found.map(|row| Ok(row.value)))
+}
+
+/// What copies of a mapped task handed on under a name, from the one after `after` on, as much as one answer holds; or
+/// what is said of it where that is forgotten.
+fn copies_handed_on(
+    store: &Store,
+    run: &RunKey,
+    task: &TaskId,
+    name: &str,
+    after: MapIndex,
+) -> Result<Result<CopiesHandedOn, String>, StoreError> {
+    let mut found = CopiesHandedOn { values: Vec::new(), more_after: None };
+    let Some(row) = store.run(run)? else { return Ok(Ok(found)) };
+    let (mut bytes, mut looked) = (0, 0);
+    for copy in store.each_copy(run, task) {
+        let copy = copy?;
+        let map = copy.map_index;
+        if map.is_unmapped() || map <= after {
+            continue;
+        }
+        if bytes > COPIES_BYTES || looked >= COPIES_LOOKED_AT {
+            found.more_after = Some(MapIndex(map.0 - 1));
+            break;
+        }
+        looked += 1;
+        if !copy.xcoms.iter().any(|handed| handed.name() == name) {
+            continue;
+        }
+        if let Some(until) = row.xcoms_kept_until(&copy) {
+            return Ok(Err(xcom_forgotten(task.as_str(), name, until)));
+        }
+        if let Some(one) = store.xcom(run, task, map, name)? {
+            bytes += match &one.value {
+                Payload::Inline(text) => text.len() + PAYLOAD_FRAME,
+                Payload::Blob { .. } => PAYLOAD_FRAME,
+            };
+            found.values.push(one.value);
+        }
+    }
+    Ok(Ok(found))
 }
 
 /// An answer about variables and connections.

@@ -194,7 +194,7 @@ async fn one_that_is_over_goes_by_its_age_and_all_with_their_dag() {
     world.settled().await;
     let rules = Rules { backfills: Some(Duration::from_mins(1)), ..Rules::default() };
     let plan = |now: Timestamp| {
-        Forgetting::plan(&world.model.store(), rules, (now, None), Telling::All).unwrap()
+        Forgetting::plan(&world.model.store(), rules, (now, None, &[]), Telling::All).unwrap()
     };
     assert_eq!(plan(FIRST.plus(Micros::from_secs(30))).backfills, 0);
     assert_eq!(plan(FIRST.plus(Micros::from_secs(600))).backfills, 1, "one goes on");

@@ -180,6 +180,51 @@ async fn blobs_go_once_nobody_names_them() {
     }
 }
 
+/// A clock that was a day ahead had told of all that would end within a day: what does is forgotten all the same.
+#[tokio::test]
+async fn a_clock_that_was_ahead_keeps_nothing_of_what_ends_later() {
+    let world = world().await;
+    run(&world, "one", "r1", true).await;
+    world.settled().await;
+    let ended =
+        |id: &str| world.model.store().run(&key("one", id)).unwrap().unwrap().end_date.unwrap();
+    let minute = Some(Duration::from_mins(1));
+    let rules = Rules { logs: minute, xcoms: minute, ..Rules::default() };
+    let plan = |now| {
+        Forgetting::plan(&world.model.store(), rules, (now, None, &[]), Telling::All).unwrap()
+    };
+    let tell = |before| {
+        let fact = HistoryForgotten {
+            logs_of_runs_over_before: Some(before),
+            xcoms_of_runs_over_before: Some(before),
+            ..HistoryForgotten::default()
+        };
+        world.story.tell(Scope::Namespace, vec![Fact::HistoryForgotten(fact)])
+    };
+    tell(ended("r1").plus(Micros::from_secs(86_400))).await;
+    world.settled().await;
+    run(&world, "one", "r2", true).await;
+    world.settled().await;
+    let now = ended("r2").plus(Micros::from_secs(61));
+    assert_eq!(plan(ended("r2")), Forgetting::default(), "a minute is not over");
+    let one = |bytes| Lapsing { runs: 1, bytes, more: false };
+    let found = plan(now);
+    assert_eq!((found.logs, found.xcoms), (one(10), one(100)), "only the second is left");
+    tell(ended("r2").plus(Micros(1))).await;
+    world.settled().await;
+    assert_eq!(plan(now), Forgetting::default());
+    // From here on by the newest fact, over what both are about.
+    run(&world, "one", "r3", true).await;
+    world.settled().await;
+    let found = plan(ended("r3").plus(Micros::from_secs(61)));
+    assert_eq!((found.logs, found.xcoms), (one(10), one(100)));
+    let going = [dagbok_api::retention::Going { run: key("one", "r3"), ended_at: None }];
+    let now = ended("r3").plus(Micros::from_secs(61));
+    let store = world.model.store();
+    let found = Forgetting::plan(&store, rules, (now, None, &going), Telling::All).unwrap();
+    assert_eq!(found.logs, Lapsing::default(), "it goes itself");
+}
+
 /// Runs end; then their logs and values are forgotten, and one of them goes on.
 #[tokio::test]
 async fn logs_and_values_go_before_their_runs_do() {
@@ -192,11 +237,11 @@ async fn logs_and_values_go_before_their_runs_do() {
     let store = || world.model.store();
     let ended = store().run(&key("two", "r2")).unwrap().unwrap().end_date.unwrap();
     let now = ended.plus(Micros::from_secs(61));
-    let plan = |now| Forgetting::plan(&store(), rules, (now, None), Telling::All).unwrap();
+    let plan = |now| Forgetting::plan(&store(), rules, (now, None, &[]), Telling::All).unwrap();
     let found = plan(now);
     assert_eq!(
         (found.logs, found.xcoms),
-        (Lapsing { runs: 2, bytes: 20 }, Lapsing { runs: 2, bytes: 200 })
+        (Lapsing { runs: 2, bytes: 20, more: false }, Lapsing { runs: 2, bytes: 200, more: false })
     );
     assert_eq!(plan(ended), Forgetting::default(), "a minute is not over");
     let before = ended.plus(Micros(1));
@@ -229,6 +274,8 @@ async fn logs_and_values_go_before_their_runs_do() {
     let (_, said) = world.get(xcoms).await;
     assert_eq!(said["total_entries"], 0);
     assert!(said["kept_until"].is_string(), "{said}");
+    let (_, said) = world.get(&format!("{xcoms}?xcom_key=other")).await;
+    assert!(said["kept_until"].is_null(), "nothing of that name was ever there: {said}");
     let (_, shown) = world.get("/api/v2/dags/one/dagRuns/r1/taskInstances/a/tries").await;
     let extra = &shown["task_instances"][0]["dagbok"];
     assert!(extra["log"].is_null() && extra["log_kept_until"].is_string(), "{extra}");
@@ -303,7 +350,7 @@ async fn what_nothing_has_any_more_is_forgotten() {
     let rules =
         Rules { dags: year, versions: year, executors: year, reports: year, ..Rules::default() };
     let plan = |rules, now| {
-        Forgetting::plan(&world.model.store(), rules, (now, None), Telling::All).unwrap()
+        Forgetting::plan(&world.model.store(), rules, (now, None, &[]), Telling::All).unwrap()
     };
     let all = plan(rules, far);
     assert_eq!(all.dags, [key("two", "x").dag_id]);

@@ -1,29 +1,53 @@
 //! Of runs that are over, what is forgotten before they go themselves: the values that tasks handed on, and logs. One
 //! fact says it of all that were over before some time, so that it costs no record for each run.
-use dagbok_events::{Payload, Timestamp};
+use dagbok_events::{Micros, Payload, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Ages of facts that differ by less are one: a fact names a time, which was reckoned a moment before it was decided.
+const SAME_AGE: Micros = Micros::from_secs(60);
+/// Ages that are remembered; of runs that are over a setting is changed seldom.
+const AGES: usize = 32;
 
 /// That something of runs was forgotten that were over before some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Lapse {
-    /// The record that says so.
+    /// The newest record that says so.
     seq: u64,
-    /// When that was decided.
-    at: Timestamp,
     /// Before when the runs were over.
     before: Timestamp,
+    /// How long it was kept of them.
+    age: Micros,
 }
 
-/// All of those facts about one thing, as far as a later one does not say as much.
+/// All of those facts about one thing, the newest last, as far as a later one does not say as much: it does where it is
+/// about all the runs that an earlier one was about, by the same age.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lapses(Vec<Lapse>);
 
 impl Lapses {
     /// The record `seq`, decided `at`, says it of runs that were over before some time.
     pub fn note(&mut self, seq: u64, at: Timestamp, before: Timestamp) {
-        self.0.retain(|it| it.before > before);
-        self.0.push(Lapse { seq, at, before });
+        let age = at.since(before);
+        let is_same = |it: &Lapse| (it.age.0 - age.0).abs() < SAME_AGE.0;
+        // The age of the first stands for all, so that what is said of a run does not change with each fact.
+        let age = self.0.iter().find(|it| is_same(it)).map_or(age, |it| it.age);
+        self.0.retain(|it| it.before > before || it.age != age);
+        self.0.push(Lapse { seq, before, age });
+        if self.0.len() > AGES {
+            self.drop_one();
+        }
+    }
+
+    /// Drops the first whose runs a later one is about, too, if there is one: nothing that was forgotten comes back.
+    fn drop_one(&mut self) {
+        let is_covered = |at: usize| {
+            let before = self.0[at].before;
+            self.0[at + 1..].iter().any(|later| later.before >= before)
+        };
+        if let Some(at) = (0..self.0.len()).find(|at| is_covered(*at)) {
+            self.0.remove(at);
+        }
     }
 
     /// Whether nothing was forgotten yet.
@@ -35,8 +59,7 @@ impl Lapses {
     /// run that was over after the fact is none that the fact is about, whatever a clock that was ahead said in it.
     pub fn kept_until(&self, seq: u64, ended: Timestamp) -> Option<Timestamp> {
         let about = |it: &&Lapse| seq < it.seq && ended < it.before;
-        let lapse = self.0.iter().rev().find(about)?;
-        Some(ended.plus(lapse.at.since(lapse.before)))
+        Some(ended.plus(self.0.iter().find(about)?.age))
     }
 
     /// Before when the runs were over that the newest of those facts is about.
@@ -100,10 +123,35 @@ mod tests {
         assert_eq!(lapses.kept_until(9, secs(69)), Some(secs(99)), "for 30 s");
         assert_eq!(lapses.kept_until(9, secs(70)), None);
         assert_eq!(lapses.kept_until(10, secs(69)), None, "it was over with the fact or after");
-        // A later fact says all that an earlier one did, and may be about more.
-        lapses.note(20, secs(200), secs(190));
-        assert_eq!(lapses.kept_until(9, secs(69)), Some(secs(79)), "for 10 s, as is said now");
-        assert_eq!((lapses.0.len(), lapses.newest()), (1, Some(secs(190))));
+        // A later fact by the same age, decided some moments after it was reckoned, says all that an earlier one did.
+        lapses.note(20, secs(205), secs(170));
+        assert_eq!(lapses.kept_until(9, secs(69)), Some(secs(99)), "as was said before");
+        assert_eq!(lapses.kept_until(19, secs(169)), Some(secs(199)));
+        assert_eq!((lapses.0.len(), lapses.newest()), (1, Some(secs(170))));
+    }
+
+    #[test]
+    fn what_was_kept_by_one_age_is_not_said_to_be_kept_by_the_next() {
+        let (day, mut lapses) = (86_400, Lapses::default());
+        lapses.note(10, secs(100 * day), secs(99 * day));
+        // From now on it is kept for 30 days, and after that for a week.
+        lapses.note(20, secs(140 * day), secs(110 * day));
+        assert_eq!(lapses.kept_until(9, secs(98 * day)), Some(secs(99 * day)), "for a day");
+        assert_eq!(lapses.kept_until(15, secs(105 * day)), Some(secs(135 * day)), "for 30 days");
+        lapses.note(30, secs(141 * day), secs(134 * day));
+        assert_eq!(lapses.kept_until(15, secs(105 * day)), Some(secs(135 * day)));
+        assert_eq!(lapses.kept_until(25, secs(133 * day)), Some(secs(140 * day)), "for a week");
+    }
+
+    #[test]
+    fn ages_without_end_take_no_room_without_end() {
+        let mut lapses = Lapses::default();
+        for n in 1..=1_000_u32 {
+            let n = i64::from(n);
+            lapses.note(n.unsigned_abs(), secs(n * 10_000), secs(n * 10_000 - n * 100));
+        }
+        assert_eq!(lapses.0.len(), AGES);
+        assert!(lapses.kept_until(0, secs(9_899)).is_some(), "what was forgotten first stays so");
     }
 
     /// Else all that ends in that day would be forgotten at once.

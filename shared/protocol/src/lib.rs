@@ -39,7 +39,7 @@ pub use copies::ReturnedBy;
 pub use lapse::{Lapses, StoredXCom, xcom_forgotten};
 pub use partitions::{PartitionAsset, PartitionWaits};
 pub use presence::{Cordon, HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
-pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
+pub use question::{ApiQuestion, ApiReply, Asked, CopiesHandedOn, DatesAnswer, DatesQuestion};
 pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};
 pub use resources::{in_vain, is_in_vain, lacking, lacking_now, less, share, short_of};
 pub use secret::{SealedQuestion, SecretAsk, SecretChange, SecretIs};

@@ -47,6 +47,20 @@ pub enum Asked {
         #[serde(default)]
         prior: bool,
     },
+    /// What the copies of a mapped task have handed on in this run, whether it is over or not: as many as one answer
+    /// holds, as a [`CopiesHandedOn`].
+    XComs {
+        /// Id of the DAG, unique in the namespace.
+        dag_id: DagId,
+        /// Id of the run, unique within its DAG.
+        run_id: RunId,
+        /// Id of the task, unique within its DAG.
+        task_id: TaskId,
+        /// The values' name.
+        key: String,
+        /// Of copies after this one.
+        after: MapIndex,
+    },
     /// The public half of the key that questions about variables and connections are sealed for.
     SecretsKey {
         /// Whether one is to be made where there is none yet, since something is to be set.
@@ -55,6 +69,16 @@ pub enum Asked {
     },
     /// Something about variables and connections. The answer is sealed for whoever asks.
     Secret(SealedQuestion),
+}
+
+/// What copies of a mapped task have handed on, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CopiesHandedOn {
+    /// The values.
+    pub values: Vec<Payload>,
+    /// The copy that was looked at last, where there are more after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_after: Option<MapIndex>,
 }
 
 /// The answer to an [`ApiQuestion`].

@@ -147,9 +147,9 @@ async fn keyed_state_and_snapshots_heal_from_deletion() {
 async fn a_purged_log_is_built_on_by_nobody() {
     let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
     let (scheduler, _c) = on(&server, "a").await;
-    let (reader, _d) = connect(self::reader(&server, "a")).await.unwrap();
+    let (follower, _d) = connect(reader(&server, "a")).await.unwrap();
     let last = scheduler.log.append(Seq::ZERO, [draft(), draft(), draft()].concat()).await.unwrap();
-    let mut following = reader.log.follow(Seq::ZERO);
+    let mut following = follower.log.follow(Seq::ZERO);
     assert_eq!(following.next().await.unwrap().unwrap().len(), 3);
     rogue(&server).await.get_stream("dagbok_a_log").await.unwrap().purge().await.unwrap();
     let says = |error: &PortError| {
@@ -174,7 +174,7 @@ async fn a_purged_log_is_built_on_by_nobody() {
     });
     says(&refused.await.unwrap());
     // And whoever starts afterwards.
-    let (again, _e) = connect(self::reader(&server, "a")).await.unwrap();
+    let (again, _e) = connect(reader(&server, "a")).await.unwrap();
     let text = again.log.last().await.unwrap_err().to_string();
     assert!(text.contains("entries 1 to ") && text.contains("restore"), "{text}");
 }

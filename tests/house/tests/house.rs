@@ -114,7 +114,9 @@ fn every_published_limit_is_tried() {
     let root = file("shared/protocol/src/limits.rs", limits);
     let used = file("shared/domain/src/lib.rs", "use limits::RUNS;\n#[cfg(test)]\nmod tests {}");
     let tried = file("shared/domain/tests/rules/edges.rs", "assert!(TASKS + 1);");
-    let untried = limits::untried(&[root, used, tried]);
+    let named = file("shared/domain/tests/rules/past.rs", "use limits::{\n    RUNS,\n};\n// RUNS");
+    let part = file("tests/simulation/src/audit.rs", "let most = RUNS;");
+    let untried = limits::untried(&[root, used, tried, named, part]);
     assert_eq!(untried, ["shared/protocol/src/limits.rs: no test names RUNS"]);
     none(&limits::untried(&files()));
 }

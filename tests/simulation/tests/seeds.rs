@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 149] = [
+const WORTH_SEEING: [&str; 150] = [
     "cleared above what runs",
     "ScheduleForetold",
     "RunVersionChanged",
@@ -102,6 +102,7 @@ const WORTH_SEEING: [&str; 149] = [
     "DagVersionsForgotten",
     "HistoryForgotten",
     "a run goes on without values",
+    "a run goes on without values, with another version",
     "a forgotten DAG is back",
     "answered DagInUse",
     "rubbish put on the log",

@@ -9,14 +9,12 @@ use super::{
 };
 use crate::{
     model::Store,
-    retention::{Forgetting, Lapsing, Plan, Rules, Telling},
+    retention::{COUNTED, Forgetting, Lapsing, Plan, Rules, Telling},
     shapes::{Detail, Forgotten, ForgottenOfRuns, Prune, Pruned, PrunedDag, Unnamed},
 };
 
 /// Runs that one request lets go.
 const AT_ONCE: usize = 10_000;
-/// Runs that are counted where nothing goes yet.
-const COUNTED: usize = 1_000_000;
 
 /// Says which runs go by the rules that are given, or by those that the installation has where none is, and
 /// lets them go unless it is only asked. One request does so many at most; `more` says whether to ask again.
@@ -32,10 +30,17 @@ pub(crate) async fn prune(
     let dag = body.dag_id.as_deref().map(dag_id).transpose()?;
     let rules = rules_of(&body, state.rules)?;
     let most = if body.dry_run { COUNTED } else { AT_ONCE };
-    let (now, of) = (state.clock.now(), dag.clone());
+    let (now, of, dry_run) = (state.clock.now(), dag.clone(), body.dry_run);
     let read = state.read(move |store| {
         let plan = plan_of(store, rules, (now, of.clone(), most))?;
-        Ok((plan, Forgetting::plan(store, rules, (now, of.as_ref()), Telling::All)?))
+        // What is of runs that go is not told of apart: where more of them go than now, it comes after them.
+        let forgetting = if dry_run || plan.runs.len() < most {
+            let of = (now, of.as_ref(), plan.runs.as_slice());
+            Forgetting::plan(store, rules, of, Telling::All)?
+        } else {
+            Forgetting::default()
+        };
+        Ok((plan, forgetting))
     });
     let (plan, forgetting) = read.await?;
     let counted = plan.dags.iter().map(|(dag_id, going)| PrunedDag {
@@ -77,7 +82,7 @@ pub(crate) async fn prune(
 }
 
 const fn lapsing(it: Lapsing) -> ForgottenOfRuns {
-    ForgottenOfRuns { runs: it.runs, bytes: it.bytes }
+    ForgottenOfRuns { runs: it.runs, bytes: it.bytes, more: it.more }
 }
 
 fn plan_of(

@@ -98,8 +98,9 @@ pub(crate) async fn list(
                 break;
             }
             looked += 1;
-            if let Some(until) = one.run.xcoms_kept_until(&row).filter(|_| !row.xcoms.is_empty()) {
-                kept_until = kept_until.max(Some(until));
+            if let Some(until) = one.run.xcoms_kept_until(&row) {
+                let had = row.xcoms.iter().any(|handed| wants(handed.name()));
+                kept_until = kept_until.max(had.then_some(until));
                 continue;
             }
             let map_index = row.map_index;
@@ -171,7 +172,9 @@ pub(crate) async fn get(
         Payload::Inline(text) => {
             RawValue::from_string(text).map_err(|error| ApiError::bug(&error))?
         }
-        Payload::Blob { digest, .. } => json_blob(&state, &digest).await?,
+        Payload::Blob { digest, .. } => json_blob(&state, &digest).await?.ok_or_else(|| {
+            ApiError::NotFound(format!("the value is gone: the blob {digest} is missing"))
+        })?,
     };
     let value = if query.stringify.unwrap_or(false) {
         to_raw_value(&compact(value.get())).map_err(|error| ApiError::bug(&error))?

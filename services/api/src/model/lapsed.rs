@@ -38,9 +38,8 @@ impl RunRow {
     /// Of a run that is over all goes, whatever was forgotten before it went on.
     pub(crate) fn lapsed_by(mut self, lapses: &LapsesRow) -> Self {
         let Some(ended) = self.end_date.filter(|_| self.state.is_over()) else { return self };
-        let whole = |kept_until| Lapsed { before_seq: u64::MAX, kept_until };
-        let logs = lapses.logs.kept_until(self.over_seq, ended).map(whole);
-        let xcoms = lapses.xcoms.kept_until(self.over_seq, ended).map(whole);
+        let logs = lapses.logs.kept_until(self.over_seq, ended).map(Lapsed::whole);
+        let xcoms = lapses.xcoms.kept_until(self.over_seq, ended).map(Lapsed::whole);
         self.logs_lapsed = logs.or(self.logs_lapsed);
         self.xcoms_lapsed = xcoms.or(self.xcoms_lapsed);
         self

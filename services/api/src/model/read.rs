@@ -11,9 +11,9 @@ use super::{
     rows::{
         AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
         BundleRow, ConnectionRow, CordonRow, DagRow, ExecutorRow, Handed, HitlOpenRow, HitlRow,
-        ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
-        RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow,
-        TaskInstanceState, TaskRow, TryRow, VariableRow, VersionRow, XComRow,
+        ImportErrorRow, LapsesRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
+        RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch,
+        StripRow, TaskInstanceState, TaskRow, TryRow, VariableRow, VersionRow, XComRow,
     },
 };
 
@@ -189,6 +189,11 @@ impl Store {
     pub fn run(&self, run: &RunKey) -> Found<Option<RunRow>> {
         let row = self.get::<RunRow>(&keys::run(run))?;
         row.map(|row| self.with_what_lapsed(row)).transpose()
+    }
+
+    /// The same for whoever reads many, by what was forgotten when they began.
+    pub(crate) fn run_by(&self, run: &RunKey, lapses: &LapsesRow) -> Found<Option<RunRow>> {
+        Ok(self.get::<RunRow>(&keys::run(run))?.map(|row| row.lapsed_by(lapses)))
     }
 
     /// What whoever made the run passed along.

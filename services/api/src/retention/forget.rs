@@ -1,23 +1,24 @@
 //! What is forgotten beside runs, by the rules: DAGs that vanished, versions that no run has, executors that left,
-//! reports that were refused, backfills that are over; and of runs that stay, logs and what tasks handed on. What the scheduler's state says is a fact each time; the log keeps its records.
-use std::time::Duration;
+//! reports that were refused, backfills that are over; and of runs that stay, logs and what tasks handed on. What the
+//! scheduler's state says is a fact each time; the log keeps its records.
+use std::{collections::HashSet, time::Duration};
 
-use dagbok_events::{DagId, DagVersion, HistoryForgotten, Timestamp};
-use dagbok_protocol::CommandBody;
+use dagbok_events::{DagId, DagVersion, HistoryForgotten, RunKey, Timestamp};
+use dagbok_protocol::{CommandBody, Lapses};
 use dagbok_rows::key::table;
 
 use super::{
-    Rules,
-    plan::{log_bytes, oldest, xcom_bytes},
+    Going, Rules,
+    plan::{COUNTED, Seen, each_over, log_bytes, oldest, xcom_bytes},
 };
 use crate::model::{
     Store, StoreError,
     lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
-    rows::{BackfillRow, DagRow, ExecutorRow, RefusedRow, RunRow},
+    rows::{BackfillRow, DagRow, ExecutorRow, Lapsed, RefusedRow, RunRow},
 };
 
-/// Runs that are counted, and what they take.
-const COUNTED: usize = 1_000_000;
+/// Runs that are looked at, the last ones first, where a clock that was ahead has told of more than is due.
+const LOOKED_AT: usize = 1_000;
 
 /// Versions of a DAG that are to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Lapsing {
     pub runs: u64,
     /// What it takes beside the log, in bytes.
     pub bytes: u64,
+    /// Whether there are more than were counted.
+    pub more: bool,
 }
 
 /// How much is said of what goes.
@@ -70,11 +73,12 @@ pub struct Forgetting {
 }
 
 impl Forgetting {
-    /// What goes by `rules` at `now`, of one DAG or of all; executors, reports and backfills go for all.
+    /// What goes by `rules` at `now`, of one DAG or of all; executors, reports, backfills, logs and XComs go for all.
+    /// What is of runs that are `going` themselves is not counted.
     pub fn plan(
         store: &Store,
         rules: Rules,
-        (now, dag): (Timestamp, Option<&DagId>),
+        (now, dag, going): (Timestamp, Option<&DagId>, &[Going]),
         telling: Telling,
     ) -> Result<Self, StoreError> {
         let mut plan = Self::default();
@@ -113,12 +117,16 @@ impl Forgetting {
             plan.before.backfills_over_before = (plan.backfills > 0).then_some(before);
         }
         let lapses = store.lapses()?;
+        let going: HashSet<&RunKey> = going.iter().map(|going| &going.run).collect();
+        let ask = |lapses, before| Ask { store, lapses, before, going: &going, telling };
         if let Some(before) = since(rules.logs) {
-            plan.logs = lapsing(store, (lapses.logs.newest(), before), telling, log_bytes)?;
+            let logs = ask(&lapses.logs, before);
+            plan.logs = logs.lapsing(|run| run.logs_lapsed, log_bytes)?;
             plan.before.logs_of_runs_over_before = (plan.logs.runs > 0).then_some(before);
         }
         if let Some(before) = since(rules.xcoms) {
-            plan.xcoms = lapsing(store, (lapses.xcoms.newest(), before), telling, xcom_bytes)?;
+            let xcoms = ask(&lapses.xcoms, before);
+            plan.xcoms = xcoms.lapsing(|run| run.xcoms_lapsed, xcom_bytes)?;
             plan.before.xcoms_of_runs_over_before = (plan.xcoms.runs > 0).then_some(before);
         }
         Ok(plan)
@@ -137,25 +145,57 @@ impl Forgetting {
     }
 }
 
-/// Runs that were over before a time, and not before the one up to which that was forgotten. Those between whose end a
-/// clock that was wrong has told go with the next ones.
-fn lapsing(
-    store: &Store,
-    (after, before): (Option<Timestamp>, Timestamp),
+/// Of which runs something is to be forgotten.
+struct Ask<'a> {
+    store: &'a Store,
+    /// What was forgotten of them before.
+    lapses: &'a Lapses,
+    /// Of those that were over before this.
+    before: Timestamp,
+    going: &'a HashSet<&'a RunKey>,
     telling: Telling,
-    bytes_of: fn(&Store, &RunRow) -> Result<u64, StoreError>,
-) -> Result<Lapsing, StoreError> {
-    let most = if telling == Telling::All { COUNTED } else { 1 };
-    let mut ask = oldest(Scope::All, Some(before.0.saturating_sub(1)), most);
-    for range in &mut ask.ranges {
-        range.from = after.map_or(range.from, |after| after.0);
+}
+
+impl Ask<'_> {
+    /// Counts them, those left out of which it is forgotten already.
+    fn lapsing(
+        &self,
+        lapsed: fn(&RunRow) -> Option<Lapsed>,
+        bytes_of: fn(&Store, &RunRow) -> Result<u64, StoreError>,
+    ) -> Result<Lapsing, StoreError> {
+        let mut found = Lapsing::default();
+        let mut look = |run: RunRow| {
+            if lapsed(&run).is_some_and(Lapsed::is_whole) || self.going.contains(&run.key()) {
+                return Ok(Seen::More);
+            }
+            if found.runs >= COUNTED as u64 {
+                found.more = true;
+                return Ok(Seen::Enough);
+            }
+            found.runs += 1;
+            if self.telling == Telling::Whether {
+                return Ok(Seen::Enough);
+            }
+            found.bytes += bytes_of(self.store, &run)?;
+            Ok(Seen::More)
+        };
+        let newest = self.lapses.newest();
+        if newest.is_none_or(|newest| newest < self.before) {
+            let from = newest.map_or(i64::MIN, |newest| newest.0);
+            each_over(self.store, (from, self.before.0), look)?;
+            return Ok(found);
+        }
+        // A clock that was ahead, or a shorter age, has told of runs up to a time that is yet to come: of what was over
+        // since, nothing is forgotten. The next fact is about it again, and is the newest.
+        let mut ask = oldest(Scope::All, Some(self.before.0.saturating_sub(1)), LOOKED_AT);
+        ask.orders.iter_mut().for_each(|order| order.down = true);
+        for run in self.store.list_runs(&ask, None)?.page {
+            if look(run)? == Seen::Enough {
+                break;
+            }
+        }
+        Ok(found)
     }
-    let mut found = Lapsing::default();
-    for run in store.list_runs(&ask, None)?.page {
-        found.runs += 1;
-        found.bytes += if telling == Telling::All { bytes_of(store, &run)? } else { 0 };
-    }
-    Ok(found)
 }
 
 /// Versions only rise, so none is older in use than that of the run which was made first of those there are.

@@ -21,8 +21,10 @@ const AT_ONCE: usize = 5_000;
 const IN_FLIGHT: usize = 64;
 /// How long the scheduler may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Blobs are swept at least so often, whether or not runs went.
+/// Blobs are swept at least so often, whether or not anything went.
 const SWEEP_EVERY: Duration = Duration::from_hours(24);
+/// Looks between two sweeps where something went: each reads all rows and lists all blobs.
+const LOOKS_APART: u32 = 6;
 
 /// How what is kept is looked after.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,7 @@ impl Keeper {
     /// Looks from time to time, until the shutdown starts.
     pub async fn run(self, retention: Retention, shutdown: Shutdown) {
         let mut swept_at = None::<Timestamp>;
+        let mut went = false;
         loop {
             let by_hand = tokio::select! {
                 () = shutdown.started() => return,
@@ -78,16 +81,18 @@ impl Keeper {
                 () = shutdown.started() => return,
                 lapsed = self.forget_old(retention.rules) => lapsed,
             };
+            went = went || gone > 0 || lapsed;
             let now = self.clock.now();
-            let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= SWEEP_EVERY);
+            let apart = if went { retention.every * LOOKS_APART } else { SWEEP_EVERY };
+            let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= apart.min(SWEEP_EVERY));
             if let Some(unnamed_for) = retention.rules.blobs
-                && (by_hand || is_due || gone > 0 || lapsed)
+                && (by_hand || is_due)
             {
                 tokio::select! {
                     () = shutdown.started() => return,
                     swept = self.sweep(unnamed_for) => {
                         if swept {
-                            swept_at = Some(now);
+                            (swept_at, went) = (Some(now), false);
                         }
                     }
                 }
@@ -161,13 +166,13 @@ impl Keeper {
     async fn forget_old(&self, rules: Rules) -> bool {
         let (store, now) = (self.model.store(), self.clock.now());
         let plan = tokio::task::spawn_blocking(move || {
-            Forgetting::plan(&store, rules, (now, None), Telling::Whether)
+            Forgetting::plan(&store, rules, (now, None, &[]), Telling::Whether)
         });
         match plan.await {
             Ok(Ok(plan)) => {
                 let lapses = plan.logs.runs + plan.xcoms.runs > 0;
-                self.forget(plan, &Actor::Scheduler, "by the rules of what is kept").await;
-                return lapses;
+                let forgot = self.forget(plan, &Actor::Scheduler, "by the rules of what is kept");
+                return forgot.await && lapses;
             }
             Ok(Err(error)) => tracing::error!(%error, "what is to be forgotten can't be told"),
             Err(panic) => tracing::error!(%panic, "what is to be forgotten can't be told"),
@@ -175,8 +180,8 @@ impl Keeper {
         false
     }
 
-    /// Asks the scheduler to forget, and waits until the rows have; what is in use again stays.
-    pub(crate) async fn forget(&self, plan: Forgetting, by: &Actor, why: &str) {
+    /// Asks the scheduler to forget, and waits until the rows have; what is in use again stays. Whether it forgot any.
+    pub(crate) async fn forget(&self, plan: Forgetting, by: &Actor, why: &str) -> bool {
         let Forgetting { executors, reports, backfills, .. } = plan;
         let (dags, versions) = (plan.dags.len(), plan.versions.len());
         let (logs, xcoms) = (plan.logs.runs > 0, plan.xcoms.runs > 0);
@@ -206,6 +211,7 @@ impl Keeper {
                 "what is old was forgotten"
             );
         }
+        last > 0
     }
 
     /// Lets all runs go that go by the rules, and returns how many went.

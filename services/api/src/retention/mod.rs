@@ -13,5 +13,6 @@ mod sweep;
 pub use forget::{Forgetting, Lapsing, OldVersions, Telling};
 pub use keeper::{Keeper, Retention};
 pub use lost::lost;
+pub(crate) use plan::COUNTED;
 pub use plan::{Going, GoingOfDag, Plan, Rules};
 pub use sweep::{Sweep, Swept, sweep};

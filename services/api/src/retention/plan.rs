@@ -9,6 +9,11 @@ use crate::model::{
     rows::{RunRow, RunState, TryRow},
 };
 
+/// Runs that are counted of those that go, and what they take.
+pub(crate) const COUNTED: usize = 1_000_000;
+/// Rows of runs that are held at once where many are looked at.
+const IN_HAND: usize = 1_000;
+
 /// How long things are kept, and how many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -139,6 +144,42 @@ pub(super) fn oldest(scope: Scope, before: Option<i64>, take: usize) -> RunAsk {
         take,
         ..RunAsk::all(scope)
     }
+}
+
+/// Goes through finished runs that ended from `from` on and before `before`, those that ended first before all, until
+/// `look` says that it has seen enough. Some at a time, so that few rows are held however many there are.
+pub(super) fn each_over(
+    store: &Store,
+    (from, before): (i64, i64),
+    mut look: impl FnMut(RunRow) -> Result<Seen, StoreError>,
+) -> Result<(), StoreError> {
+    // Of those that ended at the same time as the last one, so many were looked at.
+    let (mut from, mut skip) = (from, 0);
+    loop {
+        let mut ask = oldest(Scope::All, Some(before.saturating_sub(1)), IN_HAND);
+        ask.skip = skip;
+        ask.ranges.iter_mut().for_each(|range| range.from = from);
+        let page = store.list_runs(&ask, None)?.page;
+        let is_last = page.len() < IN_HAND;
+        for run in page {
+            let ended = run.end_date.map_or(from, |at| at.0);
+            skip = if ended == from { skip + 1 } else { 1 };
+            from = ended;
+            if look(run)? == Seen::Enough {
+                return Ok(());
+            }
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether another run is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    More,
+    Enough,
 }
 
 /// What is kept beside the log for a run, in bytes.

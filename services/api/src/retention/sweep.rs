@@ -14,8 +14,8 @@ use super::{bloom::Bloom, plan::logs_of};
 use crate::model::{
     Store, StoreError, keys,
     rows::{
-        BundleRow, DagRow, Handed, PastTryRow, RefusedRow, RunInputRow, RunRow, TaskRow, TryRow,
-        XComRow,
+        BundleRow, DagRow, Handed, Lapsed, LapsesRow, PastTryRow, RefusedRow, RunInputRow, RunRow,
+        TaskRow, TryRow, XComRow,
     },
 };
 
@@ -155,8 +155,7 @@ pub(super) fn each_named(
     of.each::<PastTryRow>(|run, row| logs(name, run, &row.0))?;
     of.each::<XComRow>(|run, row| {
         // Of a run that went on nobody looks whose value it is: it goes with the run, or once that is over for long again.
-        let whole = |run: &RunRow| run.xcoms_lapsed.is_some_and(|it| it.before_seq == u64::MAX);
-        if !run.is_some_and(whole) {
+        if !run.and_then(|run| run.xcoms_lapsed).is_some_and(Lapsed::is_whole) {
             payload(name, &row.value);
         }
     })?;
@@ -171,7 +170,8 @@ pub(super) fn each_named(
 /// for all rows of it, which follow each other.
 struct Runs<'a> {
     store: &'a Store,
-    forgets: bool,
+    /// By what facts; nothing where nothing was forgotten yet.
+    lapses: Option<LapsesRow>,
     run: Option<RunRow>,
 }
 
@@ -179,16 +179,17 @@ impl<'a> Runs<'a> {
     fn of(store: &'a Store) -> Result<Self, StoreError> {
         let lapses = store.lapses()?;
         let forgets = !(lapses.logs.is_empty() && lapses.xcoms.is_empty());
-        Ok(Self { store, forgets, run: None })
+        Ok(Self { store, lapses: forgets.then_some(lapses), run: None })
     }
 
     fn each<R: Row>(&mut self, mut look: impl FnMut(Option<&RunRow>, R)) -> Result<(), StoreError> {
         for found in self.store.scan::<R>(&table::<R>()) {
             let (key, row) = found?;
-            if self.forgets {
+            if let Some(lapses) = &self.lapses {
                 let of = keys::run_in(&key);
                 if self.run.as_ref().map(RunRow::key) != of {
-                    self.run = of.map(|of| self.store.run(&of)).transpose()?.flatten();
+                    let run = of.map(|of| self.store.run_by(&of, lapses)).transpose()?;
+                    self.run = run.flatten();
                 }
             }
             look(self.run.as_ref(), row);

@@ -252,6 +252,10 @@ pub struct OtherCleared {
     /// The version that it goes on with, or would, where that is another.
     #[serde(default)]
     pub version: Option<RunVersionChange>,
+    /// Until when what its tasks handed on was kept, where some of it is forgotten by `retention.xcoms`: whoever asks
+    /// for that fails, so clear those who handed it on as well.
+    #[serde(default)]
+    pub xcoms_kept_until: Option<DateTime>,
 }
 
 /// What another version of its DAG makes of a run.
@@ -305,6 +309,10 @@ pub struct RunCleared {
     /// The version that the run goes on with, or would, where that is another.
     #[serde(default)]
     pub version: Option<RunVersionChange>,
+    /// Until when what its tasks handed on was kept, where some of it is forgotten by `retention.xcoms`: whoever asks
+    /// for that fails, so clear those who handed it on as well.
+    #[serde(default)]
+    pub xcoms_kept_until: Option<DateTime>,
     /// Those of other runs, by their logical dates.
     #[serde(default)]
     pub others: Vec<OtherCleared>,

@@ -276,6 +276,9 @@ pub struct ForgottenOfRuns {
     pub runs: u64,
     /// What it takes beside the log, in bytes: what goes with the next sweep, where nothing else needs it.
     pub bytes: u64,
+    /// Whether there are more runs than were counted.
+    #[serde(default)]
+    pub more: bool,
 }
 
 impl Forgotten {

@@ -425,6 +425,9 @@ pub struct RefusedReport {
     pub usage: Option<super::TryUsage>,
     /// The log that came with it.
     pub log: Option<super::TryLog>,
+    /// Until when that was kept, where it is forgotten by `retention.logs`.
+    #[serde(default)]
+    pub log_kept_until: Option<DateTime>,
 }
 
 /// A page of refused reports.

@@ -181,6 +181,9 @@ pub struct DagCallback {
     pub failure: Option<TryFailure>,
     /// Where the lines that it wrote are kept; none where nothing was kept.
     pub log: Option<TryLog>,
+    /// Until when these were kept, where they are forgotten by `retention.logs`.
+    #[serde(default)]
+    pub log_kept_until: Option<DateTime>,
 }
 
 /// The calls of a DAG's callbacks for one run.

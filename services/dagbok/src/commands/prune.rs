@@ -66,14 +66,21 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
         if out.is_json() {
             out.document(&all);
         } else {
-            out.line(&format!("{} runs went; their files go with the next sweep", all.runs));
+            if all.runs > 0 || all.forgotten.is_nothing() {
+                out.line(&format!("{} runs went; their files go with the next sweep", all.runs));
+            }
+            say_forgotten(context, &all.forgotten);
         }
     }
     Ok(Exit::Ok)
 }
 
 const fn more_of(all: ForgottenOfRuns, done: ForgottenOfRuns) -> ForgottenOfRuns {
-    ForgottenOfRuns { runs: all.runs + done.runs, bytes: all.bytes + done.bytes }
+    ForgottenOfRuns {
+        runs: all.runs + done.runs,
+        bytes: all.bytes + done.bytes,
+        more: all.more || done.more,
+    }
 }
 
 fn show(context: &Context, preview: &Pruned) {
@@ -90,30 +97,7 @@ fn show(context: &Context, preview: &Pruned) {
         out.line("there is nothing to let go");
         return;
     }
-    let Forgotten { dags, versions, executors, reports, backfills, logs, xcoms } =
-        &preview.forgotten;
-    if !dags.is_empty() {
-        out.line(&format!(
-            "forgotten: DAGs that vanished and have no run left: {}",
-            dags.join(", ")
-        ));
-    }
-    for (count, what) in [
-        (versions, "versions of DAGs that no run has"),
-        (executors, "executors that left"),
-        (reports, "reports that were refused"),
-        (backfills, "backfills that are over"),
-    ] {
-        if *count > 0 {
-            out.line(&format!("forgotten: {count} {what}"));
-        }
-    }
-    for (of, what) in [(logs, "logs"), (xcoms, "XComs")] {
-        if of.runs > 0 {
-            let (runs, bytes) = (of.runs, bytes_text(of.bytes));
-            out.line(&format!("forgotten: the {what} of {runs} runs that stay, {bytes}"));
-        }
-    }
+    say_forgotten(context, &preview.forgotten);
     if preview.runs == 0 {
         return;
     }
@@ -133,4 +117,34 @@ fn show(context: &Context, preview: &Pruned) {
     out.table(&table, "");
     let more = if preview.more { " or more" } else { "" };
     out.line(&format!("{} runs{more}, {}", preview.runs, bytes_text(preview.bytes)));
+}
+
+fn say_forgotten(context: &Context, forgotten: &Forgotten) {
+    let out = context.out;
+    let Forgotten { dags, versions, executors, reports, backfills, logs, xcoms } = forgotten;
+    if !dags.is_empty() {
+        let dags = dags.join(", ");
+        out.line(&format!("forgotten: DAGs that vanished and have no run left: {dags}"));
+    }
+    for (count, what) in [
+        (versions, "versions of DAGs that no run has"),
+        (executors, "executors that left"),
+        (reports, "reports that were refused"),
+        (backfills, "backfills that are over"),
+    ] {
+        if *count > 0 {
+            out.line(&format!("forgotten: {count} {what}"));
+        }
+    }
+    for (of, what) in [(logs, "logs"), (xcoms, "XComs")] {
+        if of.runs > 0 {
+            let (least, s) =
+                (if of.more { "at least " } else { "" }, if of.runs == 1 { "" } else { "s" });
+            let (runs, bytes) = (of.runs, bytes_text(of.bytes));
+            let stay = if of.runs == 1 { "stays" } else { "stay" };
+            out.line(&format!(
+                "forgotten: the {what} of {least}{runs} run{s} that {stay}, {bytes}"
+            ));
+        }
+    }
 }

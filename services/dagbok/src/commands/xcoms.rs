@@ -43,6 +43,15 @@ pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
     for entry in &found.xcom_entries {
         table.row(vec![name_of(entry), entry.key.clone(), out.time(entry.timestamp.0)]);
     }
+    if let Some(until) = &found.kept_until {
+        out.note(&format!(
+            "what it had handed on was kept until {}, by retention.xcoms, and is forgotten",
+            out.time(until.0)
+        ));
+        if found.xcom_entries.is_empty() {
+            return Ok(Exit::Ok);
+        }
+    }
     let shown = found.xcom_entries.len();
     out.page(&table, "It has handed on nothing.", shown, args.offset, found.total_entries);
     Ok(Exit::Ok)

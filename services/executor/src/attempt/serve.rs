@@ -1,10 +1,10 @@
 //! Answers a try's requests over its frames, until its process closes them.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{AssetRef, TaskId, Timestamp, TryKey};
+use dagbok_events::{AssetRef, MapIndex, TaskId, Timestamp, TryKey};
 use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{
-    OutletEvent, ReportBody,
+    CopiesHandedOn, OutletEvent, ReportBody,
     limits::{MESSAGE_BYTES, PAYLOAD_BYTES},
     names::{DAG_CALLBACK, TASK_CALLBACKS},
     text,
@@ -27,7 +27,7 @@ use super::{
     deferral, past,
     said::{Ending, Said},
     wire::{self, FrameError, Incoming},
-    xcom::{Address, RETURN_VALUE, XComs},
+    xcom::{Address, NoValue, RETURN_VALUE, XComs},
 };
 use crate::{
     held::{Control, Held, Kill},
@@ -257,20 +257,20 @@ impl Server {
         sent.map(|()| Value::Null).map_err(|error| ("GENERIC_ERROR", error.to_string()))
     }
 
+    /// Whether what is there may not be at hand: that is of runs that are not over, as one whose callback is called is.
+    fn is_elsewhere(&self, from: &Address) -> bool {
+        self.key.task_id.as_str() == DAG_CALLBACK || !from.is_of_run(&self.key)
+    }
+
     async fn get_xcom(&mut self, asked: GetXCom) -> Reply {
         let GetXCom { key, dag_id, run_id, task_id, map_index, include_prior_dates } = asked;
         let found = match Address::new(&dag_id, &run_id, &task_id, map_index) {
             Some(from) => {
                 let own = from.is_own(&self.key);
-                let found = self.xcoms.get(&from, &key, own).await;
-                let found = found.map_err(|why| ("GENERIC_ERROR", why))?;
-                // What is kept at hand is of runs that are not over, as one whose callback is called is.
-                let is_over = self.key.task_id.as_str() == DAG_CALLBACK;
-                let elsewhere = include_prior_dates || is_over || !from.is_of_run(&self.key);
-                if found.is_none() && elsewhere {
+                let found = self.xcoms.get(&from, &key, own).await?;
+                if found.is_none() && (include_prior_dates || self.is_elsewhere(&from)) {
                     let asked = from.asked(key.clone(), include_prior_dates);
-                    let found = self.api.xcom(asked).await;
-                    found.map_err(|(_, why)| ("GENERIC_ERROR", why))?
+                    self.api.xcom(asked).await.map_err(NoValue::answered)?
                 } else {
                     found
                 }
@@ -285,10 +285,9 @@ impl Server {
     async fn get_element(&mut self, asked: GetXComElement) -> Reply {
         let GetXComElement { key, dag_id, run_id, task_id, map_index, place } = asked;
         let found = match Address::new(&dag_id, &run_id, &task_id, map_index) {
-            Some(from) => self.xcoms.elements(&from, &key).await,
-            None => Ok(None),
+            Some(from) => self.xcoms.elements(&from, &key).await?,
+            None => None,
         };
-        let found = found.map_err(|why| ("GENERIC_ERROR", why))?;
         let elements = found.ok_or_else(|| nothing_pushed(&task_id, &key))?;
         let (kind, len) = (elements.kind.word(), elements.len());
         let element = elements.get(place);
@@ -302,18 +301,39 @@ impl Server {
     async fn count_xcoms(&mut self, asked: GetXComSequence) -> Reply {
         let GetXComSequence { key, dag_id, run_id, task_id, .. } = asked;
         let from = Address::new(&dag_id, &run_id, &task_id, None);
-        let counted = self.xcoms.count_copies(from, &key).await;
-        let len = counted.map_err(|why| ("GENERIC_ERROR", why))?;
+        let len = self.count_copies(from, &key).await?;
         Ok(json!({"type": "XComCountResponse", "len": len}))
+    }
+
+    async fn count_copies(&mut self, from: Option<Address>, key: &str) -> Result<usize, NoValue> {
+        let at_hand = self.xcoms.count_copies(from.clone(), key).await?;
+        let Some(from) = from.filter(|from| at_hand == 0 && self.is_elsewhere(from)) else {
+            return Ok(at_hand);
+        };
+        let (mut values, mut after) = (Vec::new(), MapIndex::UNMAPPED);
+        loop {
+            let asked = from.asked_of_copies(key.to_owned(), after);
+            let Some(found) = self.api.xcom(asked).await.map_err(NoValue::answered)? else { break };
+            let found: CopiesHandedOn = serde_json::from_value(found)
+                .map_err(|error| format!("the API's answer can't be read: {error}"))?;
+            values.extend(found.values);
+            match found.more_after {
+                Some(more) if more > after => after = more,
+                _ => break,
+            }
+        }
+        Ok(self.xcoms.count_elsewhere(from, key, values))
     }
 
     /// Some of those values in order of the copies, as of the last count: as many as one answer should hold.
     async fn get_xcoms(&mut self, asked: GetXComSequence) -> Reply {
         let GetXComSequence { key, dag_id, run_id, task_id, start, stop } = asked;
         let from = Address::new(&dag_id, &run_id, &task_id, None);
+        if from.as_ref().is_some_and(|from| !self.xcoms.has_counted(from, &key)) {
+            self.count_copies(from.clone(), &key).await?;
+        }
         let wanted = start..stop.unwrap_or(usize::MAX);
-        let found = self.xcoms.some_copies(from, &key, wanted).await;
-        let values = found.map_err(|why| ("GENERIC_ERROR", why))?;
+        let values = self.xcoms.some_copies(from, &key, wanted).await?;
         Ok(json!({"type": "XComSequenceSliceResult", "root": values}))
     }
 

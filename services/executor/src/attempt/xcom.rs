@@ -59,6 +59,12 @@ impl Address {
         Asked::XCom { dag_id, run_id, task_id, map_index, key, prior }
     }
 
+    /// What the API is asked for what copies of the task handed on, from the one after `after` on.
+    pub(crate) fn asked_of_copies(&self, key: String, after: MapIndex) -> Asked {
+        let Self { dag_id, run_id, task_id, .. } = self.clone();
+        Asked::XComs { dag_id, run_id, task_id, key, after }
+    }
+
     /// Whether that is the task of this try.
     pub(crate) fn is_own(&self, key: &TryKey) -> bool {
         (&self.dag_id, &self.run_id, &self.task_id, self.map_index)
@@ -82,6 +88,37 @@ pub(crate) struct XComs {
 enum Counted {
     Written(ReturnedBy),
     Listed(Vec<Payload>),
+}
+
+/// Why a value can't be handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoValue {
+    /// It is forgotten: asking again is of no use.
+    Forgotten(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl NoValue {
+    /// By the API's answer to a question.
+    pub(crate) fn answered((status, why): (u16, String)) -> Self {
+        if status == 410 { Self::Forgotten(why) } else { Self::Other(why) }
+    }
+}
+
+impl From<String> for NoValue {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<NoValue> for (&'static str, String) {
+    fn from(no: NoValue) -> Self {
+        match no {
+            NoValue::Forgotten(why) => ("XCOM_FORGOTTEN", why),
+            NoValue::Other(why) => ("GENERIC_ERROR", why),
+        }
+    }
 }
 
 impl XComs {
@@ -131,12 +168,12 @@ impl XComs {
         from: &Address,
         key: &str,
         own: bool,
-    ) -> Result<Option<Value>, String> {
+    ) -> Result<Option<Value>, NoValue> {
         if own && let Some(value) = self.own.get(key) {
             return Ok(value.clone());
         }
         match self.stored(from, from.map_index, key).await? {
-            Some(payload) => self.unpack(key, payload).await.map(Some),
+            Some(payload) => Ok(Some(self.unpack(key, payload).await?)),
             None => Ok(None),
         }
     }
@@ -146,13 +183,13 @@ impl XComs {
         &self,
         from: &Address,
         key: &str,
-    ) -> Result<Option<Arc<Elements>>, String> {
+    ) -> Result<Option<Arc<Elements>>, NoValue> {
         let Some(payload) = self.stored(from, from.map_index, key).await? else { return Ok(None) };
         let found = match payload {
             Payload::Inline(text) => Elements::of(Bytes::from(text)).map(Arc::new),
             Payload::Blob { digest, .. } => self.store.elements(digest.as_str()).await,
         };
-        found.map(Some).map_err(|why| format!("the XCom `{key}` can't be read: {why}"))
+        found.map(Some).map_err(|why| format!("the XCom `{key}` can't be read: {why}").into())
     }
 
     async fn stored(
@@ -160,7 +197,7 @@ impl XComs {
         of: &Address,
         map_index: MapIndex,
         key: &str,
-    ) -> Result<Option<Payload>, String> {
+    ) -> Result<Option<Payload>, NoValue> {
         let place = names::xcom_key(&of.dag_id, &of.run_id, &of.task_id, map_index, key);
         let found = self.look_up(&place).await?;
         found.map(|found| payload(of.task_id.as_str(), key, &found)).transpose()
@@ -190,7 +227,7 @@ impl XComs {
         &mut self,
         from: Option<Address>,
         key: &str,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, NoValue> {
         let Some(from) = from else { return Ok(0) };
         if key == RETURN_VALUE {
             let place = names::returned_by_key(&from.dag_id, &from.run_id, &from.task_id);
@@ -208,7 +245,24 @@ impl XComs {
         Ok(count)
     }
 
-    async fn list_copies(&self, from: &Address, key: &str) -> Result<Vec<Payload>, String> {
+    /// Whether copies of the task that handed on a value were counted, and are what is read.
+    pub(crate) fn has_counted(&self, from: &Address, key: &str) -> bool {
+        self.counted.as_ref().is_some_and(|(of, named, _)| of == from && named == key)
+    }
+
+    /// What copies of a task of another run have handed on, as who knows all runs says: that is read from now on.
+    pub(crate) fn count_elsewhere(
+        &mut self,
+        from: Address,
+        key: &str,
+        values: Vec<Payload>,
+    ) -> usize {
+        let count = values.len();
+        self.counted = Some((from, key.to_owned(), Counted::Listed(values)));
+        count
+    }
+
+    async fn list_copies(&self, from: &Address, key: &str) -> Result<Vec<Payload>, NoValue> {
         let prefix = names::xcom_task_prefix(&from.dag_id, &from.run_id, &from.task_id);
         let mut patience = Patience::default();
         let listed = loop {
@@ -234,9 +288,9 @@ impl XComs {
         from: Option<Address>,
         key: &str,
         wanted: std::ops::Range<usize>,
-    ) -> Result<Vec<Value>, String> {
+    ) -> Result<Vec<Value>, NoValue> {
         let Some(from) = from else { return Ok(Vec::new()) };
-        if !self.counted.as_ref().is_some_and(|(of, named, _)| *of == from && named == key) {
+        if !self.has_counted(&from, key) {
             self.count_copies(Some(from.clone()), key).await?;
         }
         if let Some((_, _, Counted::Written(written))) = &self.counted {
@@ -267,7 +321,7 @@ impl XComs {
         from: &Address,
         key: &str,
         copies: &[MapIndex],
-    ) -> Result<Vec<Value>, String> {
+    ) -> Result<Vec<Value>, NoValue> {
         let (mut values, mut bytes) = (Vec::new(), 0);
         for map_index in copies {
             let Some(payload) = self.stored(from, *map_index, key).await? else { break };
@@ -305,10 +359,12 @@ impl Patience {
     }
 }
 
-fn payload(task_id: &str, key: &str, stored: &[u8]) -> Result<Payload, String> {
+fn payload(task_id: &str, key: &str, stored: &[u8]) -> Result<Payload, NoValue> {
     let stored: StoredXCom = serde_json::from_slice(stored)
         .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))?;
-    stored.value().map_err(|kept_until| xcom_forgotten(task_id, key, kept_until))
+    stored
+        .value()
+        .map_err(|kept_until| NoValue::Forgotten(xcom_forgotten(task_id, key, kept_until)))
 }
 
 #[cfg(test)]
@@ -349,8 +405,10 @@ mod tests {
         xcoms.state.put(&place, text, None).await.unwrap();
         let said =
             "the XCom `k` of task `t` was kept until 2023-11-14T22:13:20Z, by retention.xcoms";
-        assert!(xcoms.get(&from, "k", false).await.unwrap_err().starts_with(said));
-        assert!(xcoms.elements(&from, "k").await.unwrap_err().starts_with(said));
+        let forgotten =
+            |no: NoValue| matches!(no, NoValue::Forgotten(why) if why.starts_with(said));
+        assert!(forgotten(xcoms.get(&from, "k", false).await.unwrap_err()));
+        assert!(forgotten(xcoms.elements(&from, "k").await.unwrap_err()));
         assert_eq!(xcoms.get(&from, "other", false).await, Ok(None), "that never was");
         // What was written before there was anything to forget reads as it did.
         let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, "v");

@@ -2,7 +2,7 @@
 import { createSignal, For, type JSX, onMount, Show } from "solid-js";
 import { type Done, get, part, send, type Shapes } from "./base";
 import { seq } from "./live";
-import { Fault, Mark } from "./parts";
+import { Fault, Mark, Time } from "./parts";
 import { short } from "./time";
 
 interface Asked {
@@ -235,6 +235,14 @@ function Rerun(props: { of: { dag_id: string; run_id: string; task_id?: string; 
                 <strong>{total() === 0 ? "Nothing would run again." : `${total()} ${total() === 1 ? "task runs" : "tasks run"} again`}</strong>
                 {total() > 0 && it().run_goes_on ? ", and the run goes on." : ""}
               </p>
+              <Show when={it().xcoms_kept_until}>
+                {(until) => (
+                  <p class="told warn">
+                    XComs of before were kept until <Time at={until()} />, by <code>retention.xcoms</code>, and are forgotten: a task
+                    that asks for one of a task that does not run again fails.
+                  </p>
+                )}
+              </Show>
               <ul class="cleared" tabindex="0">
                 <For each={it().tasks}>
                   {(task) => (

@@ -8,7 +8,8 @@ export type Name =
   | ["home"]
   | ["expected"]
   | ["pools"]
-  | ["executors"]
+  /** How many come before the page. */
+  | ["executors", number]
   /** By which words, and how many come before the page. */
   | ["dags", string, number]
   | ["dag", string, number]
@@ -64,8 +65,9 @@ function restPath(name: Name): [string, Query] {
       return ["dagbok/ui/home", {}];
     case "expected":
     case "pools":
-    case "executors":
       return [`dagbok/ui/${name[0]}`, {}];
+    case "executors":
+      return ["dagbok/ui/executors", { offset: name[1] || undefined }];
     case "dags":
       return ["dagbok/ui/dags", { q: name[1], offset: name[2] || undefined }];
     case "dag":
@@ -82,8 +84,9 @@ function streamQuery(name: Name): Query {
     case "home":
     case "expected":
     case "pools":
-    case "executors":
       return { view: name[0] };
+    case "executors":
+      return { view: "executors", offset: name[1] || undefined };
     case "dags":
       return { view: "dags", q: name[1], offset: name[2] || undefined };
     case "dag":
@@ -127,7 +130,7 @@ export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
     const page = fromPage(now);
     if (page?.data) put(page.data);
     else if (page?.error) setHeld("error", new ApiFault(page.error.status, page.error.detail));
-    else if (now[0] === "dags" && before?.startsWith('["dags"') && held.data !== undefined) setHeld({ error: undefined, old: true });
+    else if ((now[0] === "dags" || now[0] === "executors") && before?.startsWith(`["${now[0]}"`) && held.data !== undefined) setHeld({ error: undefined, old: true });
     else setHeld({ data: undefined, error: undefined, old: false });
     const [path, query] = restPath(now);
     onCleanup(
@@ -151,7 +154,7 @@ export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
 
 /** Of a page that asks for what it shows by itself: how the log stands, and whether anybody answers. */
 export function pulse(): void {
-  live(() => ["executors"] as ["executors"]);
+  live(() => ["executors", 0] as ["executors", number]);
 }
 
 interface Ways {

@@ -179,13 +179,8 @@ impl Run {
         }
         let fresh = Self::new(self.key.clone(), self.meta.clone(), Arc::clone(version));
         let old = std::mem::replace(self, fresh);
-        (self.phase, self.ends) = (old.phase, f.ends);
-        (self.over_since, self.lapsed, self.forgotten) =
-            (old.over_since, old.lapsed, old.forgotten);
-        self.tried.clone_from(&old.tried);
-        self.notes.clone_from(&old.notes);
-        self.checkpoints.clone_from(&old.checkpoints);
-        self.stale.clone_from(&old.stale);
+        self.ends = f.ends;
+        self.keep_own(&old);
         let added: BTreeSet<&TaskId> = f.added.iter().collect();
         let mut kept: Vec<(Ix, Ix)> = Vec::new();
         for node in 0..old.version.node_count() {
@@ -211,6 +206,47 @@ impl Run {
                 self.arena.number_task_from(node, *tries);
             }
         }
+    }
+
+    /// Takes over what is the run's, whatever version it runs. Each field is named, so that whoever adds one says here
+    /// what becomes of it.
+    fn keep_own(&mut self, old: &Self) {
+        let Self {
+            phase,
+            over_since,
+            lapsed,
+            forgotten,
+            tried,
+            notes,
+            checkpoints,
+            stale,
+            // The same, or told by the fact.
+            key: _,
+            meta: _,
+            version: _,
+            ends: _,
+            // Made of the version, and of its copies as they are kept.
+            arena: _,
+            lines: _,
+            busy: _,
+            touched: _,
+            held: _,
+            released: _,
+            in_flight: _,
+            deferred: _,
+            open: _,
+            failed_leaves: _,
+            xcoms: _,
+            lengths: _,
+            to_expand: _,
+            skips: _,
+        } = old;
+        (self.phase, self.over_since) = (*phase, *over_since);
+        (self.lapsed, self.forgotten) = (*lapsed, *forgotten);
+        self.tried.clone_from(tried);
+        self.notes.clone_from(notes);
+        self.checkpoints.clone_from(checkpoints);
+        self.stale.clone_from(stale);
     }
 
     /// Takes over what tasks had: their copies, how these stand, and what they handed on.

@@ -9,9 +9,10 @@ use dagbok_protocol::{
     AnswerHitl, AssetUpdate, CommandBody, CordonExecutor, PoolChange, Reason, RefusalCode,
     ReportBody, TriggerRun,
     limits::{
-        ASSET_EVENTS_BYTES, ASSET_EXTRA_BYTES, CONSECUTIVE_FAILED_RUNS, CORDONS, DESCRIPTION_BYTES,
-        HITL_ANSWER_BYTES, PARTITION_EVENTS_KEPT, PARTITION_KEY_CHARS, PARTITION_KEYS_BYTES,
-        PARTITION_KEYS_PER_EVENT, PARTITION_RUN_OFFSET, PAST_RUNS, SPEC_PACKED_BYTES,
+        ASSET_EVENTS_BYTES, ASSET_EXTRA_BYTES, CONSECUTIVE_FAILED_RUNS, CORDONS,
+        DEFAULT_POOL_SLOTS, DESCRIPTION_BYTES, HITL_ANSWER_BYTES, MAX_LOSSES, PARALLELISM,
+        PARTITION_EVENTS_KEPT, PARTITION_KEY_CHARS, PARTITION_KEYS_BYTES, PARTITION_KEYS_PER_EVENT,
+        PARTITION_RUN_OFFSET, PAST_RUNS, SPEC_PACKED_BYTES,
     },
 };
 
@@ -330,5 +331,51 @@ fn the_keys_that_one_record_names_have_so_many_bytes() {
         if let Some(why) = &told.refused {
             assert!(why.contains("more than one record has room for"), "{why}");
         }
+    }
+}
+
+/// As many tasks that wait for nothing, and how many of them are queued.
+fn queued_of(tasks: u32, pool: Option<&str>) -> usize {
+    let mut spec = dag("etl").with(|dag| dag.max_active_tasks = u32::MAX);
+    for n in 0..tasks {
+        spec = spec.add(&format!("t{n}"), &[], |task| {
+            if let Some(pool) = pool {
+                task.pool = PoolName::new(pool).expect("a name");
+            }
+        });
+    }
+    let mut world = World::new();
+    if let Some(pool) = pool {
+        world.set_pool(pool, u32::MAX);
+    }
+    world.read(&spec);
+    world.trigger_as("etl", "r1");
+    world.settle().iter().filter(|it| it.starts_with("TaskQueued")).count()
+}
+
+#[test]
+fn a_pool_that_nobody_set_has_so_many_slots() {
+    assert_eq!(queued_of(DEFAULT_POOL_SLOTS, None), DEFAULT_POOL_SLOTS as usize);
+    assert_eq!(queued_of(DEFAULT_POOL_SLOTS + 1, None), DEFAULT_POOL_SLOTS as usize);
+}
+
+#[test]
+fn so_many_tasks_run_at_once_where_nobody_says_otherwise() {
+    assert_eq!(queued_of(PARALLELISM + 1, Some("wide")), PARALLELISM as usize);
+}
+
+#[test]
+fn a_task_is_made_up_for_so_many_losses_where_nobody_says_otherwise() {
+    let mut world = World::with([dag("etl").task("a", &[])]);
+    world.join("e1");
+    world.trigger_as("etl", "r1");
+    world.settle();
+    for n in 1..=MAX_LOSSES + 1 {
+        world.start("e1", &format!("etl/r1/a/{n}"));
+        let lost = world.gone("e1");
+        let ends = lost[0].ends_with("retry never");
+        assert_eq!(ends, n > MAX_LOSSES, "{lost:?}");
+        world.pass(secs(3_600));
+        world.join("e1");
     }
 }

@@ -187,6 +187,17 @@ class SupervisorError(AirflowException):
         self.detail = detail
 
 
+class XComForgotten(AirflowFailException):
+    """What a task had handed on is forgotten by `retention.xcoms`: no retry brings it back, that task's running again does."""
+
+
+def refusal(error: dict[str, Any]) -> AirflowException:
+    """Return what is raised for a request that the supervisor refused, by its answer: `error` is a code, `detail` its words."""
+    code = str(error.get("error"))
+    refused = SupervisorError(code, error.get("detail"))
+    return XComForgotten(str(refused)) if code == "XCOM_FORGOTTEN" else refused
+
+
 class RemovedInAirflow3Warning(DeprecationWarning):
     """Something that Airflow 3 removed."""
 

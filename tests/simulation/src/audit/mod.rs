@@ -385,7 +385,8 @@ impl Audit {
             Fact::RunBackfilled(f) => return self.backfill_takes(key, f),
             Fact::RunVersionChanged(f) => return self.change_version(key, f),
             Fact::RunCleared(f) => {
-                self.says_what_lapsed(key, *f)?;
+                let moves = |fact: &Fact| matches!(fact, Fact::RunVersionChanged(_));
+                self.says_what_lapsed(key, *f, record.facts.iter().any(moves))?;
                 self.leave_backfill(key);
             }
             _ => {}

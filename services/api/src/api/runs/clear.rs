@@ -51,20 +51,42 @@ pub(crate) async fn clear(
         clear_each(&state, &caller, &found, &ask, reason.as_ref()).await?;
     }
     let dag_run = one(&state, key.clone()).await?;
+    let keys: Vec<RunKey> = found.iter().map(|it| it.key.clone()).collect();
+    let kept = state.read(move |store| {
+        let lapsed = |key: &RunKey| Ok(store.run(key)?.and_then(|run| run.xcoms_lapsed));
+        keys.iter().map(lapsed).collect::<Result<Vec<_>, ApiError>>()
+    });
+    let kept = kept.await?.into_iter().map(|it| it.map(|it| it.kept_until.into()));
+    let mut kept_until = None;
     let (mut run_goes_on, mut tasks, mut version) = (false, Vec::new(), None);
     let mut others = Vec::new();
-    for it in found {
+    for (it, xcoms_kept_until) in found.into_iter().zip(kept) {
         let is_changed = it.is_changed();
         let of_run = it.tasks.into_iter().map(cleared).collect();
         let to = it.version.map(|to| version_change(*to));
         if it.key == key {
             (run_goes_on, tasks, version) = (it.goes_on, of_run, to);
+            kept_until = xcoms_kept_until;
         } else if is_changed {
             let (dag_run_id, run_goes_on) = (it.key.run_id.to_string(), it.goes_on);
-            others.push(OtherCleared { dag_run_id, run_goes_on, tasks: of_run, version: to });
+            others.push(OtherCleared {
+                dag_run_id,
+                run_goes_on,
+                tasks: of_run,
+                version: to,
+                xcoms_kept_until,
+            });
         }
     }
-    Ok(Json(RunCleared { dry_run: body.dry_run, run_goes_on, tasks, version, others, dag_run }))
+    Ok(Json(RunCleared {
+        dry_run: body.dry_run,
+        run_goes_on,
+        tasks,
+        version,
+        xcoms_kept_until: kept_until,
+        others,
+        dag_run,
+    }))
 }
 
 fn version_change(change: VersionChange) -> RunVersionChange {

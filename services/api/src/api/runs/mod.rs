@@ -86,19 +86,20 @@ pub(super) async fn one(state: &ApiState, key: RunKey) -> Result<RunResponse, Ap
     });
     let (mut run, beside) = read.await?;
     if let Some(digest) = beside {
-        run.conf = Some(json_blob(state, &digest).await?);
+        let conf = json_blob(state, &digest).await?;
+        let missing = || ApiError::bug(&format!("the blob {digest} is missing"));
+        run.conf = Some(conf.ok_or_else(missing)?);
     }
     Ok(run)
 }
 
-/// JSON that lies beside the log, as it is.
+/// JSON that lies beside the log, as it is; none where it is gone.
 pub(crate) async fn json_blob(
     state: &ApiState,
     digest: &Digest,
-) -> Result<Box<RawValue>, ApiError> {
-    let bytes = state.ports.blobs.get(digest.as_str()).await?;
-    let bytes = bytes.ok_or_else(|| ApiError::bug(&format!("the blob {digest} is missing")))?;
-    serde_json::from_slice(&bytes).map_err(|error| ApiError::bug(&error))
+) -> Result<Option<Box<RawValue>>, ApiError> {
+    let Some(bytes) = state.ports.blobs.get(digest.as_str()).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| ApiError::bug(&error))
 }
 
 /// One run.
@@ -140,6 +141,7 @@ pub(crate) async fn refused_reports(
             why: word(&row.why),
             usage: row.usage.map(try_usage),
             log: row.log.as_ref().filter(|_| gone(&row).is_none()).map(try_log),
+            log_kept_until: gone(&row).filter(|_| row.log.is_some()).map(Into::into),
         })
         .collect();
     Ok(Json(RefusedReportCollection { total_entries: refused_reports.len(), refused_reports }))

@@ -15,7 +15,7 @@ pub(super) enum View {
     Home,
     Expected,
     Pools,
-    Executors,
+    Executors(executors::ExecutorsQuery),
     Dags(dags::DagsQuery),
     Dag(DagId, dag::DagQuery),
     Run(RunKey),
@@ -66,7 +66,9 @@ impl View {
             Some("home") => Self::Home,
             Some("expected") => Self::Expected,
             Some("pools") => Self::Pools,
-            Some("executors") => Self::Executors,
+            Some("executors") => {
+                Self::Executors(executors::ExecutorsQuery { offset: query.offset })
+            }
             Some("dags") => Self::Dags(dags::DagsQuery {
                 q: query.q.clone(),
                 limit: query.limit,
@@ -100,7 +102,9 @@ impl View {
             [] => Some(Self::Home),
             ["expected"] => Some(Self::Expected),
             ["pools"] => Some(Self::Pools),
-            ["executors"] => Some(Self::Executors),
+            ["executors"] => Some(Self::Executors(executors::ExecutorsQuery {
+                offset: query.page.map(executors::before_page),
+            })),
             ["dags"] => Some(Self::Dags(dags::DagsQuery {
                 q: query.q.clone(),
                 limit: None,
@@ -128,7 +132,7 @@ impl View {
             Self::Home => json!(["home"]),
             Self::Expected => json!(["expected"]),
             Self::Pools => json!(["pools"]),
-            Self::Executors => json!(["executors"]),
+            Self::Executors(query) => json!(["executors", query.offset.unwrap_or(0)]),
             Self::Dags(query) => {
                 json!(["dags", query.q.as_deref().unwrap_or_default(), query.offset.unwrap_or(0)])
             }
@@ -146,7 +150,9 @@ impl View {
             Self::Home => serde_json::to_value(home::snapshot(state).await?),
             Self::Expected => serde_json::to_value(expected::snapshot(state).await?),
             Self::Pools => serde_json::to_value(pools::snapshot(state).await?),
-            Self::Executors => serde_json::to_value(executors::snapshot(state).await?),
+            Self::Executors(query) => {
+                serde_json::to_value(executors::snapshot(state, &query).await?)
+            }
             Self::Dags(query) => serde_json::to_value(dags::snapshot(state, query).await?),
             Self::Dag(id, query) => serde_json::to_value(dag::snapshot(state, id, query).await?),
             Self::Run(key) => serde_json::to_value(run::snapshot(state, key).await?),
@@ -169,7 +175,7 @@ impl View {
             Self::Home
             | Self::Expected
             | Self::Pools
-            | Self::Executors
+            | Self::Executors(_)
             | Self::Dags(_)
             | Self::Dag(..) => None,
         }
@@ -233,5 +239,8 @@ mod tests {
         assert_eq!(named(3), Some(json!(["dags", "etl", 100])));
         assert_eq!(named(0), named(1));
         assert_eq!(named(usize::MAX), Some(json!(["dags", "etl", usize::MAX])));
+        let query = ViewQuery { page: Some(3), ..ViewQuery::default() };
+        let named = View::of_path("/executors", &query).map(|view| view.name());
+        assert_eq!(named, Some(json!(["executors", 400])));
     }
 }

@@ -371,6 +371,7 @@ pub(crate) fn dag_callback(run: &RunRow, row: &TryRow) -> Option<DagCallback> {
         Some(TryEnd::Failed(failure)) => Some(try_failure(failure)),
         _ => None,
     };
+    let kept_until = run.log_kept_until(row);
     Some(DagCallback {
         number: row.number.get(),
         callback: ordered.callback.argument().to_owned(),
@@ -384,7 +385,8 @@ pub(crate) fn dag_callback(run: &RunRow, row: &TryRow) -> Option<DagCallback> {
         end_date: row.ended_at.map(Into::into),
         executor: row.executor.as_ref().map(ToString::to_string),
         failure,
-        log: row.log.as_ref().filter(|_| run.log_kept_until(row).is_none()).map(try_log),
+        log: row.log.as_ref().filter(|_| kept_until.is_none()).map(try_log),
+        log_kept_until: kept_until.filter(|_| row.log.is_some()).map(Into::into),
     })
 }
 

@@ -196,6 +196,16 @@ pub struct Lapsed {
 }
 
 impl Lapsed {
+    /// All of the run, which is over.
+    pub const fn whole(kept_until: Timestamp) -> Self {
+        Self { before_seq: u64::MAX, kept_until }
+    }
+
+    /// Whether it is all of the run.
+    pub const fn is_whole(self) -> bool {
+        self.before_seq == u64::MAX
+    }
+
     /// Until when it was kept of a try that this record offered.
     pub fn of(lapsed: Option<Self>, queued_seq: u64) -> Option<Timestamp> {
         lapsed.filter(|it| queued_seq < it.before_seq).map(|it| it.kept_until)

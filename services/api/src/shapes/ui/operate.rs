@@ -80,8 +80,10 @@ pub struct UiExecutors {
     pub mark: String,
     /// How the parts of the installation are.
     pub health: Health,
-    /// Executors that are there, in the order of coming, at most 500.
+    /// Executors that are there, in the order of coming: at most 200, a page.
     pub executors: Vec<ExecutorInfo>,
+    /// How many come before them.
+    pub offset: usize,
     /// How many those are.
     pub total: usize,
 }

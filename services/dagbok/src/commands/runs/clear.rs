@@ -1,5 +1,5 @@
 //! `dagbok runs clear` and `runs delete`; with `--json` the API's `RunCleared`, and `dag_id`, `run_id`.
-use dagbok_api::shapes::{Cleared, RunClear, RunCleared, RunVersionChange, TaskOrCopy};
+use dagbok_api::shapes::{Cleared, DateTime, RunClear, RunCleared, RunVersionChange, TaskOrCopy};
 use reqwest::Method;
 use serde_json::json;
 
@@ -49,9 +49,11 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     if !out.is_json() {
         out.line(&format!("{named}: these run again"));
         tell(context, &preview.tasks, preview.version.as_ref());
+        tell_forgotten(context, preview.xcoms_kept_until.as_ref());
         for other in &preview.others {
             out.line(&format!("{dag_id} {}", other.dag_run_id));
             tell(context, &other.tasks, other.version.as_ref());
+            tell_forgotten(context, other.xcoms_kept_until.as_ref());
         }
     }
     if args.asked.only.dry_run {
@@ -90,6 +92,17 @@ fn tell(context: &Context, tasks: &[Cleared], version: Option<&RunVersionChange>
     version.added.iter().for_each(|task| out.line(&format!("  {} (is added)", copies_of(task))));
     for task in &version.removed {
         out.line(&format!("  {} (is removed, and does not run)", copies_of(task)));
+    }
+}
+
+/// That what tasks of a run handed on is forgotten, so that who asks for it fails.
+fn tell_forgotten(context: &Context, kept_until: Option<&DateTime>) {
+    if let Some(until) = kept_until {
+        context.out.line(&format!(
+            "  XComs of before were kept until {}, by retention.xcoms, and are forgotten: a task that asks for one of a \
+             task that does not run again fails",
+            context.out.time(until.0)
+        ));
     }
 }
 

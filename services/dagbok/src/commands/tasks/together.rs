@@ -126,7 +126,7 @@ fn has_begun(task: &TaskInstance) -> bool {
     task.try_number > 0 && task.start_date.is_some()
 }
 
-/// Hands on a try's lines; where nothing is kept of it there are none.
+/// Hands on a try's lines; where nothing is kept of it, it is said why.
 async fn one(
     api: Arc<Api>,
     of: Of,
@@ -141,8 +141,11 @@ async fn one(
         async move { drop(line_in.send((of, line)).await) }
     });
     match told.await {
-        Err(failure) if failure.code() != Code::NotFound => Err(failure),
-        _ => Ok(()),
+        Err(failure) if failure.code() == Code::NotFound => {
+            context.out.note(&format!("{}: {failure}", copy_name(&of.task_id, of.map_index)));
+            Ok(())
+        }
+        told => told.map(drop),
     }
 }
 

@@ -54,7 +54,7 @@ async fn one(context: &Context, api: &Api, task: &TaskInstance) -> Result<(), Fa
     let mut lines = match api.lines(&path, &query).await {
         // Nothing is kept of it: the others have theirs.
         Err(failure) if failure.code() == Code::NotFound => {
-            out.note(&failure.to_string());
+            out.note(&format!("{name}: {failure}"));
             return Ok(());
         }
         lines => lines?,

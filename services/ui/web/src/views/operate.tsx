@@ -4,7 +4,7 @@ import { createMemo, createSignal, For, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "../acts";
 import { part, send, type Shapes } from "../base";
 import { live } from "../live";
-import { Crumbs, Fault, Mark, Nothing, runPath, taskPath, Time } from "../parts";
+import { Beyond, Crumbs, Fault, Mark, Nothing, Pages, runPath, taskPath, Time, useOffset } from "../parts";
 import { length, now } from "../time";
 import { Delete, Places } from "./places";
 
@@ -108,8 +108,12 @@ function PoolForm(props: { pool?: Pool }) {
   );
 }
 
+/** Rows of a page, as many as the server gives. */
+const EXECUTORS = 200;
+
 export function ExecutorsView() {
-  const held = live(() => ["executors"] as ["executors"]);
+  const offset = useOffset(EXECUTORS);
+  const held = live(() => ["executors", offset()] as ["executors", number]);
   return (
     <>
       <Crumbs of={[{ text: "Executors" }]} />
@@ -117,7 +121,7 @@ export function ExecutorsView() {
       <Show when={held.error}>{(error) => <Fault what="The executors can't be shown." error={error()} />}</Show>
       <Show when={held.data}>
         {(all) => (
-          <Show when={all().executors.length} fallback={<Nothing>No executor is there: nothing runs until one comes. <code>dagbok executor</code> starts one.</Nothing>}>
+          <Show when={all().executors.length} fallback={all().total ? <Beyond total={all().total} size={EXECUTORS} /> : <Nothing>No executor is there: nothing runs until one comes. <code>dagbok executor</code> starts one.</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col">Executor</th><th scope="col">State</th><th scope="col">On</th><th scope="col">Slots</th><th scope="col">Queues</th><th scope="col">Here since</th><th scope="col">Version</th><th scope="col">Runs</th><th scope="col"><span class="unseen">What can be done</span></th></tr></thead>
               <tbody>
@@ -133,17 +137,17 @@ export function ExecutorsView() {
                       <td class="dim">{one.version} · Python {one.python}</td>
                       <td class="clip"><For each={one.holds} fallback={<span>nothing</span>}>{(task) => <A class="pair" href={taskPath(task.dag_id, task.dag_run_id, task.task_id, task.map_index)}>{task.task_id}{task.map_index >= 0 ? `[${task.map_index}]` : ""}</A>}</For></td>
                       <td class="acts">
-                        <Show when={one.cordon} fallback={<button type="button" class="small" onClick={() => open(() => <Stand what="cordon" one={one} all={all().executors} />)}>Cordon</button>}>
-                          <button type="button" class="small" onClick={() => open(() => <Stand what="uncordon" one={one} all={all().executors} />)}>Uncordon</button>
+                        <Show when={one.cordon} fallback={<button type="button" class="small" onClick={() => open(() => <Stand what="cordon" one={one} all={all().executors} total={all().total} />)}>Cordon</button>}>
+                          <button type="button" class="small" onClick={() => open(() => <Stand what="uncordon" one={one} all={all().executors} total={all().total} />)}>Uncordon</button>
                         </Show>
-                        <button type="button" class="small" onClick={() => open(() => <Stand what="drain" one={one} all={all().executors} />)}>Drain</button>
+                        <button type="button" class="small" onClick={() => open(() => <Stand what="drain" one={one} all={all().executors} total={all().total} />)}>Drain</button>
                       </td>
                     </tr>
                   )}
                 </For>
               </tbody>
             </table>
-            <Show when={all().total > all().executors.length}><p class="foot dim">The first {all().executors.length} of {all().total}.</p></Show>
+            <div class="foot"><Pages from={all().offset} shown={all().executors.length} total={all().total} size={EXECUTORS} below /></div>
           </Show>
         )}
       </Show>
@@ -154,7 +158,7 @@ type Executor = Shapes["ExecutorInfo"];
 const labels = (one: Executor) => Object.entries(one.resources.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ");
 
 /** What follows for tries and queues, before it is done. */
-function consequences(what: string, one: Executor, all: Executor[]): string[] {
+function consequences(what: string, one: Executor, all: Executor[], total: number): string[] {
   const own = all.filter((it) => it.name === one.name);
   const running = own.reduce((sum, it) => sum + it.running, 0);
   const says = [own.length > 1 ? `${own.length} executors are called ${one.name}: it holds for all of them, and for those to come.` : `It holds for ${one.name} over restarts, until somebody says otherwise.`];
@@ -164,11 +168,12 @@ function consequences(what: string, one: Executor, all: Executor[]): string[] {
   else says.push(running ? `${tries} may go on until the time is over; what is ended then is tried elsewhere and uses up no retry. Then it leaves.` : "It runs nothing now, and leaves at once.");
   const served = new Set(all.filter((it) => it.name !== one.name && it.status === "alive").flatMap((it) => it.queues));
   const lonely = one.queues.filter((queue) => !served.has(queue));
-  says.push(lonely.length ? `Nobody else takes work from ${lonely.join(", ")}: what is queued there waits.` : "Others take work from each of its queues.");
+  const among = total > all.length ? "On this page of the list nobody" : "Nobody";
+  says.push(lonely.length ? `${among} else takes work from ${lonely.join(", ")}: what is queued there waits.` : "Others take work from each of its queues.");
   return says;
 }
 
-function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; all: Executor[] }) {
+function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; all: Executor[]; total: number }) {
   const [why, setWhy] = createSignal("");
   const [minutes, setMinutes] = createSignal("");
   const title = () => `${props.what[0]!.toUpperCase()}${props.what.slice(1)} ${props.one.name}`;
@@ -179,7 +184,7 @@ function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; al
   };
   return (
     <Dialog title={title()} close={close}>
-      <ul class="consequences"><For each={consequences(props.what, props.one, props.all)}>{(one) => <li>{one}</li>}</For></ul>
+      <ul class="consequences"><For each={consequences(props.what, props.one, props.all, props.total)}>{(one) => <li>{one}</li>}</For></ul>
       <form class="fields" onSubmit={(event) => (event.preventDefault(), go())}>
         <label class="field">Why, for whoever wonders later<input maxlength="1000" value={why()} onInput={(event) => setWhy(event.currentTarget.value)} /></label>
         <Show when={props.what === "drain"}><label class="field">Minutes that its tries may go on; as it is set where empty<input type="number" min="0" value={minutes()} onInput={(event) => setMinutes(event.currentTarget.value)} /></label></Show>
@@ -191,7 +196,7 @@ function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; al
 const STATUS: Record<string, string> = { alive: "there", cordoned: "cordoned: takes nothing new", cordoning: "cordoned, and has not said yet that it knows", draining: "draining: takes no more", silent: "silent: no sign of life" };
 
 export function HealthView() {
-  const held = live(() => ["executors"] as ["executors"]);
+  const held = live(() => ["executors", 0] as ["executors", number]);
   const rows = createMemo((): [string, boolean | undefined, string][] => {
     const it = held.data?.health;
     if (!it) return [];

@@ -14,7 +14,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from dagbok.exceptions import AirflowException, SupervisorError
+from dagbok.exceptions import AirflowException, refusal
 from dagbok.runtime import interrupts
 from dagbok.runtime.frames import FrameError, FrameStream, encode
 from dagbok.runtime.interrupts import held
@@ -152,7 +152,7 @@ class Supervisor:
                 if answered == wanted:
                     break
         if error is not None:
-            raise SupervisorError(str(error.get("error")), error.get("detail"))
+            raise refusal(error)
         return answer
 
     def _answers(self) -> select.poll:

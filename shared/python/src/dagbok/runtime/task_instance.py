@@ -208,10 +208,14 @@ class TaskInstance(metaclass=WithColumns):
             )
 
         def pull(task_id: str) -> tuple[Any, bool]:
-            if self._is_mapped(task_id, dag_id):
-                values = xcom.get_copies(self._supervisor, key, *target, task_id)
-                return values, len(values) > 0
-            return one(task_id, -1)
+            is_mapped = self._is_mapped(task_id, dag_id)
+            if not is_mapped:
+                value, found = one(task_id, -1)
+                # Whether a task of another DAG is mapped is told by what it pushed alone.
+                if found or is_mapped is not None:
+                    return value, found
+            values = xcom.get_copies(self._supervisor, key, *target, task_id)
+            return (values, True) if len(values) else (None, False)
 
         if map_indexes is not None:
             return self._pull_copies(one, task_ids, map_indexes, default)
@@ -270,10 +274,11 @@ class TaskInstance(metaclass=WithColumns):
         place = max(self.map_index, 0)
         return xcom.get_elements(self._supervisor, XCOM_RETURN_KEY, self.dag_id, self.run_id, task_id, place)
 
-    def _is_mapped(self, task_id: str, dag_id: str | None) -> bool:
+    def _is_mapped(self, task_id: str, dag_id: str | None) -> bool | None:
+        """Return whether a task is mapped; None where it is none of this DAG."""
         dag = self.task.dag
         known = dag_id in {None, dag.dag_id} and dag.has_task(task_id)
-        return known and dag.get_task(task_id).expansion is not None
+        return dag.get_task(task_id).expansion is not None if known else None
 
     def _pull_copies(self, one: Any, task_ids: Any, map_indexes: Any, default: Any) -> Any:
         """Return what copies pushed that were asked for by number."""

@@ -68,14 +68,14 @@ class Asker:
 
     def ask(self, body: Json) -> Any:
         """Send a request of the trigger that this is called for, and return the body of its answer."""
-        from dagbok.exceptions import AirflowException, SupervisorError
+        from dagbok.exceptions import AirflowException, refusal
 
         number = _number.get()
         if number is None:
             raise AirflowException("this can only be asked while a trigger runs")
         answer, error = self._process.ask({**body, "trigger_number": number})
         if error is not None:
-            raise SupervisorError(str(error.get("error")), error.get("detail"))
+            raise refusal(error)
         return answer
 
 
