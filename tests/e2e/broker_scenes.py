@@ -180,7 +180,7 @@ def log_deleted(folder: Path) -> None:
 
 
 def log_purged(folder: Path) -> None:
-    """Nobody builds on a log that somebody emptied, though its numbers go on: all end, or refuse, and say what to do."""
+    """Nobody builds on a log that was emptied, though its numbers go on: all end, or refuse, and say what to do."""
     with Apart(folder) as apart:
         write_dag(apart.dags, "hello.py", dags.hello("hello"))
         wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
@@ -203,4 +203,4 @@ def log_purged(folder: Path) -> None:
         scheduler.start()
         wait_until("the scheduler's end", lambda: not scheduler.alive())
         said = scheduler.log.read_text()[before:]
-        assert says(said) and "DBK0033" in said, said
+        assert (says(said), "DBK0033" in said) == (True, True), said

@@ -97,7 +97,6 @@ def test_a_mapped_task_runs_a_copy_for_each_element(running: Standalone, dags: P
     check_history(running.api.events(), {("mapped", "r1")})
 
 
-
 ELSEWHERE = """
 from airflow.sdk import dag, task
 
@@ -107,7 +106,8 @@ def elsewhere():
     def asks(ti=None):
         of = {"dag_id": "mapped", "run_id": "r1"}
         lazy = ti.xcom_pull(task_ids="square", **of)
-        return [list(lazy), len(lazy), lazy[2], ti.xcom_pull(task_ids="square", map_indexes=[3, 0], **of), list(lazy[1:3])]
+        some = ti.xcom_pull(task_ids="square", map_indexes=[3, 0], **of)
+        return [list(lazy), len(lazy), lazy[2], some, list(lazy[1:3])]
     asks()
 elsewhere()
 """

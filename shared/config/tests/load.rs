@@ -187,7 +187,8 @@ fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
     const ZERO_IS_LIKE_ANY_OTHER: [&str; 1] = ["executor.oom_score_adj"];
     const ZERO_MEANS_AT_ONCE: [&str; 4] =
         ["executor.drain", "executor.kill_grace", "processor.debounce", "scheduler.max_losses"];
-    const ZERO_MEANS_FOR_EVER: [&str; 12] = [
+    const ZERO_MEANS_FOR_EVER: [&str; 13] = [
+        "blobs.move_after",
         "scheduler.task_queued_timeout",
         "scheduler.max_consecutive_failed_dag_runs_per_dag",
         "retention.runs",

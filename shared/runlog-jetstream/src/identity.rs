@@ -108,9 +108,11 @@ impl Identity {
 
     /// The last entry's place; damage where the stream has gone back, lost entries, or is another one.
     pub(crate) async fn look(&self, link: &Link) -> PortResult<Seq> {
+        // Before it is asked: others may write meanwhile.
+        let highest = self.highest.load(Ordering::Relaxed);
         let asked = link.api::<Info>(&format!("STREAM.INFO.{}", self.stream), &json!({})).await;
         let found = match asked {
-            Ok(info) => self.compare(&info),
+            Ok(info) => self.compare(highest, &info),
             Err(error) if error.is(STREAM_NOT_FOUND) => {
                 Err("the stream is not there any more".to_owned())
             }
@@ -120,10 +122,10 @@ impl Identity {
         found.map_err(|why| self.damaged(format!("{why}; {ADVICE}")))
     }
 
-    /// Compares what the server says of the stream with what is known of it.
-    fn compare(&self, info: &Info) -> Result<Seq, String> {
+    /// Compares what the server says of the stream with what was known of it.
+    fn compare(&self, highest: u64, info: &Info) -> Result<Seq, String> {
         let Info { created, config, state } = info;
-        let (highest, last) = (self.highest.load(Ordering::Relaxed), state.last_seq);
+        let last = state.last_seq;
         if last < highest {
             return Err(format!("the last entry is {last}, but {highest} was there"));
         }

@@ -150,7 +150,10 @@ async fn a_purged_log_is_built_on_by_nobody() {
     let (follower, _d) = connect(reader(&server, "a")).await.unwrap();
     let last = scheduler.log.append(Seq::ZERO, [draft(), draft(), draft()].concat()).await.unwrap();
     let mut following = follower.log.follow(Seq::ZERO);
-    assert_eq!(following.next().await.unwrap().unwrap().len(), 3);
+    let mut seen = 0;
+    while seen < 3 {
+        seen += following.next().await.unwrap().unwrap().len();
+    }
     rogue(&server).await.get_stream("dagbok_a_log").await.unwrap().purge().await.unwrap();
     let says = |error: &PortError| {
         let text = error.to_string();

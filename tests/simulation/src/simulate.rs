@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::Timestamp;
+use dagbok_events::{Record, Timestamp};
 
 use crate::{
     audit::{RunModel, TaskModel, fold_all},
@@ -138,6 +138,27 @@ fn left(world: &World) -> String {
     format!("{commands} commands, {work} items of work, among others\n{}", runs.join("\n"))
 }
 
+/// After which record a fold from the snapshot in the middle is another than the whole, and in which of its parts.
+fn where_they_part(history: &[Record]) -> String {
+    let mut whole = Namespace::new();
+    fold_all(&mut whole, history, history.len() / 2);
+    let mut resumed = Namespace::from_snapshot(&whole.to_snapshot()).expect("ours");
+    for upto in history.len() / 2..history.len() {
+        fold_all(&mut whole, history, upto + 1);
+        fold_all(&mut resumed, history, upto + 1);
+        let (one, other) = (whole.freeze(), resumed.freeze());
+        let parts = one.parts(None).zip(other.parts(None));
+        let apart = parts.filter(|(one, other)| one.encode() != other.encode());
+        let names: Vec<String> = apart.map(|(one, _)| one.name).collect();
+        if !names.is_empty() || one.to_bytes() != other.to_bytes() {
+            let (one, other) = (format!("{one:#?}"), format!("{other:#?}"));
+            let lines = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+            return format!("after record {}, {names:?}, {lines:?}: {:?}", upto + 1, history[upto]);
+        }
+    }
+    "nowhere".to_owned()
+}
+
 /// What must hold once everything came to rest.
 fn check_end(cast: &Cast, world: &World) {
     for (command, run_id) in &cast.people.promised {
@@ -151,7 +172,11 @@ fn check_end(cast: &Cast, world: &World) {
     let mut resumed = Namespace::from_snapshot(&snapshot).expect("ours");
     fold_all(&mut resumed, history, history.len());
     let bytes = whole.to_snapshot();
-    assert!(resumed.to_snapshot() == bytes, "a fold from a snapshot is another than the whole");
+    assert!(
+        resumed.to_snapshot() == bytes,
+        "a fold from a snapshot is another than the whole: {}",
+        where_they_part(history)
+    );
     for fold in cast.schedulers.iter().filter_map(Scheduler::fold) {
         if fold.last_seq() == world.log.len() as u64 {
             assert!(fold.to_snapshot() == bytes, "a scheduler's fold is another than the log's");

@@ -168,13 +168,15 @@ impl Lanes {
 
     /// Puts a shelf where it belongs in its pool's order.
     fn reposition(&mut self, key: &ShelfKey, turns: &mut Turns) {
-        let Some(it) = self.shelves.get_mut(key) else { return };
+        let Some(it) = self.shelves.get(key) else { return };
         let is_shut = self.shut.contains(&key.dag_id);
         let head = it.open.first().map(|((weight, _, _), _)| *weight).filter(|_| !is_shut);
         let due = it.later.first().map(|(due, _)| *due).filter(|_| !is_shut);
         let (stood, was_due) = (it.stands, it.due);
-        let is_new = head.is_some() && stood.is_none();
+        // Its turn in the pool is one for all its shelves there: while one of them stands, nothing comes anew.
+        let is_new = head.is_some() && stood.is_none() && !self.stands_beside(key);
         let stands = head.map(|weight| (weight, turns.of(&key.pool, &key.dag_id, is_new)));
+        let Some(it) = self.shelves.get_mut(key) else { return };
         (it.stands, it.due) = (stands, due);
         if it.lanes.is_empty() {
             self.shelves.remove(key);
@@ -227,6 +229,15 @@ impl Lanes {
         let of_dag = self.shelves.range(from..).map(|(key, _)| key);
         let of_dag = of_dag.take_while(|key| key.dag_id == *dag_id);
         of_dag.take_while(|key| pool.is_none_or(|pool| key.pool == *pool)).cloned().collect()
+    }
+
+    /// Whether another shelf of the same DAG and pool has something that may go.
+    fn stands_beside(&self, key: &ShelfKey) -> bool {
+        let from = ShelfKey { slots: 0, ..key.clone() };
+        let of_dag = self.shelves.range(from..);
+        let mut of_both =
+            of_dag.take_while(|(other, _)| other.dag_id == key.dag_id && other.pool == key.pool);
+        of_both.any(|(other, it)| other != key && it.stands.is_some())
     }
 
     /// Counts the tries of a task from now on, of which so many are in flight.

@@ -401,9 +401,12 @@ impl Run {
         std::mem::take(&mut self.touched)
     }
 
-    /// What waits for a time after this does so, and what was ripe already is so no longer.
+    /// What waits for a time after this does so, and what was ripe already is so no longer. What waits for the run
+    /// before stands nowhere until that is over.
     pub fn ripen_until(&mut self, until: Timestamp) {
-        let due = |(no, it): (InstanceNo, &Instance)| it.state.due().map(|due| (no, due));
+        let due = |(no, it): (InstanceNo, &Instance)| {
+            it.state.due().filter(|_| !self.held.contains(&it.node)).map(|due| (no, due))
+        };
         let waiting: Vec<_> = self.instances().filter_map(due).collect();
         for (no, due) in waiting {
             self.in_line(no, |queue, weight| {

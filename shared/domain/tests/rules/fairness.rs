@@ -408,3 +408,46 @@ proptest! {
         }
     }
 }
+
+/// A DAG waits with a task of one slot while others are served before it, and then with one of two slots, too: its turn
+/// stays where it stood, with or without a restart.
+#[test]
+fn what_comes_beside_what_waits_takes_no_turn_from_it() {
+    let told = |restarts: bool| {
+        let of = |weight: i32, slots: u32| {
+            move |task: &mut TaskSpec| {
+                task.pool = pool("p");
+                (task.priority_weight, task.pool_slots) = (weight, slots);
+            }
+        };
+        let patient = dag("patient").add("small", &[], of(1, 1)).task("gate", &[]).add(
+            "large",
+            &["gate"],
+            of(1, 2),
+        );
+        let fresh = dag("fresh").add("small", &[], of(1, 1));
+        let mut world = World::with([wide("urgent", 6, of(5, 1)), patient, fresh]);
+        world.set_pool("p", 1);
+        world.trigger_as("urgent", "r1");
+        world.settle();
+        world.trigger_as("patient", "r1");
+        world.settle();
+        for n in 0..5 {
+            world.succeed("e1", &format!("urgent/r1/t{n}/1"));
+            world.settle();
+        }
+        world.succeed("e1", "patient/r1/gate/1");
+        world.settle();
+        world.trigger_as("fresh", "r1");
+        world.settle();
+        if restarts {
+            let bytes = world.namespace.to_snapshot();
+            world.namespace = Namespace::from_snapshot(&bytes).expect("ours");
+        }
+        world.succeed("e1", "urgent/r1/t5/1");
+        world.settle();
+        served(&world)
+    };
+    assert_eq!(told(false), BTreeMap::from([("patient".to_owned(), 1)]));
+    assert_eq!(told(true), told(false));
+}

@@ -305,3 +305,47 @@ fn a_run_that_gets_more_copies_by_another_version_is_waited_for_again() {
     let holds = |it: &Reason| matches!(it, Reason::DependsOnPast { .. });
     assert!(why.is.reasons.iter().any(holds), "{why:?}");
 }
+
+/// Else it stands where work is looked for, though it may not go, and its DAG keeps a claim to room that it can't use.
+#[test]
+fn a_retry_that_waits_for_the_run_before_does_so_after_the_clock_went_back() {
+    let spec = dag("etl").add("a", &[], |task| {
+        past(task);
+        (task.retries, task.retry_delay) = (3, secs(0));
+    });
+    // Beside it another waits for a time.
+    let spec = spec.add("b", &[], |task| (task.retries, task.retry_delay) = (3, secs(600)));
+    let mut world = world(spec.clone(), &[1, 2]);
+    for day in ["d1", "d2"] {
+        world.start("e1", &format!("etl/{day}/b/1"));
+        world.fail("e1", &format!("etl/{day}/b/1"));
+    }
+    world.succeed("e1", "etl/d1/a/1");
+    world.settle();
+    world.start("e1", "etl/d2/a/1");
+    world.clear("etl", "d1", false);
+    world.settle();
+    world.fail("e1", "etl/d2/a/1");
+    world.now = Timestamp(world.now.0 - secs(3_600).0);
+    world.settle();
+    assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
+    // Another DAG is served, by which the turns of what waits for nothing but room are kept.
+    world.read(&DagSpec { dag_id: dag_id("other"), ..spec });
+    world.trigger_as("other", "r1");
+    world.settle();
+    let bytes = world.namespace.to_snapshot();
+    let mut other = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("ours");
+    assert_eq!(other.to_snapshot(), bytes);
+    world.succeed("e1", "other/r1/a/1");
+    world.trigger_as("other", "r2");
+    world.settle();
+    let record = world.log.len();
+    let bytes = world.namespace.to_snapshot();
+    for (seq, record) in (other.last_seq() + 1..).zip(&world.log[other.last_seq() as usize..record])
+    {
+        other.evolve(seq, record);
+    }
+    assert_eq!(other.to_snapshot(), bytes, "after a restart it is the same");
+    world.succeed("e1", "etl/d1/a/2");
+    assert!(world.settle().contains(&"TaskQueued a 2".to_owned()));
+}

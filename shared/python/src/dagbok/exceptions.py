@@ -188,11 +188,17 @@ class SupervisorError(AirflowException):
 
 
 class XComForgotten(AirflowFailException):
-    """What a task had handed on is forgotten by `retention.xcoms`: no retry brings it back, that task's running again does."""
+    """What a task had handed on is forgotten by `retention.xcoms`.
+
+    No retry brings it back; that task's running again does.
+    """
 
 
 def refusal(error: dict[str, Any]) -> AirflowException:
-    """Return what is raised for a request that the supervisor refused, by its answer: `error` is a code, `detail` its words."""
+    """Return what is raised for a request that the supervisor refused.
+
+    Of its answer `error` is a code, `detail` its words.
+    """
     code = str(error.get("error"))
     refused = SupervisorError(code, error.get("detail"))
     return XComForgotten(str(refused)) if code == "XCOM_FORGOTTEN" else refused
