@@ -152,3 +152,19 @@ async fn a_file_that_is_not_kept_is_said_not_to_be() {
         assert_eq!(world.get(&format!("/api/v2/{path}")).await.0, status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn executors_come_in_pages_and_none_is_out_of_reach() {
+    let world = World::new().await;
+    for n in 0..205 {
+        world.story.joined(&format!("exec-{n:03}")).await;
+    }
+    world.settled().await;
+    let page = async |query: &str| {
+        let page = world.ok(&format!("{UI}/executors{query}")).await;
+        (each(&page, "executors", "executor").len(), page["offset"].clone(), page["total"].clone())
+    };
+    assert_eq!(page("").await, (200, json!(0), json!(205)));
+    assert_eq!(page("?offset=200").await, (5, json!(200), json!(205)));
+    assert_eq!(page("?offset=400").await, (0, json!(400), json!(205)));
+}

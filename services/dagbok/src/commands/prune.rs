@@ -66,10 +66,12 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
         if out.is_json() {
             out.document(&all);
         } else {
-            if all.runs > 0 || all.forgotten.is_nothing() {
-                out.line(&format!("{} runs went; their files go with the next sweep", all.runs));
-            }
-            say_forgotten(context, &all.forgotten);
+            let (s, their) = if all.runs == 1 { ("", "its") } else { ("s", "their") };
+            out.line(&if all.runs > 0 || all.forgotten.is_nothing() {
+                format!("{} run{s} went; {their} files go with the next sweep", all.runs)
+            } else {
+                "it is forgotten; its files go with the next sweep".to_owned()
+            });
         }
     }
     Ok(Exit::Ok)

@@ -237,7 +237,7 @@ function Rerun(props: { of: { dag_id: string; run_id: string; task_id?: string; 
               </p>
               <Show when={it().xcoms_kept_until}>
                 {(until) => (
-                  <p class="told warn">
+                  <p class="warn">
                     XComs of before were kept until <Time at={until()} />, by <code>retention.xcoms</code>, and are forgotten: a task
                     that asks for one of a task that does not run again fails.
                   </p>

@@ -198,7 +198,14 @@ export function Log(props: { dag: string; run: string; task: string; map: number
         <Show when={!props.over}><label><input type="checkbox" checked={follow()} onChange={(event) => setFollow(event.currentTarget.checked)} /> follow</label></Show>
         <a class="small" href={`${new URL(`api/v2/dags/${part(props.dag)}/dagRuns/${part(props.run)}/taskInstances/${part(props.task)}/logs/${props.number}?full_content=true&map_index=${props.map}`, document.baseURI).href}`} download={`${props.task}-${props.number}.json`} target="_self">all</a>
       </div>
-      <Show when={fault()}>{(error) => <Fault what="The log can't be shown." error={error()} />}</Show>
+      <Show when={fault()}>
+        {(error) => (
+          // What is forgotten by the rules of what is kept is no failure.
+          <Show when={error().message.endsWith("retention.logs")} fallback={<Fault what="The log can't be shown." error={error()} />}>
+            <Nothing>{error().message.replace(/^./, (first) => first.toUpperCase())}.</Nothing>
+          </Show>
+        )}
+      </Show>
       <div ref={box} class="lines" classList={{ wrap: wrap(), times: times() }} tabindex="0" role="region" aria-label="Log" onScroll={scrolled}>
         <Show when={!lines().length && head()}><Nothing>{search() ? "No line has that in it." : level() ? "No line is that loud." : props.over ? "It wrote nothing." : "Nothing is written yet."}</Nothing></Show>
         <For each={lines()}>

@@ -179,7 +179,7 @@ export function Pages(props: Pages) {
 /** That a list ends before the page that the address names. */
 export function Beyond(props: { total: number; size: number }) {
   const path = usePages();
-  return <Nothing>The list has no such page: it has {props.total.toLocaleString("en")} rows. <A href={path(Math.ceil(props.total / props.size))}>The last page</A></Nothing>;
+  return <Nothing>The list has no such page: it has {props.total.toLocaleString("en")} {props.total === 1 ? "row" : "rows"}. <A href={path(Math.ceil(props.total / props.size))}>The last page</A></Nothing>;
 }
 
 /** What went wrong in this part of the page. */
