@@ -133,3 +133,10 @@ def test_a_place_that_is_not_mounted_or_was_changed_is_no_empty_one(tmp_path: Pa
         assert not value(it, "r1")
         run(it, "r3")
         assert value(it, "r3")
+
+
+def test_a_place_that_is_none_is_said_with_where_it_stands(tmp_path: Path) -> None:
+    done = Cli(["--home", str(tmp_path)], {"DAGBOK__BLOBS__URL": "wasb://logs"}).run("config", "check")
+    assert done.returncode != 0
+    assert "az://container/prefix" in done.stderr
+    assert "`blobs.url` in the environment variable `DAGBOK__BLOBS__URL`" in done.stderr
