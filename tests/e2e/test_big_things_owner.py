@@ -1,6 +1,7 @@
 """Whose a place on an object store is: a copy of an installation, another one, a share that is not mounted."""
 
 import shutil
+import time
 from pathlib import Path
 
 import httpx
@@ -83,7 +84,8 @@ def test_a_copy_of_an_installation_takes_nothing_of_it(tmp_path: Path, dags: Pat
         assert "another copy of this log" in refused(copy)
         assert len(large(share)) == 2
         it.process.stop()
-        # It is gone for good: the copy goes on with what it names, and lets the rest go.
+        # It is gone for good: the copy goes on with what it names, and lets the rest go, at its start, once that is old.
+        wait_until("all is old", lambda: time.time() - max(file.stat().st_mtime for file in share.glob("*/??/*")) > 4.0)
         copy.process.argv += ["--take-over-blobs"]
         copy.start()
         assert value(copy, "r1")
