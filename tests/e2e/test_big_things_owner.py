@@ -84,7 +84,7 @@ def test_a_copy_of_an_installation_takes_nothing_of_it(tmp_path: Path, dags: Pat
         assert "another copy of this log" in refused(copy)
         assert len(large(share)) == 2
         it.process.stop()
-        # It is gone for good: the copy goes on with what it names, and lets the rest go, at its start, once that is old.
+        # It is gone for good: the copy goes on, and lets go at its start what it does not name and what is old.
         wait_until("all is old", lambda: time.time() - max(file.stat().st_mtime for file in share.glob("*/??/*")) > 4.0)
         copy.process.argv += ["--take-over-blobs"]
         copy.start()
