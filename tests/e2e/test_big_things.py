@@ -158,6 +158,9 @@ def installed(tmp_path: Path, dags: Path, env: dict[str, str]) -> Iterator[Stand
     write_dag(dags, "big.py", DAG)
     with standalone(tmp_path, dags, env=env) as it:
         it.wait_dag("big")
+        # Until then everything is kept near.
+        place = it.home / "blobs.place"
+        wait_until("the place is claimed", lambda: place.exists() and '"is_made":true' in place.read_text())
         yield it
 
 

@@ -42,6 +42,13 @@ def run(it: Standalone, run_id: str) -> None:
     assert it.api.wait_run("big", run_id, 60.0) == "success"
 
 
+def claimed(it: Standalone) -> None:
+    """Waits until it has a DAG, and the place; until then everything is kept near."""
+    it.wait_dag("big")
+    place = it.home / "blobs.place"
+    wait_until("the place is claimed", lambda: place.exists() and '"is_made":true' in place.read_text())
+
+
 def value(it: Standalone, run_id: str) -> bool:
     path = f"/dags/big/dagRuns/{run_id}/taskInstances/makes/xcomEntries/return_value"
     answer = httpx.get(f"{it.api.url}/api/v2{path}", params={"deserialize": "true"}, timeout=30.0)
@@ -72,7 +79,7 @@ def refused(it: Standalone) -> str:
 def test_a_copy_of_an_installation_takes_nothing_of_it(tmp_path: Path, dags: Path, share: Path) -> None:
     write_dag(dags, "big.py", DAG)
     with standalone(tmp_path, dags, env=env(share)) as it:
-        it.wait_dag("big")
+        claimed(it)
         run(it, "r1")
         assert "are not in it" in Cli(["--home", str(it.home)], env(share)).ok("backup", str(tmp_path / "backup"))
         run(it, "r2")
@@ -102,7 +109,7 @@ def test_a_copy_of_an_installation_takes_nothing_of_it(tmp_path: Path, dags: Pat
 def test_a_place_that_is_not_mounted_or_was_changed_is_no_empty_one(tmp_path: Path, dags: Path, share: Path) -> None:
     write_dag(dags, "big.py", DAG)
     with standalone(tmp_path, dags, env=env(share)) as it:
-        it.wait_dag("big")
+        claimed(it)
         run(it, "r1")
         away = share.rename(tmp_path / "away")
         share.mkdir()
