@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,11 @@ class Bucket:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket="big", Prefix=f"{prefix}/default/")
         found = [it for page in pages for it in page.get("Contents", [])]
         return {it["Key"].rsplit("/", 1)[1]: it["Size"] for it in found if not it["Key"].endswith("/owner")}
+
+    def age(self, prefix: str) -> float:
+        """Seconds since anything was put there."""
+        found = self.s3.list_objects_v2(Bucket="big", Prefix=f"{prefix}/default/")["Contents"]
+        return (datetime.now(UTC) - max(it["LastModified"] for it in found)).total_seconds()
 
     def read(self, prefix: str, digest: str) -> bytes:
         """One blob."""
@@ -246,6 +252,8 @@ def test_what_nothing_names_goes_from_there_and_nothing_else(bucket: Bucket, tmp
         log, other = digest_of_log(it, "r1"), digest_of_log(it, "r2")
         wait_until("all has moved", lambda: not left(it))
         assert {log, other} <= set(bucket.objects("four"))
+        # What has moved just now is young, and the next sweep by itself is a day away.
+        wait_until("all is old", lambda: bucket.age("four") > 4.0)
         it.cli.ok("runs", "delete", "big", "r1", "--yes")
         wait_until("the log is gone", lambda: log not in bucket.objects("four"))
         big = [size for size in bucket.objects("four").values() if size > 5_000_000]
