@@ -71,7 +71,7 @@ codes! {
     LogShorter = 37 => Log,
     /// The master key of variables and connections is missing, or another one.
     SecretsKey = 38 => Setup,
-    /// The object store for big things is another log's.
+    /// The object store for big things is not this installation's.
     ObjectStore = 39 => Setup,
     /// No Python interpreter.
     NoPython = 40 => Setup,

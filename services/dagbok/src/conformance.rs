@@ -41,7 +41,11 @@ pub(crate) async fn run(global: &Global, args: &ConformanceArgs) -> Outcome {
     let queue = QueueName::new(args.queue.as_str()).map_err(|error| {
         Failure::from_error(Code::Usage, &error).next("choose another with --queue")
     })?;
-    let (ports, connection) = wire::connect(&context.config, "scheduler").await?;
+    // A namespace that is thrown away has no place on an object store.
+    let mut config = context.config.clone();
+    config.blobs = dagbok_config::Blobs::default();
+    config.logging = dagbok_config::Logging::default();
+    let (ports, connection) = wire::connect(&config, "scheduler", false).await?;
     if !own {
         must_be_unused(&ports, &namespace).await?;
     }

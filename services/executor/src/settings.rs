@@ -201,9 +201,16 @@ impl ExecutorSettings {
 
     /// Whether one of this process' own variables reaches tries. Passwords of Dagbok's own never do.
     pub(crate) fn inherits(&self, name: &str) -> bool {
-        let is_secret = ["DAGBOK__NATS__", "DAGBOK__SECRETS__", "DAGBOK_NATS", "DAGBOK_SECRETS"]
-            .iter()
-            .any(|own| name.starts_with(own));
+        let is_secret = [
+            "DAGBOK__NATS__",
+            "DAGBOK__SECRETS__",
+            "DAGBOK__BLOBS__",
+            "DAGBOK_NATS",
+            "DAGBOK_SECRETS",
+            "DAGBOK_BLOBS",
+        ]
+        .iter()
+        .any(|own| name.starts_with(own));
         let named = |one: &String| match one.strip_suffix('*') {
             Some(beginning) => name.starts_with(beginning),
             None => one == name,
@@ -258,6 +265,22 @@ mod tests {
         let inside = settings.in_airflow(&AirflowRuntime { env, ..AirflowRuntime::default() });
         assert_eq!(inside.env["AIRFLOW_HOME"], "/mine");
         assert_eq!(inside.env["OTHER"], "1");
+    }
+
+    #[test]
+    fn passwords_of_dagboks_own_reach_no_try() {
+        let id = dagbok_events::ExecutorId::new("e").unwrap();
+        let settings = ExecutorSettings::new(id, "here".into(), "python".into(), "home".into());
+        for name in [
+            "DAGBOK__NATS__PASSWORD",
+            "DAGBOK__SECRETS__KEY_FILE",
+            "DAGBOK__BLOBS__OPTIONS",
+            "DAGBOK_BLOBS",
+        ] {
+            assert!(!settings.inherits(name), "{name}");
+        }
+        // Tasks have use for these as well.
+        assert!(settings.inherits("AWS_SECRET_ACCESS_KEY") && settings.inherits("AIRFLOW_CONN_A"));
     }
 
     #[test]

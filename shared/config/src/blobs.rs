@@ -65,31 +65,54 @@ pub struct Logging {
     pub remote_log_conn_id: Option<String>,
     /// Whether logs go to the object store at the next look for what is to go, in the place of `blobs.move_after`.
     pub delete_local_logs: bool,
+    /// Whether S3 keeps what is put there encrypted by a key of its own: `aws_server_side_encryption = "AES256"` of
+    /// `blobs.options`.
+    pub encrypt_s3_logs: bool,
+    /// The file with Google's key, as `google_service_account` of `blobs.options`.
+    pub google_key_path: Option<String>,
+    /// Not kept: what it would change is said by `blobs.options`. Refused where it says anything.
+    pub remote_task_handler_kwargs: Option<String>,
 }
 
 impl Blobs {
-    /// These, with what Airflow's settings say where these say nothing. What contradicts is said.
-    pub fn with(&self, logging: &Logging) -> Result<Self, String> {
+    /// These, with what Airflow's settings say where these say nothing. What contradicts is said, with the key to mend.
+    pub fn with(&self, logging: &Logging) -> Result<Self, (&'static str, String)> {
         let mut blobs = self.clone();
         if !logging.remote_logging {
             return Ok(blobs);
         }
         match (&blobs.url, &logging.remote_base_log_folder) {
             (None, None) => {
-                return Err("`logging.remote_logging` is on, and `logging.remote_base_log_folder` does not say where".to_owned());
+                let why = "it is on, and `logging.remote_base_log_folder` does not say where";
+                return Err(("logging.remote_logging", why.to_owned()));
             }
             (Some(ours), Some(theirs))
                 if ours.trim_end_matches('/') != theirs.trim_end_matches('/') =>
             {
-                return Err("`blobs.url` and `logging.remote_base_log_folder` name two places, and big things have one: leave one out".to_owned());
+                let why =
+                    "it and `blobs.url` name two places, and big things have one: leave one out";
+                return Err(("logging.remote_base_log_folder", why.to_owned()));
             }
             _ => {}
+        }
+        let kwargs = logging.remote_task_handler_kwargs.as_deref().unwrap_or_default().trim();
+        if !matches!(kwargs, "" | "{}") {
+            let why = "it is not kept here: say what it would change in `[blobs]` or `[blobs.options]`, and leave it out";
+            return Err(("logging.remote_task_handler_kwargs", why.to_owned()));
         }
         blobs.url = blobs.url.or_else(|| logging.remote_base_log_folder.clone());
         let conn_id = logging.remote_log_conn_id.clone().filter(|id| !id.is_empty());
         blobs.conn_id = blobs.conn_id.or(conn_id);
         if logging.delete_local_logs {
             blobs.move_after = Period::millis(1);
+        }
+        let is_of = |scheme: &str| blobs.url.as_ref().is_some_and(|url| url.starts_with(scheme));
+        let encrypted = ("aws_server_side_encryption", "AES256".to_owned());
+        let encrypted = Some(encrypted).filter(|_| logging.encrypt_s3_logs && is_of("s3"));
+        let key = logging.google_key_path.clone().filter(|path| !path.is_empty() && is_of("gs"));
+        let key = key.map(|path| ("google_service_account", path));
+        for (option, value) in encrypted.into_iter().chain(key) {
+            blobs.options.entry(option.to_owned()).or_insert_with(|| Secret::new(value));
         }
         Ok(blobs)
     }
@@ -115,6 +138,14 @@ pub(crate) fn of_environment(
         match rest {
             "REMOTE_LOGGING" => all.push(flag("logging.remote_logging")?),
             "DELETE_LOCAL_LOGS" => all.push(flag("logging.delete_local_logs")?),
+            "ENCRYPT_S3_LOGS" => all.push(flag("logging.encrypt_s3_logs")?),
+            "GOOGLE_KEY_PATH" if !text.is_empty() => {
+                all.push(("logging.google_key_path", Value::from(text.as_str()), place()));
+            }
+            "REMOTE_TASK_HANDLER_KWARGS" if !text.is_empty() => {
+                let key = "logging.remote_task_handler_kwargs";
+                all.push((key, Value::from(text.as_str()), place()));
+            }
             "REMOTE_BASE_LOG_FOLDER" if !text.is_empty() => {
                 all.push(("logging.remote_base_log_folder", Value::from(text.as_str()), place()));
             }
@@ -137,6 +168,7 @@ mod tests {
             remote_base_log_folder: folder.map(str::to_owned),
             remote_log_conn_id: Some("my_s3".to_owned()),
             delete_local_logs: true,
+            ..Logging::default()
         }
     }
 
@@ -148,12 +180,34 @@ mod tests {
         assert_eq!(of.url.as_deref(), Some("s3://logs/here"));
         assert_eq!(of.conn_id.as_deref(), Some("my_s3"));
         assert!(of.move_after < ours.move_after && !of.move_after.0.is_zero());
-        assert!(ours.with(&logging(None)).unwrap_err().contains("remote_base_log_folder"));
+        assert!(ours.with(&logging(None)).unwrap_err().1.contains("remote_base_log_folder"));
         let both = Blobs { url: Some("s3://big".to_owned()), ..ours };
-        assert!(both.with(&logging(Some("s3://logs"))).unwrap_err().contains("two places"));
+        assert!(both.with(&logging(Some("s3://logs"))).unwrap_err().1.contains("two places"));
         assert_eq!(both.with(&logging(Some("s3://big/"))).unwrap().url, both.url);
         let off = Logging { remote_logging: false, ..logging(Some("s3://logs")) };
         assert_eq!(both.with(&off), Ok(both.clone()));
+    }
+
+    #[test]
+    fn what_airflow_says_of_keys_and_encryption_is_an_option_or_refused_by_its_name() {
+        let said = |folder| Logging {
+            encrypt_s3_logs: true,
+            google_key_path: Some("/key.json".to_owned()),
+            remote_task_handler_kwargs: Some("{}".to_owned()),
+            ..logging(Some(folder))
+        };
+        let option =
+            |blobs: Blobs, name: &str| blobs.options.get(name).map(|it| it.reveal().to_owned());
+        let on_s3 = Blobs::default().with(&said("s3://logs")).unwrap();
+        assert_eq!(option(on_s3.clone(), "aws_server_side_encryption").as_deref(), Some("AES256"));
+        assert_eq!(on_s3.options.len(), 1, "a key of Google's is nothing to S3");
+        let on_google = Blobs::default().with(&said("gs://logs")).unwrap();
+        assert_eq!(option(on_google, "google_service_account").as_deref(), Some("/key.json"));
+        let kwargs = Some("{\"delete_local_copy\": true}".to_owned());
+        let kwargs = Logging { remote_task_handler_kwargs: kwargs, ..said("s3://logs") };
+        let (key, why) = Blobs::default().with(&kwargs).unwrap_err();
+        assert_eq!(key, "logging.remote_task_handler_kwargs");
+        assert!(why.contains("[blobs.options]"), "{why}");
     }
 
     #[test]
@@ -166,6 +220,14 @@ mod tests {
             (all[0].0, &all[0].1),
             ("logging.remote_base_log_folder", &Value::from("s3://a/b"))
         );
+        let all = said("AIRFLOW__LOGGING__ENCRYPT_S3_LOGS", "True").unwrap();
+        assert_eq!((all[0].0, &all[0].1), ("logging.encrypt_s3_logs", &Value::from(true)));
+        for (name, key) in [
+            ("AIRFLOW__LOGGING__GOOGLE_KEY_PATH", "logging.google_key_path"),
+            ("AIRFLOW__LOGGING__REMOTE_TASK_HANDLER_KWARGS", "logging.remote_task_handler_kwargs"),
+        ] {
+            assert_eq!(said(name, "some").unwrap()[0].0, key);
+        }
         assert!(said("AIRFLOW__LOGGING__REMOTE_LOGGING", "maybe").is_err());
         assert!(said("AIRFLOW__LOGGING__LOGGING_LEVEL", "INFO").unwrap().is_empty());
     }

@@ -233,7 +233,12 @@ impl Layers {
             ConfigError::BadValue { place, key, why: error.message().to_owned() }
         })?;
         config.lineage.fault = self.lineage_fault;
-        bounds.map(|()| config)
+        bounds?;
+        config.blobs.with(&config.logging).map_err(|(key, why)| {
+            let place = self.places.get(key).cloned().unwrap_or(Place::Default);
+            ConfigError::BadValue { place, key: key.to_owned(), why }
+        })?;
+        Ok(config)
     }
 
     /// Holds every value that was given to what its key may be.

@@ -100,6 +100,20 @@ fn a_bad_value_is_refused_with_its_place_and_what_would_do() {
 }
 
 #[test]
+fn settings_of_remote_logging_that_contradict_are_refused_with_their_place() {
+    let text = "[blobs]\nurl = 's3://big'\n[logging]\nremote_logging = true\nremote_base_log_folder = 's3://logs'\n";
+    let (_folder, sources) = file(text);
+    let said = refused(&sources);
+    assert!(said.contains("line 5: `logging.remote_base_log_folder`"), "{said}");
+    let text = "[blobs]\nurl = 's3://big'\n[logging]\nremote_logging = true\n";
+    let (_folder, mut sources) = file(text);
+    let name = "AIRFLOW__LOGGING__REMOTE_TASK_HANDLER_KWARGS";
+    sources.environment = vec![(name.to_owned(), "{\"x\": 1}".to_owned())];
+    let said = refused(&sources);
+    assert!(said.contains("`AIRFLOW__LOGGING__REMOTE_TASK_HANDLER_KWARGS`"), "{said}");
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there_and_the_installations_own_need_not() {
     let nowhere = PathBuf::from("/nowhere/dagbok.toml");
     let named = Sources { file: Some(nowhere.clone()), ..Sources::default() };

@@ -13,8 +13,8 @@ pub fn variable(conn_id: &str) -> String {
     format!("AIRFLOW_CONN_{}", conn_id.to_uppercase())
 }
 
-/// A connection's parts.
-#[derive(Debug, Default)]
+/// A connection's parts. Not to be shown: one of them is a password.
+#[derive(Default)]
 struct Parts {
     conn_type: String,
     login: String,

@@ -1,12 +1,15 @@
 //! What a person who asks is told of the store: whether it answers, and whether it may be written.
 use std::time::Duration;
 
-use dagbok_runlog::{Blobs as _, PortResult};
+use dagbok_runlog::{Blobs as _, PortError, PortResult};
 use futures::TryStreamExt as _;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use tokio::time::Instant;
 
 use crate::Objects;
+
+/// What is put and read back.
+const WRITTEN: &[u8] = b"doctor";
 
 /// What a look at the store came to.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +31,18 @@ impl Objects {
         let took = begun.elapsed();
         if writes {
             let path = self.root.clone().join("doctor");
-            let put = self.store.put(&path, PutPayload::from_static(b"doctor")).await;
+            let put = self.store.put(&path, PutPayload::from_static(WRITTEN)).await;
             put.map_err(|error| self.failed("write to", &error))?;
-            let read = self.store.get(&path).await;
-            read.map_err(|error| self.failed("read from", &error))?;
+            let read = async { self.store.get(&path).await?.bytes().await };
+            let read = read.await.map_err(|error| self.failed("read from", &error))?;
+            if read != WRITTEN {
+                let why = format!(
+                    "{} gave back {} other bytes than were put there",
+                    self.place(),
+                    read.len()
+                );
+                return Err(PortError::unavailable("blobs", why));
+            }
             let gone = self.store.delete(&path).await;
             gone.map_err(|error| self.failed("delete from", &error))?;
         }

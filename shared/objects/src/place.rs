@@ -1,6 +1,6 @@
 //! Where the object store is and who one is there, from a URL, settings, the environment and one of Airflow's
 //! connections; each goes before what is named after it but the URL, which says no more than where.
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig,
@@ -18,8 +18,11 @@ use crate::{Objects, connection};
 /// How often one request is sent again before its failure is told.
 const RETRIES: usize = 3;
 
+/// Variables of the environment, each with its name.
+type Environment = [(String, String)];
+
 /// Where big things lie.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Place {
     /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///folder`.
     pub url: String,
@@ -35,8 +38,20 @@ pub struct Place {
     pub ca_file: Option<PathBuf>,
     /// Further settings by the names that the library has for them.
     pub options: BTreeMap<String, String>,
-    /// How long one request may take.
+    /// How long one request may take, and how long a read may stand still.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for Place {
+    /// Without what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("url", &shown(&self.url))
+            .field("namespace", &self.namespace)
+            .field("conn_id", &self.conn_id)
+            .field("options", &self.options.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The settings name no store. None of these says anything of what is secret.
@@ -81,18 +96,19 @@ pub enum OpenError {
         why: String,
     },
     /// What else the library does not take.
-    #[error("the object store can't be set up: {0}")]
+    #[error(
+        "the object store can't be set up: {0}; see `blobs.url`, `blobs.endpoint` and who one is there"
+    )]
     Setup(String),
 }
 
 impl Place {
-    /// Opens it: nothing is asked of the store yet. `variable` looks one up in the environment.
-    pub fn open(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Objects, OpenError> {
+    /// Opens it: nothing is asked of the store yet.
+    pub fn open(&self, environment: &[(String, String)]) -> Result<Objects, OpenError> {
         let wrong = |why| OpenError::Url { url: shown(&self.url), why };
         let url = Url::parse(&self.url).map_err(|_| {
             wrong("write `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `file:///folder`")
         })?;
-        let setup = |error: object_store::Error| OpenError::Setup(error.to_string());
         let (kind, scheme) = match url.scheme() {
             "s3" | "s3a" => (Kind::S3, "s3"),
             "gs" => (Kind::Google, "gs"),
@@ -109,31 +125,50 @@ impl Place {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(wrong("the bucket is missing"));
         }
+        let options = self.options(scheme, environment)?;
+        let root = Path::from_url_path(url.path()).map_err(|_| wrong("its path is none"))?;
+        let root = root.join(self.namespace.as_str());
+        let host = url.host_str().unwrap_or_default();
+        // Of Azure's own addresses what stands before the `@` is the container.
+        let container = Some(url.username()).filter(|it| scheme == "az" && !it.is_empty());
+        let container = container.map(|it| format!("{it}@")).unwrap_or_default();
+        let place = format!("{scheme}://{container}{host}/{root}");
+        let client = |retries| {
+            let retry = self.retry(retries);
+            match kind {
+                Kind::S3 => self.s3(&url, (&options, environment), retry),
+                Kind::Google => self.google(&url, (&options, environment), retry),
+                Kind::Azure => self.azure(&url, (&options, environment), retry),
+            }
+        };
+        let objects = Objects::new(client(RETRIES)?, root, &place);
+        Ok(objects.over_http(client(0)?, self.timeout))
+    }
+
+    /// What the connection and the settings say, the later ones last.
+    fn options(
+        &self,
+        scheme: &str,
+        environment: &Environment,
+    ) -> Result<Vec<(String, String)>, OpenError> {
         let mut options: Vec<(String, String)> = Vec::new();
         if let Some(id) = &self.conn_id {
             let failed = |why: String| OpenError::Connection { id: id.clone(), why };
-            let text = variable(&connection::variable(id)).ok_or_else(|| {
+            let name = connection::variable(id);
+            let text = environment.iter().find(|(it, _)| *it == name).ok_or_else(|| {
                 failed("the environment has no such variable; connections that Dagbok keeps are for tasks alone".to_owned())
             })?;
-            let said = connection::options(&text, scheme).map_err(failed)?;
+            let said = connection::options(&text.1, scheme).map_err(failed)?;
             options.extend(said.into_iter().map(|(name, value)| (name.to_owned(), value)));
         }
         options
             .extend(self.options.iter().map(|(name, value)| (name.to_lowercase(), value.clone())));
-        let root = Path::from_url_path(url.path()).map_err(|error| setup(error.into()))?;
-        let root = root.join(self.namespace.as_str());
-        let place = format!("{scheme}://{}/{root}", url.host_str().unwrap_or_default());
-        let store = match kind {
-            Kind::S3 => self.s3(&url, options)?,
-            Kind::Google => self.google(&url, options)?,
-            Kind::Azure => self.azure(&url, options)?,
-        };
-        Ok(Objects::new(store, root, &place))
+        Ok(options)
     }
 
     fn folder(&self, url: &Url) -> Result<Objects, OpenError> {
         let folder = url.to_file_path().map_err(|()| OpenError::Url {
-            url: self.url.clone(),
+            url: shown(&self.url),
             why: "a folder is written with three slashes: `file:///mnt/big`",
         })?;
         // A share that is not mounted must not be taken for an empty one: the folder is not made.
@@ -145,12 +180,15 @@ impl Place {
         let store = LocalFileSystem::new_with_prefix(&folder);
         let store = store.map_err(|error| failed(error.to_string()))?.with_fsync(true);
         let place = format!("{}/{}", folder.display(), self.namespace);
-        Ok(Objects::new(Arc::new(store), Path::from(self.namespace.as_str()), &place))
+        let objects = Objects::new(Arc::new(store), Path::from(self.namespace.as_str()), &place);
+        Ok(objects.in_folder(folder.join(&self.namespace)))
     }
 
     fn client(&self) -> Result<ClientOptions, OpenError> {
         let mut client = ClientOptions::new()
-            .with_timeout(self.timeout)
+            // For as long as something comes: the whole of a large object takes what it takes.
+            .with_timeout_disabled()
+            .with_read_timeout(self.timeout)
             .with_connect_timeout(self.timeout.min(Duration::from_secs(5)))
             // An address says itself whether it is to be spoken to in the open.
             .with_allow_http(true);
@@ -169,28 +207,32 @@ impl Place {
 
     /// Waits as everywhere here: they double from 25 ms to a second. What was not answered in time is not asked again:
     /// near is better than late.
-    fn retry(&self) -> RetryConfig {
+    fn retry(&self, max_retries: usize) -> RetryConfig {
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(25),
             max_backoff: Duration::from_secs(1),
             base: 2.0,
         };
-        RetryConfig { backoff, max_retries: RETRIES, retry_timeout: self.timeout }
+        RetryConfig { backoff, max_retries, retry_timeout: self.timeout }
     }
 
     fn s3(
         &self,
         url: &Url,
-        options: Vec<(String, String)>,
+        (options, environment): Said<'_>,
+        retry: RetryConfig,
     ) -> Result<Arc<dyn ObjectStore>, OpenError> {
-        let mut builder = AmazonS3Builder::from_env()
+        let mut builder = AmazonS3Builder::new()
             // One object at a time is deleted, which every store that speaks S3 knows.
             .with_disable_bulk_delete(true)
             .with_url(format!("s3://{}", url.host_str().unwrap_or_default()))
             .with_client_options(self.client()?)
-            .with_retry(self.retry());
+            .with_retry(retry);
+        for (key, value) in said::<AmazonS3ConfigKey>("AWS_", environment) {
+            builder = builder.with_config(key, value);
+        }
         for (name, value) in options {
-            builder = builder.with_config(key::<AmazonS3ConfigKey>(&name)?, value);
+            builder = builder.with_config(key::<AmazonS3ConfigKey>(name)?, value);
         }
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint);
@@ -204,14 +246,18 @@ impl Place {
     fn google(
         &self,
         url: &Url,
-        options: Vec<(String, String)>,
+        (options, environment): Said<'_>,
+        retry: RetryConfig,
     ) -> Result<Arc<dyn ObjectStore>, OpenError> {
-        let mut builder = GoogleCloudStorageBuilder::from_env()
+        let mut builder = GoogleCloudStorageBuilder::new()
             .with_url(format!("gs://{}", url.host_str().unwrap_or_default()))
             .with_client_options(self.client()?)
-            .with_retry(self.retry());
+            .with_retry(retry);
+        for (key, value) in said::<GoogleConfigKey>("GOOGLE_", environment) {
+            builder = builder.with_config(key, value);
+        }
         for (name, value) in options {
-            builder = builder.with_config(key::<GoogleConfigKey>(&name)?, value);
+            builder = builder.with_config(key::<GoogleConfigKey>(name)?, value);
         }
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_base_url(endpoint);
@@ -222,14 +268,22 @@ impl Place {
     fn azure(
         &self,
         url: &Url,
-        options: Vec<(String, String)>,
+        (options, environment): Said<'_>,
+        retry: RetryConfig,
     ) -> Result<Arc<dyn ObjectStore>, OpenError> {
-        let mut builder = MicrosoftAzureBuilder::from_env()
+        let mut builder = MicrosoftAzureBuilder::new()
             .with_url(url.to_string())
             .with_client_options(self.client()?)
-            .with_retry(self.retry());
+            .with_retry(retry);
+        for (key, value) in said::<AzureConfigKey>("AZURE_", environment) {
+            builder = builder.with_config(key, value);
+        }
+        // So a machine's own identity is asked for in some of Azure's services.
+        if let Some((_, at)) = environment.iter().find(|(name, _)| name == "IDENTITY_ENDPOINT") {
+            builder = builder.with_msi_endpoint(at);
+        }
         for (name, value) in options {
-            builder = builder.with_config(key::<AzureConfigKey>(&name)?, value);
+            builder = builder.with_config(key::<AzureConfigKey>(name)?, value);
         }
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint.clone());
@@ -237,6 +291,9 @@ impl Place {
         built(builder.build())
     }
 }
+
+/// What the settings say, and the environment.
+type Said<'a> = (&'a [(String, String)], &'a Environment);
 
 /// Whose store it is.
 #[derive(Clone, Copy)]
@@ -249,8 +306,24 @@ enum Kind {
 fn built<S: ObjectStore>(
     store: Result<S, object_store::Error>,
 ) -> Result<Arc<dyn ObjectStore>, OpenError> {
-    let store = store.map_err(|error| OpenError::Setup(error.to_string()))?;
+    let store = store.map_err(|error| OpenError::Setup(plain(&error.to_string())))?;
     Ok(Arc::new(store))
+}
+
+/// The library's own words of an error: what follows them repeats what it was given, keys and addresses too.
+fn plain(error: &str) -> String {
+    let own = error.split_once("error: ").map_or(error, |(_, own)| own);
+    let ends = own.find([':', '\'', '"', '`', '{']).unwrap_or(own.len());
+    own[..ends].trim().to_owned()
+}
+
+/// What the environment says, by the names that the library has for it.
+fn said<'a, K: FromStr>(
+    prefix: &'a str,
+    environment: &'a Environment,
+) -> impl Iterator<Item = (K, &'a String)> {
+    let of = environment.iter().filter(move |(name, _)| name.starts_with(prefix));
+    of.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
 }
 
 fn key<K: FromStr>(name: &str) -> Result<K, OpenError> {
@@ -279,8 +352,8 @@ mod tests {
             timeout: Duration::from_secs(30),
             ..Place::default()
         };
-        let conn = |name: &str| (name == "AIRFLOW_CONN_MY_S3").then(|| "aws://k:s@".to_owned());
-        place.open(conn).map_err(|error| error.to_string())
+        let variable = ("AIRFLOW_CONN_MY_S3".to_owned(), "aws://k:s@".to_owned());
+        place.open(&[variable]).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -308,6 +381,70 @@ mod tests {
             options: BTreeMap::from([("aws_colour".to_owned(), String::new())]),
             ..Place::default()
         };
-        assert!(place.open(|_| None).unwrap_err().to_string().contains("aws_colour"));
+        assert!(place.open(&[]).unwrap_err().to_string().contains("aws_colour"));
+    }
+
+    #[test]
+    fn google_and_azure_are_opened_by_what_the_environment_says() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let place = |url: &str, conn_id: Option<&str>| Place {
+            url: url.to_owned(),
+            namespace: "default".to_owned(),
+            conn_id: conn_id.map(str::to_owned),
+            timeout: Duration::from_secs(30),
+            ..Place::default()
+        };
+        let key = r#"{"conn_type": "google_cloud_platform", "extra": {"keyfile_dict":
+            {"disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}}"#;
+        let environment: Vec<(String, String)> = [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "us"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0"),
+            ("AIRFLOW_CONN_G", key),
+            (
+                "AIRFLOW_CONN_BROKEN",
+                r#"{"conn_type": "gcp", "extra": {"keyfile_dict": {"private_key": "hush"}}}"#,
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        for (url, conn_id, want) in [
+            ("az://box/some", None, "az://box/some/default"),
+            (
+                "abfss://box@us.dfs.core.windows.net/x",
+                None,
+                "az://box@us.dfs.core.windows.net/x/default",
+            ),
+            ("gs://big/some", Some("g"), "gs://big/some/default"),
+        ] {
+            assert_eq!(place(url, conn_id).open(&environment).unwrap().place(), want);
+        }
+        // No account is named, and what is wrong with a key is said without it.
+        let why = place("az://box", None).open(&[]).unwrap_err().to_string();
+        assert!(why.contains("Account must be specified"), "{why}");
+        let why = place("gs://big", Some("broken")).open(&environment).unwrap_err().to_string();
+        assert!(why.contains("can't be set up") && !why.contains("hush"), "{why}");
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let place = Place {
+            url: "s3://user:hush@big".to_owned(),
+            options: BTreeMap::from([("aws_secret_access_key".to_owned(), "hush".to_owned())]),
+            ..Place::default()
+        };
+        let shown = format!("{place:?}");
+        assert!(shown.contains("aws_secret_access_key") && !shown.contains("hush"), "{shown}");
+        for (said, want) in [
+            (
+                "Generic GCS error: Unable to decode service account file: invalid value `hush`",
+                "Unable to decode service account file",
+            ),
+            (
+                "Generic MicrosoftAzure error: Account must be specified",
+                "Account must be specified",
+            ),
+        ] {
+            assert_eq!(plain(said), want);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Blobs on an object store, each an object that is named by its digest.
 use std::{
     fmt,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -8,12 +9,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use dagbok_runlog::{BlobInfo, Blobs, Digester, PortError, PortResult, digest_of};
-use futures::{
-    StreamExt as _, TryStreamExt as _,
-    stream::{self, FuturesUnordered},
-};
+use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use object_store::{
-    Error, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, path::Path,
+    Error, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt as _, path::Path,
 };
 
 use crate::fault;
@@ -23,21 +21,39 @@ const PART: usize = 8 << 20;
 /// Parts of one blob that are on their way at once.
 const PARTS_AT_ONCE: usize = 4;
 /// What is longer is no blob of ours: the longest is a bundle.
-const LONGEST: u64 = 1 << 30;
-/// Folders that are listed at once.
-const LISTED_AT_ONCE: usize = 16;
+pub(crate) const LONGEST: u64 = 1 << 30;
 /// Stores say when an object was put in whole seconds.
 const COARSE: Duration = Duration::from_secs(1);
-/// What names the log that the blobs are of.
-const OWNER: &str = "owner";
+/// A look at an object's age and its removal take no longer: what is put in between goes with it.
+const REMOVAL: Duration = Duration::from_secs(2);
+/// How long one request may take, where nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a place is taken for what it was at the last look. A folder is looked at each time: a share that is not
+/// mounted shows the folder below it.
+const TRUSTED: Duration = Duration::from_mins(1);
 
 /// Blobs below one path of an object store. Cheap to clone.
 #[derive(Clone)]
 pub struct Objects {
     pub(crate) store: Arc<dyn ObjectStore>,
+    /// The same store, by a client that sends nothing twice: a removal that is sent again may come after a put.
+    once: Arc<dyn ObjectStore>,
     pub(crate) root: Path,
     /// The store and the path in it, for people.
     place: Arc<str>,
+    timeout: Duration,
+    /// Whether lists come in the order of names.
+    pub(crate) lists_in_order: bool,
+    /// Where the root lies on a file system.
+    pub(crate) on_disk: Option<Arc<PathBuf>>,
+}
+
+/// A put that was not done.
+#[derive(Debug)]
+pub(crate) struct PutFault {
+    pub(crate) error: PortError,
+    /// Whether the store only asked for fewer requests, which it may mean of this one object.
+    pub(crate) is_busy: bool,
 }
 
 impl fmt::Debug for Objects {
@@ -49,7 +65,32 @@ impl fmt::Debug for Objects {
 impl Objects {
     /// Over a store, below `root`; `place` is what people are told it is.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path, place: &str) -> Self {
-        Self { store, root, place: place.into() }
+        Self {
+            once: Arc::clone(&store),
+            store,
+            root,
+            place: place.into(),
+            timeout: TIMEOUT,
+            lists_in_order: false,
+            on_disk: None,
+        }
+    }
+
+    /// Over HTTP: `once` is a client of the same store that sends nothing twice, `timeout` how long a request may take.
+    pub(crate) fn over_http(mut self, once: Arc<dyn ObjectStore>, timeout: Duration) -> Self {
+        (self.once, self.timeout, self.lists_in_order) = (once, timeout, true);
+        self
+    }
+
+    /// On a file system, below the folder `dir`.
+    pub(crate) fn in_folder(mut self, dir: PathBuf) -> Self {
+        self.on_disk = Some(Arc::new(dir));
+        self
+    }
+
+    /// How long the place is taken for what it was at the last look.
+    pub(crate) fn trusted_for(&self) -> Duration {
+        if self.on_disk.is_some() { Duration::ZERO } else { TRUSTED }
     }
 
     /// The store and the path in it, for people.
@@ -67,46 +108,27 @@ impl Objects {
 
     /// How long the blob is that lies there; `None` where there is none.
     pub(crate) async fn head(&self, digest: &str) -> PortResult<Option<ObjectMeta>> {
+        self.head_by(&self.store, digest).await
+    }
+
+    async fn head_by(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        digest: &str,
+    ) -> PortResult<Option<ObjectMeta>> {
         if !is_digest(digest) {
             return Ok(None);
         }
-        match self.store.head(&self.path(digest)).await {
+        match store.head(&self.path(digest)).await {
             Ok(meta) => Ok(Some(meta)),
             Err(error) if fault::is_missing(&error) => Ok(None),
+            // Of a bucket that is missing the answer is the same, and has no words either: a list has.
+            Err(error) if fault::is_mute(&error) => {
+                let listed = self.store.list(Some(&self.root)).try_next().await;
+                listed.map(|_| None).map_err(|error| self.failed("look into", &error))
+            }
             Err(error) => Err(self.failed("look into", &error)),
         }
-    }
-
-    /// Makes the place `owner`'s, the log's that the blobs are of; refuses where it is another's: whoever lets blobs
-    /// go that its log does not name would let go of theirs.
-    pub async fn claim(&self, owner: &str) -> PortResult<()> {
-        let path = self.root.clone().join(OWNER);
-        let payload = || PutPayload::from(owner.to_owned());
-        match self.store.put_opts(&path, payload(), PutMode::Create.into()).await {
-            Ok(_) => return Ok(()),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
-                // Between the look and the put another may come: a store that can't tell is no worse than that.
-                let is_there = self.store.head(&path).await;
-                if is_there.is_err_and(|error| fault::is_missing(&error)) {
-                    let put = self.store.put(&path, payload()).await;
-                    put.map_err(|error| self.failed("write to", &error))?;
-                }
-            }
-            Err(error) => return Err(self.failed("write to", &error)),
-        }
-        let found = self.store.get(&path).await;
-        let found = found.map_err(|error| self.failed("read from", &error))?.bytes().await;
-        let found = found.map_err(|error| self.failed("read from", &error))?;
-        if found == owner {
-            return Ok(());
-        }
-        let why = format!(
-            "to share {}: it holds those of another log ({}); give each installation a path of its own in `blobs.url`",
-            self.place,
-            String::from_utf8_lossy(&found[..found.len().min(80)])
-        );
-        Err(PortError::Refused { what: "blobs", why })
     }
 
     /// Puts a blob in parts; what broke off leaves nothing that could be read.
@@ -135,34 +157,32 @@ impl Objects {
         sent
     }
 
-    /// The blobs of one folder after `after`, in order.
-    async fn folder(&self, folder: u8, after: Option<&str>) -> PortResult<Vec<BlobInfo>> {
-        let folder = format!("{folder:02x}");
-        let path = self.root.clone().join(folder.as_str());
-        let offset =
-            after.filter(|after| after.starts_with(&folder)).map(|it| path.clone().join(it));
-        let found = match offset {
-            Some(offset) => self.store.list_with_offset(Some(&path), &offset),
-            None => self.store.list(Some(&path)),
+    /// Puts a blob, unconditionally: the same bytes again make the object young, and heal one that was damaged.
+    pub(crate) async fn put_blob(&self, bytes: Bytes) -> Result<String, PutFault> {
+        let other = |error| PutFault { error, is_busy: false };
+        if bytes.len() as u64 > LONGEST {
+            let why = format!("a blob of {} bytes: the longest has {LONGEST}", bytes.len());
+            return Err(other(PortError::Refused { what: "blobs", why }));
+        }
+        let hashed = bytes.clone();
+        let digest = tokio::task::spawn_blocking(move || digest_of(&hashed)).await;
+        let digest = digest.map_err(|error| other(PortError::unavailable("blobs", error)))?;
+        let path = self.path(&digest);
+        let put = if bytes.len() <= PART {
+            self.store.put(&path, bytes.into()).await.map(drop)
+        } else {
+            self.put_parts(&path, &bytes).await
         };
-        let found: Result<Vec<ObjectMeta>, Error> = found.try_collect().await;
-        let found = match found {
-            Ok(found) => found,
-            Err(error) if fault::is_missing(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(self.failed("list", &error)),
-        };
-        let blobs = found.into_iter().filter_map(|meta| {
-            let digest = meta.location.filename().filter(|it| is_digest(it))?.to_owned();
-            let is_later = after.is_none_or(|after| digest.as_str() > after);
-            let modified = meta.last_modified.into();
-            is_later.then_some(BlobInfo { digest, bytes: meta.size, modified })
-        });
-        let mut blobs: Vec<BlobInfo> = blobs.collect();
-        blobs.sort_unstable_by(|a, b| a.digest.cmp(&b.digest));
-        Ok(blobs)
+        match put {
+            Ok(()) => Ok(digest),
+            Err(error) => Err(PutFault {
+                is_busy: fault::is_busy(&error),
+                error: self.failed("write to", &error),
+            }),
+        }
     }
 
-    async fn read(&self, digest: &str, found: object_store::GetResult) -> PortResult<Bytes> {
+    async fn read(&self, digest: &str, found: GetResult) -> PortResult<Bytes> {
         let damaged = |why: String| PortError::Damaged {
             what: "blobs",
             place: format!("{}/{}/{digest}", self.place, &digest[..2]),
@@ -172,36 +192,45 @@ impl Objects {
         if size > LONGEST {
             return Err(damaged(format!("it has {size} bytes, and no blob is that long")));
         }
-        let (mut pieces, mut digester) = (found.into_stream(), Digester::default());
-        let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.failed("read from", &error))?;
-            digester.update(&piece);
-            bytes.extend_from_slice(&piece);
-        }
-        let actual = digester.finish();
+        // Each piece has come in time, or the client had given up: this is for a store that sends next to nothing.
+        let within = self.timeout * (1 + u32::try_from(size >> 20).unwrap_or(u32::MAX));
+        let Ok(read) = tokio::time::timeout(within, read_all(found, size)).await else {
+            let why = format!(
+                "can't read from {}: of {size} bytes not all came in {within:?}: see the network",
+                self.place
+            );
+            return Err(PortError::unavailable("blobs", why));
+        };
+        let (bytes, actual) = read.map_err(|error| self.failed("read from", &error))?;
         if actual == digest {
-            return Ok(bytes.freeze());
+            return Ok(bytes);
         }
         Err(damaged(format!("its {} bytes have the digest {actual}", bytes.len())))
     }
 }
 
-#[async_trait]
-impl Blobs for Objects {
-    /// Unconditionally: the same bytes again make the object young, and heal one that was damaged.
-    async fn put(&self, bytes: Bytes) -> PortResult<String> {
+/// All of an object, and the digest that it has.
+async fn read_all(found: GetResult, size: u64) -> Result<(Bytes, String), Error> {
+    if matches!(found.payload, GetResultPayload::File(..)) {
+        let bytes = found.bytes().await?;
         let hashed = bytes.clone();
         let digest = tokio::task::spawn_blocking(move || digest_of(&hashed)).await;
-        let digest = digest.map_err(|error| PortError::unavailable("blobs", error))?;
-        let path = self.path(&digest);
-        let put = if bytes.len() <= PART {
-            self.store.put(&path, bytes.into()).await.map(drop)
-        } else {
-            self.put_parts(&path, &bytes).await
-        };
-        put.map_err(|error| self.failed("write to", &error))?;
-        Ok(digest)
+        return Ok((bytes, digest.map_err(|source| Error::JoinError { source })?));
+    }
+    let (mut pieces, mut digester) = (found.into_stream(), Digester::default());
+    let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        digester.update(&piece);
+        bytes.extend_from_slice(&piece);
+    }
+    Ok((bytes.freeze(), digester.finish()))
+}
+
+#[async_trait]
+impl Blobs for Objects {
+    async fn put(&self, bytes: Bytes) -> PortResult<String> {
+        self.put_blob(bytes).await.map_err(|fault| fault.error)
     }
 
     async fn get(&self, digest: &str) -> PortResult<Option<Bytes>> {
@@ -219,40 +248,35 @@ impl Blobs for Objects {
         Ok(self.head(digest).await?.is_some())
     }
 
-    /// One folder of digests after another, several asked for at once; not every store lists in order.
     async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
-        let most = most.max(1);
-        let first = after.and_then(|after| u8::from_str_radix(after.get(..2)?, 16).ok());
-        let folders = stream::iter(first.unwrap_or(0)..=u8::MAX);
-        let mut folders =
-            folders.map(|folder| self.folder(folder, after)).buffered(LISTED_AT_ONCE).boxed();
-        let mut page = Vec::new();
-        while let Some(folder) = folders.try_next().await? {
-            page.extend(folder);
-            if page.len() >= most {
-                page.truncate(most);
-                break;
-            }
-        }
-        Ok(page)
+        self.page(after, most.max(1)).await
     }
 
     /// Between the look and the removal a put of the same bytes may come, though only of bytes that nobody has put for
-    /// as long as the caller says.
+    /// as long as the caller says. So both are over soon, and the removal is sent once.
     async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
-        let Some(meta) = self.head(digest).await? else { return Ok(false) };
-        let modified: SystemTime = meta.last_modified.into();
-        if modified + COARSE > put_since {
-            return Ok(false);
-        }
-        match self.store.delete(&meta.location).await {
-            Ok(()) => Ok(true),
-            Err(error) if fault::is_missing(&error) => Ok(false),
-            Err(error) => Err(self.failed("delete from", &error)),
-        }
+        let removal = async {
+            let Some(meta) = self.head_by(&self.once, digest).await? else { return Ok(false) };
+            let modified: SystemTime = meta.last_modified.into();
+            if modified + COARSE > put_since {
+                return Ok(false);
+            }
+            match self.once.delete(&meta.location).await {
+                Ok(()) => Ok(true),
+                Err(error) if fault::is_missing(&error) => Ok(false),
+                Err(error) => Err(self.failed("delete from", &error)),
+            }
+        };
+        tokio::time::timeout(REMOVAL, removal).await.unwrap_or_else(|_| {
+            let why = format!(
+                "can't delete from {}: it took longer than {REMOVAL:?}, in which the same bytes may be put again",
+                self.place
+            );
+            Err(PortError::unavailable("blobs", why))
+        })
     }
 }
 
-fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

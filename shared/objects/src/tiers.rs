@@ -2,28 +2,28 @@
 //! it is large, and otherwise once it is no longer new; so that a task's end waits for no request over the internet, and
 //! what is read soon is near. Where the object store does not take something, it stays near: nothing waits for that.
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dagbok_runlog::{BlobInfo, Blobs, Moved, PortError, PortResult, RunLog};
-use futures::{StreamExt as _, stream};
+use dagbok_runlog::{BlobInfo, Blobs, Moved, PortError, PortResult, StayNear};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::Objects;
+use crate::{
+    Objects,
+    store::{LONGEST, PutFault},
+    title::{Standing, Title},
+};
 
 /// How long what is large goes near after the object store did not take something.
 const SPARED: Duration = Duration::from_secs(30);
-/// Blobs that move at once.
-const MOVING: usize = 4;
-/// Blobs that are looked at in one piece.
-const PAGE: usize = 1_000;
+/// How often is said that it still takes nothing.
+const SAY_AGAIN: Duration = Duration::from_mins(10);
+/// Puts in a row that a store only asks to be fewer, after which it means more than one object.
+const BUSY_IN_A_ROW: u32 = 4;
 
 /// Which blobs are where.
 #[derive(Clone, Copy, Debug)]
@@ -32,90 +32,110 @@ pub struct TierSettings {
     pub direct_from: u64,
     /// All others once they have been near for so long; never where `None`.
     pub move_after: Option<Duration>,
+    /// How long a put may wait for the object store before it goes near.
+    pub timeout: Duration,
 }
 
 /// Blobs near and far, as one.
 #[derive(Clone, Debug)]
 pub struct Tiers {
-    near: Arc<dyn Blobs>,
-    far: Objects,
-    settings: TierSettings,
-    /// The log that the blobs are of; `None` where this process may not read it, and another sees to that.
-    log: Option<Arc<dyn RunLog>>,
-    /// Whether the place is known to be this log's.
-    is_ours: Arc<AtomicBool>,
-    spared_until: Arc<Mutex<Option<Instant>>>,
+    pub(crate) near: Arc<dyn Blobs>,
+    pub(crate) far: Objects,
+    pub(crate) settings: TierSettings,
+    title: Arc<Title>,
+    sparing: Arc<Mutex<Sparing>>,
+    /// The last digest that was looked at for whether it moves, where the time was up after it.
+    pub(crate) settled_to: Arc<Mutex<Option<String>>>,
+}
+
+/// What is known of a store that takes nothing.
+#[derive(Debug, Default)]
+struct Sparing {
+    until: Option<Instant>,
+    said: Option<Instant>,
+    busy: u32,
 }
 
 impl Tiers {
-    /// The two together. Who has no `log` leaves it to others to see that the place is that log's.
+    /// The two together; `title` says whether what lies far is this installation's.
     pub fn new(
         near: Arc<dyn Blobs>,
         far: Objects,
         settings: TierSettings,
-        log: Option<Arc<dyn RunLog>>,
+        title: Arc<Title>,
     ) -> Self {
-        let is_ours = Arc::new(AtomicBool::new(log.is_none()));
-        Self { near, far, settings, log, is_ours, spared_until: Arc::default() }
+        let (sparing, settled_to) = (Arc::default(), Arc::default());
+        Self { near, far, settings, title, sparing, settled_to }
     }
 
-    /// Whether the place far off is this log's, which it is made where it is nobody's. False for a log without an entry,
-    /// which has no name yet; refused where it is another's.
-    pub async fn claimed(&self) -> PortResult<bool> {
-        if self.is_ours.load(Ordering::Acquire) {
-            return Ok(true);
-        }
-        let Some(log) = &self.log else { return Ok(true) };
-        let Some(mark) = log.mark().await? else { return Ok(false) };
-        self.far.claim(&mark.0.to_string()).await?;
-        self.is_ours.store(true, Ordering::Release);
-        Ok(true)
+    async fn is_ours(&self) -> PortResult<bool> {
+        Ok(self.title.standing().await? == Standing::Ours)
+    }
+
+    /// As [`Tiers::is_ours`], looked at now.
+    pub(crate) async fn is_ours_now(&self) -> PortResult<bool> {
+        Ok(self.title.look().await? == Standing::Ours)
     }
 
     /// Puts far what is large; `None` where it is to go near.
     async fn put_far(&self, bytes: &Bytes) -> Option<String> {
-        if (bytes.len() as u64) < self.settings.direct_from {
+        if !(self.settings.direct_from..=LONGEST).contains(&(bytes.len() as u64)) {
             return None;
         }
-        if self.spared_until.lock().is_some_and(|until| Instant::now() < until) {
+        if self.sparing.lock().until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
         let put = async {
-            if !self.claimed().await? {
+            let other = |error| PutFault { error, is_busy: false };
+            if !self.is_ours().await.map_err(other)? {
                 return Ok(None);
             }
-            self.far.put(bytes.clone()).await.map(Some)
+            self.far.put_blob(bytes.clone()).await.map(Some)
         };
-        match put.await {
-            Ok(put) => put,
-            Err(error) => {
-                let until = Instant::now() + SPARED;
-                let before = self.spared_until.lock().replace(until);
-                if before.is_none() {
-                    tracing::warn!(%error, "the object store does not take what is large: it is kept near, and moves once it does");
-                }
+        let put = timeout(self.settings.timeout, put).await.unwrap_or_else(|_| {
+            let why = format!(
+                "can't write to {}: {} bytes did not get there in `blobs.timeout`",
+                self.far.place(),
+                bytes.len()
+            );
+            Err(PutFault { error: PortError::unavailable("blobs", why), is_busy: false })
+        });
+        match put {
+            Ok(Some(digest)) => {
+                *self.sparing.lock() = Sparing::default();
+                Some(digest)
+            }
+            Ok(None) => None,
+            Err(fault) => {
+                self.spare(&fault);
                 None
             }
         }
     }
 
-    /// Moves one blob; its bytes, or `None` where it was gone or stays.
-    async fn move_one(&self, blob: &BlobInfo, put_before: SystemTime) -> PortResult<Option<u64>> {
-        let Some(bytes) = self.near.get(&blob.digest).await? else { return Ok(None) };
-        let length = bytes.len() as u64;
-        self.far.put(bytes).await?;
-        // The copy that is about to go is the only other one.
-        let there = self.far.head(&blob.digest).await?.map(|meta| meta.size);
-        if there != Some(length) {
-            let why = format!(
-                "{} took {length} bytes of the blob {} and has {}",
-                self.far.place(),
-                blob.digest,
-                there.map_or_else(|| "none".to_owned(), |there| there.to_string())
-            );
-            return Err(PortError::unavailable("blobs", why));
+    /// The store did not take something.
+    fn spare(&self, PutFault { error, is_busy }: &PutFault) {
+        let mut sparing = self.sparing.lock();
+        let now = Instant::now();
+        sparing.busy = if *is_busy { sparing.busy + 1 } else { BUSY_IN_A_ROW };
+        if sparing.busy >= BUSY_IN_A_ROW {
+            sparing.until = Some(now + SPARED);
         }
-        Ok(self.near.delete(&blob.digest, put_before).await?.then_some(length))
+        if sparing.said.is_none_or(|said| now.duration_since(said) >= SAY_AGAIN) {
+            sparing.said = Some(now);
+            tracing::warn!(%error, "the object store does not take what is large: it is kept near, and moves once it does");
+        }
+    }
+
+    /// What is not far is nowhere, if the place is the one where it would be. Else nobody knows.
+    async fn is_known(&self) -> PortResult<()> {
+        match self.title.standing().await {
+            Ok(_) => Ok(()),
+            Err(PortError::Refused { what, why }) => {
+                Err(PortError::unavailable(what, format!("they refuse {why}")))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -123,10 +143,7 @@ impl Tiers {
 impl Blobs for Tiers {
     async fn put(&self, bytes: Bytes) -> PortResult<String> {
         match self.put_far(&bytes).await {
-            Some(digest) => {
-                *self.spared_until.lock() = None;
-                Ok(digest)
-            }
+            Some(digest) => Ok(digest),
             None => self.near.put(bytes).await,
         }
     }
@@ -135,17 +152,28 @@ impl Blobs for Tiers {
     async fn get(&self, digest: &str) -> PortResult<Option<Bytes>> {
         match self.near.get(digest).await {
             Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => self.far.get(digest).await,
-            // A copy far off may be whole where the near one is not.
+            Ok(None) => {
+                let found = self.far.get(digest).await?;
+                if found.is_none() {
+                    self.is_known().await?;
+                }
+                Ok(found)
+            }
+            // A copy far off may be whole where the near one is not; that can't be told of one that is out of reach.
             Err(error) => match self.far.get(digest).await {
                 Ok(Some(bytes)) => Ok(Some(bytes)),
+                Err(far @ PortError::Unavailable { .. }) => Err(far),
                 Ok(None) | Err(_) => Err(error),
             },
         }
     }
 
     async fn has(&self, digest: &str) -> PortResult<bool> {
-        Ok(self.near.has(digest).await? || self.far.has(digest).await?)
+        if self.near.has(digest).await? || self.far.has(digest).await? {
+            return Ok(true);
+        }
+        self.is_known().await?;
+        Ok(false)
     }
 
     async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
@@ -153,7 +181,7 @@ impl Blobs for Tiers {
         let near = self.near.list(after, most).await?;
         // What lies in another's place is not ours to sweep.
         let far =
-            if self.claimed().await? { self.far.list(after, most).await? } else { Vec::new() };
+            if self.is_ours().await? { self.far.list(after, most).await? } else { Vec::new() };
         let mut page = merged(near, far);
         page.truncate(most);
         Ok(page)
@@ -162,41 +190,12 @@ impl Blobs for Tiers {
     /// From both: a copy that was put since stays, and so it is there.
     async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
         let near = self.near.delete(digest, put_since).await?;
-        let far = self.claimed().await? && self.far.delete(digest, put_since).await?;
+        let far = self.is_ours().await? && self.far.delete(digest, put_since).await?;
         Ok((near || far) && !self.has(digest).await?)
     }
 
-    async fn settle(&self, now: SystemTime) -> PortResult<Moved> {
-        let mut moved = Moved::default();
-        let Some(put_before) = self.settings.move_after.and_then(|after| now.checked_sub(after))
-        else {
-            return Ok(moved);
-        };
-        if !self.claimed().await? {
-            return Ok(moved);
-        }
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.near.list(after.as_deref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(moved) };
-            after = Some(last.digest.clone());
-            let mut old = page;
-            old.retain(|blob| blob.modified < put_before);
-            let mut moving = stream::iter(old)
-                .map(|blob| async move { self.move_one(&blob, put_before).await })
-                .buffer_unordered(MOVING);
-            while let Some(one) = moving.next().await {
-                // One that is damaged is told of by who reads it, and keeps no other from moving.
-                match one {
-                    Ok(None) | Err(PortError::Damaged { .. }) => {}
-                    Ok(Some(bytes)) => {
-                        moved.blobs += 1;
-                        moved.bytes += bytes;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+    async fn settle(&self, now: SystemTime, stay: StayNear<'_>) -> PortResult<Moved> {
+        self.move_old(now, stay).await
     }
 }
 

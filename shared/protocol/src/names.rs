@@ -20,6 +20,9 @@ pub const PROCESSOR_SNAPSHOT: &str = "processor";
 /// The name of a scheduler's snapshot that was found to be of another log, for people to look at.
 pub const SCHEDULER_SNAPSHOT_SET_ASIDE: &str = "scheduler-set-aside";
 
+/// The key that says where this installation's big things lie, on an object store, and by which id they are its own.
+pub const BLOBS_PLACE: &str = "blobs/place";
+
 /// The prefix of [`xcom_prefix`].
 pub const XCOM_PREFIX: &str = "xcom/";
 

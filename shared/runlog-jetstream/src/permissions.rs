@@ -105,7 +105,7 @@ pub fn published(service: &str, namespace: &str, queues: &[String]) -> Vec<Strin
     let parts: &[&[&str]] = match service {
         "scheduler" => &[SCHEDULER],
         "executor" => &[SIGNALS, INBOX, BLOBS, STATE, EXECUTOR, QUEUE],
-        "triggerer" => &[SIGNALS, INBOX, BLOBS, TRIGGERER],
+        "triggerer" => &[SIGNALS, INBOX, BLOBS, STATE_GET, TRIGGERER],
         "processor" => &[SIGNALS, INBOX, BLOBS, STATE, LOG, PROCESSOR],
         "ui" => &[SIGNALS, INBOX, BLOBS_READ, STATE, LOG, SNAPSHOTS_READ, ALERTS_READ, UI],
         "alerting" => &[BLOBS_READ, STATE_GET, LOG, SNAPSHOTS_READ, ALERTS_READ, ALERTING],

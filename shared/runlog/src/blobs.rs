@@ -1,5 +1,5 @@
 //! Blobs: bytes by their SHA-256. Putting the same bytes twice stores them once.
-use std::{fmt, time::SystemTime};
+use std::{collections::HashSet, fmt, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,6 +56,9 @@ pub struct Moved {
     pub bytes: u64,
 }
 
+/// Digests of blobs that stay where they are read first, however old they are.
+pub type StayNear<'a> = &'a HashSet<String>;
+
 /// A namespace's blobs. What `get` returns always has the digest that was asked for.
 #[async_trait]
 pub trait Blobs: Send + Sync + fmt::Debug {
@@ -72,8 +75,9 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// Whoever deletes knows that no fact names it; who puts it just then may be about to write one.
     async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool>;
     /// Moves blobs that have been there for long, as of `now`, to where they lie after that; a store of one place has
-    /// nothing to move. Where it breaks off, what has not moved is where it was.
-    async fn settle(&self, _now: SystemTime) -> PortResult<Moved> {
+    /// nothing to move. What `stay` names stays where it is read first. Where it breaks off, what has not moved is where
+    /// it was.
+    async fn settle(&self, _now: SystemTime, _stay: StayNear<'_>) -> PortResult<Moved> {
         Ok(Moved::default())
     }
 }

@@ -20,7 +20,7 @@ mod state;
 
 use std::sync::Arc;
 
-pub use blobs::{BlobInfo, Blobs, Digester, Moved, digest_of};
+pub use blobs::{BlobInfo, Blobs, Digester, Moved, StayNear, digest_of};
 pub use chain::{Chain, NotADigest, chain_at, chain_from};
 pub use error::{AppendError, PortError, PortResult};
 pub use log::{Base, Draft, Entry, ReadBudget, ReadLimit, RunLog, Seq};

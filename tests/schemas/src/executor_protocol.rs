@@ -77,7 +77,9 @@ fn channels() -> Vec<Channel> {
     let blobs = format!(
         "Bytes by their SHA-256 digest, in the stream `dagbok_{{namespace}}_blobs`: logs, bundles (a tar as a Zstandard \
          frame), values above {} bytes. The header `Dagbok-Pieces` is 0 where the message has the bytes; else their \
-         pieces of {} bytes stand before it, on `{{digest}}.{{n}}` from 0.",
+         pieces of {} bytes stand before it, on `{{digest}}.{{n}}` from 0. The bundles that work items name are always here. \
+         Where the installation has an object store (`[blobs]`), other bytes may lie there alone, as \
+         `{{url}}/{{namespace}}/{{first two digits}}/{{digest}}`; what an executor puts here is found.",
         limits::INLINE_PAYLOAD_BYTES,
         nats::PIECE,
     );

@@ -1,5 +1,6 @@
 //! The rules of what is kept, carried out from time to time.
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -7,12 +8,12 @@ use std::{
 use dagbok_events::{Actor, Timestamp};
 use dagbok_inbox::{Ask, AskError, Inbox};
 use dagbok_protocol::{Answer, CommandBody};
-use dagbok_runlog::{Blobs, RunLog};
+use dagbok_runlog::{Blobs, PortError, RunLog};
 use dagbok_runtime::{Clock, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-use super::{Forgetting, Going, Plan, Rules, Sweep, Swept, Telling, sweep};
+use super::{Forgetting, Going, Plan, Rules, Sweep, Swept, Telling, sweep, sweep::bundles};
 use crate::model::{ReadModel, StoreError};
 
 /// Runs that are looked up in one piece.
@@ -48,8 +49,25 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Looks from time to time, until the shutdown starts.
+    /// Looks from time to time, until the shutdown starts. Blobs move beside that: a slow store delays no run's going.
     pub async fn run(self, retention: Retention, shutdown: Shutdown) {
+        tokio::join!(self.settle_on(retention.every, &shutdown), self.keep(retention, &shutdown));
+    }
+
+    async fn settle_on(&self, every: Duration, shutdown: &Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.started() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+            tokio::select! {
+                () = shutdown.started() => return,
+                () = self.settle() => {}
+            }
+        }
+    }
+
+    async fn keep(&self, retention: Retention, shutdown: &Shutdown) {
         let mut swept_at = None::<Timestamp>;
         let mut went = false;
         loop {
@@ -58,10 +76,6 @@ impl Keeper {
                 () = self.went.notified() => true,
                 () = tokio::time::sleep(retention.every) => false,
             };
-            tokio::select! {
-                () = shutdown.started() => return,
-                () = self.settle() => {}
-            }
             // Rows that are behind would name what is gone, and miss what is new.
             if !self.model.progress().now().caught_up {
                 continue;
@@ -100,10 +114,28 @@ impl Keeper {
         }
     }
 
-    /// Has blobs that are no longer new moved to where they lie for long.
+    /// Has blobs that are no longer new moved to where they lie for long; but for code, which work items name: executors
+    /// that others wrote know one place alone.
     async fn settle(&self) {
+        // Rows that are behind do not name what is new.
+        if !self.model.progress().now().caught_up {
+            return;
+        }
+        let store = self.model.store();
+        let named = tokio::task::spawn_blocking(move || bundles(&store));
+        let code: HashSet<String> = match named.await {
+            Ok(Ok(bundles)) => bundles.iter().map(|it| it.as_str().to_owned()).collect(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "which blobs stay near can't be told: none moves");
+                return;
+            }
+            Err(panic) => {
+                tracing::error!(%panic, "which blobs stay near can't be told: none moves");
+                return;
+            }
+        };
         let now = u64::try_from(self.clock.now().0).unwrap_or(0);
-        match self.blobs.settle(UNIX_EPOCH + Duration::from_micros(now)).await {
+        match self.blobs.settle(UNIX_EPOCH + Duration::from_micros(now), &code).await {
             Ok(moved) if moved.blobs > 0 => {
                 tracing::info!(
                     blobs = moved.blobs,
@@ -112,6 +144,9 @@ impl Keeper {
                 );
             }
             Ok(_) => {}
+            Err(error @ PortError::Refused { .. }) => {
+                tracing::error!(%error, code = "DBK0039", "blobs stay near until that is mended");
+            }
             Err(error) => tracing::warn!(%error, "blobs stay near for now"),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use dagbok_events::{LogRef, Payload};
+use dagbok_events::{Digest, LogRef, Payload};
 use dagbok_rows::{Row, key::table};
 use dagbok_runlog::{Blobs, PortError};
 use thiserror::Error;
@@ -113,12 +113,8 @@ pub(super) enum Named<'a> {
     Perhaps(&'a str),
 }
 
-/// Goes through every digest in the rows, some of them more than once. Tables whose rows move to another as tries come
-/// and go are read before that one, so that none is missed on its way.
-pub(super) fn each_named(
-    store: &Store,
-    name: &mut impl FnMut(Named<'_>),
-) -> Result<(), StoreError> {
+/// The code that rows name: of runs, of versions that are kept, and of the version that new runs get.
+pub(super) fn bundles(store: &Store) -> Result<HashSet<Digest>, StoreError> {
     let mut bundles = HashSet::new();
     each::<RunRow>(store, |run| {
         bundles.insert(run.bundle);
@@ -128,11 +124,20 @@ pub(super) fn each_named(
     })?;
     for dag in store.scan::<DagRow>(&table::<DagRow>()) {
         let (_, dag) = dag?;
-        // The version that new runs get, whether or not one has it yet.
+        // Whether or not a run has it yet.
         let current = store.version(&dag.dag_id, dag.version)?;
         bundles.extend(current.map(|version| version.bundle));
     }
-    for bundle in &bundles {
+    Ok(bundles)
+}
+
+/// Goes through every digest in the rows, some of them more than once. Tables whose rows move to another as tries come
+/// and go are read before that one, so that none is missed on its way.
+pub(super) fn each_named(
+    store: &Store,
+    name: &mut impl FnMut(Named<'_>),
+) -> Result<(), StoreError> {
+    for bundle in &bundles(store)? {
         name(Named::Blob(bundle.as_str()));
     }
     each::<RunInputRow>(store, |row| row.conf.iter().for_each(|conf| payload(name, conf)))?;

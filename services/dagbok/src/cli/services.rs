@@ -18,6 +18,10 @@ pub(crate) struct Standalone {
     /// Start on a log that has lost records (a restored backup), and give up what is missing
     #[arg(long)]
     pub(crate) accept_shorter_log: bool,
+    /// Take over the place on the object store from another copy of this log, which is gone for good, or give up what lies
+    /// in the place of before
+    #[arg(long)]
+    pub(crate) take_over_blobs: bool,
     /// Who is told of what goes wrong [default: alerting.toml in the installation's folder, if it is there]
     #[arg(long, value_name = "FILE")]
     pub(crate) alerting_config: Option<PathBuf>,
@@ -70,6 +74,10 @@ pub(crate) struct SchedulerArgs {
     /// Start on a log that has lost records (a restored backup), and give up what is missing
     #[arg(long)]
     pub(crate) accept_shorter_log: bool,
+    /// Take over the place on the object store from another copy of this log, which is gone for good, or give up what lies
+    /// in the place of before
+    #[arg(long)]
+    pub(crate) take_over_blobs: bool,
 }
 
 /// What else is done about an executor.

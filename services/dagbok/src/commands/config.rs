@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::Table,
-    services,
+    services, wire,
 };
 
 /// Does what is asked. What is wrong with the configuration was said before this.
@@ -21,6 +21,7 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
         }
         ConfigCommand::Check => {
             services::lineage(&context.config)?;
+            place_of_blobs(context)?;
             let set = context.settings().into_iter().filter(|it| it.place != Place::Default);
             let count = set.count();
             if context.out.is_json() {
@@ -31,6 +32,16 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Opens the object store, which asks it nothing; what is wrong is said with the places that say anything of it.
+fn place_of_blobs(context: &Context) -> Result<(), Failure> {
+    let Err(failure) = wire::objects(&context.config) else { return Ok(()) };
+    let of = |key: &str| key.starts_with("blobs.") || key.starts_with("logging.");
+    let said = context.settings().into_iter();
+    let said = said.filter(|it| of(&it.key) && it.place != Place::Default);
+    let said: Vec<String> = said.map(|it| format!("`{}` in {}", it.key, it.place)).collect();
+    Err(failure.next(format!("mend one of {}", said.join(", "))))
 }
 
 fn show(context: &Context, args: &ConfigShow) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
 //! `dagbok namespaces list` and `delete`: what lies on a NATS server. With `--json` a list of objects, or one.
-use dagbok_config::Nats;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dagbok_config::{Config, Nats};
+use dagbok_objects::Objects;
 use dagbok_protocol::names::{PRESENCE_PREFIX, PROCESSOR_PRESENCE, QUESTIONS, TRIGGERS_OVER};
 use dagbok_runlog::{Ports, RequestError};
 use dagbok_runlog_jetstream::{ConnectError, Connection, Namespace};
@@ -82,8 +83,13 @@ async fn delete(context: &Context, args: &DeleteNamespace) -> Outcome {
         return Err(Failure::new(Code::Refused, what)
             .next("stop them; one that was killed counts for some thirty seconds more"));
     }
+    let far = far(&context.config, &it.name).await?;
+    let besides = match &far {
+        Far::Ours(objects) => format!(", and all that lies at {}", objects.place()),
+        Far::None | Far::Left(_) => String::new(),
+    };
     let question = format!(
-        "Delete `{}` with {} records and {}? Nothing brings them back.",
+        "Delete `{}` with {} records and {}{besides}? Nothing brings them back.",
         it.name,
         it.records,
         bytes_text(it.bytes)
@@ -93,12 +99,60 @@ async fn delete(context: &Context, args: &DeleteNamespace) -> Outcome {
     }
     let deleted = connection.delete_namespace(it).await;
     deleted.map_err(|error| Failure::from_error(Code::BrokerMisconfigured, &error))?;
-    if context.out.is_json() {
-        context.out.document(&json!({ "namespace": it.name, "streams": it.streams }));
-    } else {
-        context.out.line(&format!("{} is deleted", it.name));
+    let (objects, left) = match far {
+        Far::None => (0, None),
+        Far::Left(place) => (0, Some(place)),
+        Far::Ours(objects) => {
+            let gone = objects.clear().await.map_err(|error| {
+                Failure::from_error(Code::ObjectStore, &error).next(format!(
+                    "the namespace is deleted; delete by hand what is left at {}, the object `owner` too",
+                    objects.place()
+                ))
+            })?;
+            (gone, None)
+        }
+    };
+    let out = context.out;
+    if out.is_json() {
+        out.document(&json!({ "namespace": it.name, "streams": it.streams, "objects": objects,
+            "left": left }));
+        return Ok(Exit::Ok);
+    }
+    out.line(&format!("{} is deleted", it.name));
+    if let Some(place) = left {
+        out.line(&format!(
+            "its big things lie at {place}, which this configuration does not name as its place: delete them by hand, the \
+             object `owner` too, or no namespace can use that place"
+        ));
     }
     Ok(Exit::Ok)
+}
+
+/// What of a namespace lies on an object store.
+enum Far {
+    /// Nothing that is known.
+    None,
+    /// All of it is in a place that this configuration names.
+    Ours(Objects),
+    /// It is at this place, which is not the one that the configuration names, or is another's by now.
+    Left(String),
+}
+
+/// Where a namespace's big things lie, by its own word.
+async fn far(config: &Config, namespace: &str) -> Result<Far, Failure> {
+    let mut config = config.clone();
+    namespace.clone_into(&mut config.nats.namespace);
+    // Of one that is not whole nobody knows.
+    let (_, Ok(ports)) = wire::look(&config.nats).await? else { return Ok(Far::None) };
+    let failed = |error| Failure::from_error(Code::ObjectStore, &error);
+    let Some(claim) = wire::claimed_on(&ports).await.map_err(failed)? else {
+        return Ok(Far::None);
+    };
+    let Some(objects) = wire::objects(&config)?.filter(|it| it.place() == claim.place) else {
+        return Ok(Far::Left(claim.place));
+    };
+    let is_ours = objects.owner().await.map_err(failed)? == Some(claim.owner);
+    Ok(if is_ours { Far::Ours(objects) } else { Far::Left(claim.place) })
 }
 
 async fn all(connection: &Connection) -> Result<Vec<Namespace>, Failure> {

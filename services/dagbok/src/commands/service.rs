@@ -125,7 +125,21 @@ impl Base {
 async fn run<F>(
     global: &Global,
     nats: &NatsArgs,
-    mut flags: Flags,
+    flags: Flags,
+    names: (&'static str, &'static str),
+    start: impl FnOnce(Base) -> F,
+) -> Outcome
+where
+    F: Future<Output = Result<Crew, Failure>>,
+{
+    run_with(global, nats, (flags, false), names, start).await
+}
+
+/// As [`run`]; the place of big things is taken over where that is asked for.
+async fn run_with<F>(
+    global: &Global,
+    nats: &NatsArgs,
+    (mut flags, takes_over): (Flags, bool),
     (service, name): (&'static str, &'static str),
     start: impl FnOnce(Base) -> F,
 ) -> Outcome
@@ -140,7 +154,7 @@ where
     let patience =
         if service == "executor" { context.config.executor.drain.0 + PATIENCE } else { PATIENCE };
     let outcome = async {
-        let (ports, connection) = wire::connect(&context.config, service).await?;
+        let (ports, connection) = wire::connect(&context.config, service, takes_over).await?;
         let crew = Crew::new(patience);
         let mut base = Base { context, ports, connection, clock: Clock::system(), crew };
         base.say_up(service);
@@ -174,7 +188,8 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
     let mut flags = Flags::new();
     let lease = args.executor_lease.map(|lease| lease.to_string());
     push(&mut flags, "--executor-lease", "executor.lease", lease);
-    run(global, &args.nats, flags, names, async |mut base: Base| {
+    let flags = (flags, args.take_over_blobs);
+    run_with(global, &args.nats, flags, names, async |mut base: Base| {
         let mut settings = services::scheduler(base.config())?;
         settings.ignore_lease = args.ignore_lease;
         settings.accept_shorter_log = args.accept_shorter_log;

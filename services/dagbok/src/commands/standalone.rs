@@ -30,18 +30,19 @@ pub(crate) async fn run(global: &Global, args: &Standalone) -> Outcome {
     push(&mut flags, "--alerting-config", "alerting.config", alerting);
     let context = Context::new(global, flags)?;
     let telemetry = services::telemetry("dagbok", &context.config)?;
-    let outcome = serve(&context, args.accept_shorter_log).await;
+    let outcome = serve(&context, args).await;
     // The exporters block until what they hold is sent.
     let sent = tokio::task::spawn_blocking(move || telemetry.finish()).await;
     sent.map_err(|panic| Failure::new(Code::Bug, panic))?;
     outcome
 }
 
-async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
+async fn serve(context: &Context, args: &Standalone) -> Outcome {
+    let accept_shorter_log = args.accept_shorter_log;
     let config = &context.config;
     let home = context.home()?;
     let (opened, python) = tokio::join!(
-        wire::open(&home, config),
+        wire::open(&home, config, args.take_over_blobs),
         Python::find_for_tries(config, config.processor.dags.as_deref())
     );
     let ((ports, report), python) = (opened?, python?);

@@ -22,10 +22,15 @@ pub(crate) fn archive(home: &Path, config: &Config) -> Archive {
 }
 
 /// Opens the log in `home` as its one writer; what it was trimmed of is read from its archive, and big things lie where
-/// the configuration says.
-pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenReport), Failure> {
+/// the configuration says, a place that is taken over where that `takes_over`.
+pub(crate) async fn open(
+    home: &Path,
+    config: &Config,
+    takes_over: bool,
+) -> Result<(Ports, OpenReport), Failure> {
     // What no log could mend is said before one is opened.
     objects::objects(config)?;
+    let claims = objects::claim_in(home);
     let (archive, home) = (archive(home, config), home.to_owned());
     let opened = tokio::task::spawn_blocking(move || {
         let opened = dagbok_runlog_embedded::open(&home, Options::default())?;
@@ -35,7 +40,7 @@ pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenRep
     let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
     let (mut ports, report) = opened.map_err(|error| open_failure(&error))?;
     ports.log = Arc::new(Whole::new(ports.log, archive));
-    objects::beside(&mut ports, config, Owner::Checked).await?;
+    objects::beside(&mut ports, config, (Owner::Claims { takes_over }, claims), false).await?;
     Ok((ports, report))
 }
 
@@ -70,7 +75,7 @@ pub(crate) async fn read_only(home: &Path, config: &Config) -> Result<Ports, Fai
         signals: Arc::new(MemorySignals::default()),
         snapshots: Arc::new(MemorySnapshots::default()),
     };
-    objects::beside(&mut ports, config, Owner::Believed).await?;
+    objects::beside(&mut ports, config, (Owner::Reads, objects::claim_in(home)), false).await?;
     Ok(ports)
 }
 

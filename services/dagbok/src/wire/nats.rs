@@ -14,8 +14,8 @@ use crate::{codes::Code, failure::Failure};
 
 /// The one service that makes streams.
 const CREATOR: &str = "scheduler";
-/// Services that may read the log, and so see whose the object store is.
-const READS_LOG: [&str; 2] = [CREATOR, "ui"];
+/// The service whose blobs work items name: executors that others wrote read them from the broker alone.
+const PUTS_CODE: &str = "processor";
 /// How often is looked whether the namespace is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often is said that it is still waited for.
@@ -23,10 +23,11 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connects as `service`. Where the namespace is not there, or not whole, any but the scheduler waits until
 /// it is, and says so. What the log was trimmed of is read from the archive, where one is configured, and big things lie
-/// where the configuration says.
+/// where the configuration says; the scheduler `takes_over` that place where it is told to.
 pub(crate) async fn connect(
     config: &Config,
     service: &str,
+    takes_over: bool,
 ) -> Result<(Ports, Connection), Failure> {
     // What no broker could mend is said before one is asked.
     objects::objects(config)?;
@@ -34,8 +35,13 @@ pub(crate) async fn connect(
     if let Some(dir) = &config.retention.archive {
         ports.log = Arc::new(Whole::new(ports.log, Archive::new(dir)));
     }
-    let owner = if READS_LOG.contains(&service) { Owner::Checked } else { Owner::Believed };
-    objects::beside(&mut ports, config, owner).await?;
+    let owner = match service {
+        CREATOR => Owner::Claims { takes_over },
+        "ui" => Owner::Checks,
+        _ => Owner::Believes,
+    };
+    let claims = objects::claim_on(&ports);
+    objects::beside(&mut ports, config, (owner, claims), service == PUTS_CODE).await?;
     Ok((ports, connection))
 }
 

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dagbok_objects::{Objects, Place, TierSettings, Tiers};
+use dagbok_objects::{Objects, Part, Place, TierSettings, Tiers, Title, owner::InState};
 use dagbok_runlog::{
-    Blobs, Ports,
+    Blobs, Draft, Ports, Seq,
     conformance::Fixture,
     memory::{self, MemoryBlobs},
 };
@@ -59,7 +59,7 @@ mod in_a_folder {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file://{}", folder.path().display());
         let place = Place { url, namespace: "default".to_owned(), ..Place::default() };
-        On::new(folder, move || place.open(|_| None).unwrap())
+        On::new(folder, move || place.open(&[]).unwrap())
     }
     dagbok_runlog::conformance_tests!(fixture, blobs);
 }
@@ -87,9 +87,20 @@ mod on_moto {
 mod in_two_places {
     use super::*;
     async fn fixture() -> On<()> {
-        let (near, far) = (MemoryBlobs::default(), in_memory());
-        let settings = TierSettings { direct_from: 10_000, move_after: Some(Duration::ZERO) };
-        On::new((), move || Tiers::new(Arc::new(near.clone()), far(), settings, None))
+        let (near, far, ports) = (MemoryBlobs::default(), in_memory(), memory::ports());
+        let draft = Draft { subject: "log.case".to_owned(), payload: "first".into() };
+        ports.log.append(Seq::ZERO, vec![draft]).await.unwrap();
+        let settings = TierSettings {
+            direct_from: 10_000,
+            move_after: Some(Duration::ZERO),
+            timeout: Duration::from_secs(10),
+        };
+        On::new((), move || {
+            let claims = Arc::new(InState(Arc::clone(&ports.state), "blobs/place"));
+            let log = Some(Arc::clone(&ports.log));
+            let title = Title::new(far(), claims, log, Part::Claims(fresh));
+            Tiers::new(Arc::new(near.clone()), far(), settings, Arc::new(title))
+        })
     }
     dagbok_runlog::conformance_tests!(fixture, blobs);
 }

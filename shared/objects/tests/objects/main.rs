@@ -1,5 +1,6 @@
 //! The object store as blobs: the suite on every kind of store, what goes wrong, and the two places as one.
 mod conformance;
 mod faults;
+mod ownership;
 mod servers;
 mod two_places;

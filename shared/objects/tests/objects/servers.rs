@@ -11,13 +11,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use dagbok_objects::{Objects, Place};
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::{Body, auth::SimpleAuth, service::S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinHandle,
+};
 
 /// The bucket of all tests.
 pub(crate) const BUCKET: &str = "big";
@@ -32,6 +37,8 @@ pub(crate) enum Fault {
     Says(u16, &'static str),
     /// Nothing, ever.
     Hangs,
+    /// A fault that is worth another try, after most of the time that a client waits.
+    Late,
     /// The connection breaks.
     Breaks,
 }
@@ -77,6 +84,10 @@ impl Server {
                             match fault {
                                 None => hyper::service::Service::call(&s3, request).await,
                                 Some(Fault::Says(status, code)) => Ok(says(status, code)),
+                                Some(Fault::Late) => {
+                                    tokio::time::sleep(Duration::from_millis(400)).await;
+                                    Ok(says(503, "InternalError"))
+                                }
                                 Some(Fault::Hangs) => std::future::pending().await,
                                 Some(Fault::Breaks) => {
                                     let broken = std::io::Error::other("broken by the test");
@@ -131,6 +142,34 @@ fn says(status: u16, code: &str) -> Response<Body> {
     response
 }
 
+/// A server that answers everything with `bytes`, a twentieth at a time, each after a pause; its port.
+pub(crate) async fn trickling(bytes: Bytes, pause: Duration) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let bytes = bytes.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 8192];
+                let _ = socket.read(&mut asked).await;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"x\"\r\n\
+                     Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n",
+                    bytes.len()
+                );
+                let mut said = socket.write_all(head.as_bytes()).await;
+                for piece in bytes.chunks(bytes.len() / 20) {
+                    tokio::time::sleep(pause).await;
+                    if said.is_ok() {
+                        said = socket.write_all(piece).await;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
 /// A client of the store at `endpoint`.
 pub(crate) fn objects(endpoint: &str, bucket: &str, namespace: &str, timeout: Duration) -> Objects {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -150,7 +189,7 @@ pub(crate) fn objects(endpoint: &str, bucket: &str, namespace: &str, timeout: Du
         timeout,
         ..Place::default()
     };
-    place.open(|_| None).unwrap()
+    place.open(&[]).unwrap()
 }
 
 /// A namespace that no other test has.

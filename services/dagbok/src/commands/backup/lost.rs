@@ -5,9 +5,13 @@ use std::{path::Path, sync::Arc};
 use dagbok_api::{model::ReadModel, retention};
 use dagbok_archive::{Archive, Whole};
 use dagbok_runlog::Blobs as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{make, manifest::Manifest};
 use crate::{context::Context, wire};
+
+/// Questions to an object store that are on their way at once.
+const ASKED_AT_ONCE: usize = 16;
 
 /// Their digests, in order, but for those that were damaged before; or why that can't be told.
 pub(super) async fn found(
@@ -31,13 +35,12 @@ pub(super) async fn found(
     let mut lost = lost.map_err(|error| error.to_string())?;
     // What moved to the object store is there, and not in a backup.
     if let Some(far) = wire::objects(&context.config).map_err(|failure| failure.to_string())? {
-        let mut missing = Vec::new();
-        for digest in lost {
-            if !far.has(&digest).await.map_err(|error| error.to_string())? {
-                missing.push(digest);
-            }
-        }
-        lost = missing;
+        let asked = stream::iter(lost).map(|digest| {
+            let far = &far;
+            async move { far.has(&digest).await.map(|is_there| (!is_there).then_some(digest)) }
+        });
+        let missing = asked.buffered(ASKED_AT_ONCE).try_collect::<Vec<_>>().await;
+        lost = missing.map_err(|error| error.to_string())?.into_iter().flatten().collect();
     }
     lost.retain(|digest| !manifest.blobs.damaged.contains(digest));
     Ok(lost)

@@ -111,6 +111,13 @@ fn to_do(context: &Context, home: &Path, manifest: &Manifest) -> Vec<String> {
             signer.display()
         ));
     }
+    if let Ok(Some(far)) = wire::objects(&context.config) {
+        lines.push(format!(
+            "big things are in {}, which this copy may read and not use: once what it is a copy of is gone for good, start it \
+             once with --take-over-blobs; while that lives, give this one another `blobs.url`",
+            far.place()
+        ));
+    }
     let (archive, here) = (wire::archive(home, &context.config), home.join("archive"));
     if let Some(last) = manifest.archived_elsewhere() {
         lines.push(format!(

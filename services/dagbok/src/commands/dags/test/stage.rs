@@ -51,7 +51,7 @@ impl Stage {
                 let mut config = context.config.clone();
                 config.blobs = dagbok_config::Blobs::default();
                 config.logging = dagbok_config::Logging::default();
-                wire::open(home, &config).await?.0
+                wire::open(home, &config, false).await?.0
             }
             None => wire::throw_away(),
         };
