@@ -31,6 +31,10 @@ const CLOCK_READERS: &[(&str, &str)] = &[
         "stamps a file as the file system does when it is written; whoever sweeps decides",
     ),
     ("shared/runlog/src/memory/blobs.rs", "stamps a blob as a store's own clock does"),
+    (
+        "shared/objects/src/list.rs",
+        "holds the stamp of half a file, which the file system made, against the time",
+    ),
     ("shared/runlog/src/conformance/blobs.rs", "holds the stamps of stores against the time"),
 ];
 
