@@ -5,9 +5,11 @@ mod support;
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use dagbok_api::retention::{Forgetting, Lapsing, OldVersions, Plan, Rules, Sweep, Telling, sweep};
 use dagbok_events::{
@@ -16,6 +18,7 @@ use dagbok_events::{
     RunCleared, RunDeleted, RunFailed, RunStarted, RunSucceeded, Scope, TaskCleared, Timestamp,
     XComPushed,
 };
+use dagbok_runlog::{BlobInfo, Blobs, PortError, PortResult};
 use support::{
     World,
     story::{FIRST, Story, dag, executor, key, nth, spec, task},
@@ -223,6 +226,64 @@ async fn a_clock_that_was_ahead_keeps_nothing_of_what_ends_later() {
     let store = world.model.store();
     let found = Forgetting::plan(&store, rules, (now, None, &going), Telling::All).unwrap();
     assert_eq!(found.logs, Lapsing::default(), "it goes itself");
+}
+
+/// A store that can't delete some of what it has.
+#[derive(Debug)]
+struct Stuck {
+    inner: Arc<dyn Blobs>,
+    stuck: BTreeSet<String>,
+}
+
+#[async_trait]
+impl Blobs for Stuck {
+    async fn put(&self, bytes: Bytes) -> PortResult<String> {
+        self.inner.put(bytes).await
+    }
+
+    async fn get(&self, digest: &str) -> PortResult<Option<Bytes>> {
+        self.inner.get(digest).await
+    }
+
+    async fn has(&self, digest: &str) -> PortResult<bool> {
+        self.inner.has(digest).await
+    }
+
+    async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
+        self.inner.list(after, most).await
+    }
+
+    async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
+        if self.stuck.contains(digest) {
+            return Err(PortError::unavailable("blobs", "this one can't be deleted"));
+        }
+        self.inner.delete(digest, put_since).await
+    }
+}
+
+#[tokio::test]
+async fn what_cant_be_deleted_keeps_nothing_else() {
+    let world = world().await;
+    world.settled().await;
+    let mut strays = Vec::new();
+    for n in 0..20 {
+        strays.push(put(&world, format!("stray {n}")).await);
+    }
+    let later = SystemTime::now() + Duration::from_hours(1);
+    let stuck = |count: usize| Stuck {
+        inner: Arc::clone(&world.ports.blobs),
+        stuck: strays.iter().take(count).cloned().collect(),
+    };
+    let swept = sweep(&world.model.store(), &stuck(7), later, Sweep::Delete).await.unwrap();
+    assert_eq!((swept.unnamed, swept.failed), (13, 7));
+    for stray in &strays[..7] {
+        assert!(world.ports.blobs.has(stray).await.unwrap());
+    }
+    for n in 0..20 {
+        put(&world, format!("stray {n}")).await;
+    }
+    let away = sweep(&world.model.store(), &stuck(8), later, Sweep::Delete).await;
+    assert!(away.unwrap_err().to_string().contains("can't be deleted"), "it is the store then");
 }
 
 /// Runs end; then their logs and values are forgotten, and one of them goes on.

@@ -105,8 +105,9 @@ impl Keeper {
                 tokio::select! {
                     () = shutdown.started() => return,
                     swept = self.sweep(unnamed_for) => {
-                        if swept {
-                            (swept_at, went) = (Some(now), false);
+                        if let Some(swept) = swept {
+                            // What could not be deleted is tried again soon.
+                            (swept_at, went) = (Some(now), swept.failed > 0);
                         }
                     }
                 }
@@ -159,8 +160,8 @@ impl Keeper {
         }
     }
 
-    /// Whether blobs were looked through; rows that are behind do not name what is new.
-    pub(crate) async fn sweep(&self, unnamed_for: Duration) -> bool {
+    /// What went, where blobs were looked through; rows that are behind do not name what is new.
+    pub(crate) async fn sweep(&self, unnamed_for: Duration) -> Option<Swept> {
         let swept = self.look_through(unnamed_for, Sweep::Delete).await;
         if let Some(swept) = swept
             && swept.unnamed > 0
@@ -172,7 +173,7 @@ impl Keeper {
                 "blobs that nothing names were deleted"
             );
         }
-        swept.is_some()
+        swept
     }
 
     /// What a sweep would delete now; `None` where that can't be told, which the service's log says.
@@ -192,7 +193,7 @@ impl Keeper {
             Err(error) => {
                 tracing::error!(%error, "blobs that nothing names can't be looked for");
                 // What was looked through is not looked through again at once.
-                matches!(what, Sweep::Delete).then(Swept::default)
+                matches!(what, Sweep::Delete).then(|| Swept { failed: 1, ..Swept::default() })
             }
         }
     }
@@ -325,7 +326,7 @@ mod tests {
         let digest = ports.blobs.put("a log".into()).await.unwrap();
         let draft = Draft { subject: "log.case".to_owned(), payload: "unread".into() };
         ports.log.append(Seq::ZERO, vec![draft]).await.unwrap();
-        assert!(!keeper.sweep(Duration::ZERO).await);
+        assert_eq!(keeper.sweep(Duration::ZERO).await, None);
         assert!(ports.blobs.has(&digest).await.unwrap());
     }
 }

@@ -21,6 +21,8 @@ use crate::model::{
 
 /// Blobs looked at in one piece.
 const PAGE: usize = 10_000;
+/// Blobs that can't be deleted after which the others are not tried: it is the store then.
+const FAILURES: u64 = 8;
 
 /// What a sweep came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Swept {
     pub unnamed: u64,
     /// What these take, in bytes.
     pub bytes: u64,
+    /// Those that could not be deleted: they are left for the next sweep.
+    pub failed: u64,
 }
 
 /// What is done with what nothing names.
@@ -57,7 +61,7 @@ pub enum SweepError {
 }
 
 /// Counts the blobs that nothing in `store` names and that were put before `put_since`, and deletes them where
-/// asked to. `store` must hold all that the log held when this was called.
+/// asked to; some that can't be deleted keep no other. `store` must hold all that the log held when this was called.
 pub async fn sweep(
     store: &Store,
     blobs: &dyn Blobs,
@@ -88,9 +92,23 @@ pub async fn sweep(
             if named.may_have(&blob.digest) {
                 continue;
             }
-            if what == Sweep::Count || blobs.delete(&blob.digest, put_since).await? {
-                swept.unnamed += 1;
-                swept.bytes += blob.bytes;
+            let goes = match what {
+                Sweep::Count => Ok(true),
+                Sweep::Delete => blobs.delete(&blob.digest, put_since).await,
+            };
+            match goes {
+                Ok(true) => {
+                    swept.unnamed += 1;
+                    swept.bytes += blob.bytes;
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    swept.failed += 1;
+                    if swept.failed == FAILURES {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(%error, blob = blob.digest, "a blob that nothing names stays for now");
+                }
             }
         }
     }
