@@ -282,7 +282,7 @@ def test_codes_are_explained_and_commands_completed() -> None:
     assert done.stdout.split() == ["why"], json.dumps([done.stdout, done.stderr])
 
 
-FAILS = """
+RAISES = """
 from datetime import datetime
 from airflow.decorators import dag, task
 
@@ -318,7 +318,7 @@ def test_what_can_t_be_written_is_an_error_of_its_own_and_a_reader_that_left_is_
 def test_a_log_line_says_no_field_twice(running: Standalone, dags: Path) -> None:
     """Whoever reads JSON keeps one of two fields of a name: a line's own message must not be lost to another."""
     write_dag(dags, "broken.py", "this is no Python")
-    write_dag(dags, "fails.py", FAILS)
+    write_dag(dags, "fails.py", RAISES)
     running.wait_dag("fails")
     assert running.trigger("fails", "r1").status_code == 200
     assert running.api.wait_run("fails", "r1") == "failed"
