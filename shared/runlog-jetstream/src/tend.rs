@@ -18,6 +18,9 @@ use crate::{
     streams,
 };
 
+/// The family of queues that is not there from the start.
+const TRIGGERS: &str = "triggers";
+
 /// Starts looking after the streams; ends with the connection's last user.
 pub(crate) fn start(link: &Arc<Link>, settings: &ConnectSettings, log: Arc<Identity>) {
     let (link, settings) = (Arc::downgrade(link), settings.clone());
@@ -51,7 +54,10 @@ async fn round(
         // The server is away or starting: nothing is known.
         Err(_) => return,
     }
-    for config in streams::others(&Names::new(&settings.namespace)) {
+    let names = Names::new(&settings.namespace);
+    // Its queue is opened later than the others, by who makes them too.
+    let triggers = streams::queue_stream(&names, TRIGGERS);
+    for config in streams::others(&names).into_iter().chain([triggers]) {
         let found: Result<serde_json::Value, _> =
             link.api(&format!("STREAM.INFO.{}", config.name), &json!({})).await;
         match found {

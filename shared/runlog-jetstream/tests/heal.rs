@@ -142,6 +142,17 @@ async fn keyed_state_and_snapshots_heal_from_deletion() {
     assert!(scheduler.blobs.get(&digest).await.unwrap().is_some());
 }
 
+/// Else whoever sends to it does so for ever, and whatever is sent after it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_of_triggers_heals_for_who_only_sends() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let (scheduler, _c) = on(&server, "a").await;
+    let sender = scheduler.queues.open("triggers", LEASE).await.unwrap();
+    sender.publish("k", Bytes::from_static(b"x")).await.unwrap();
+    rogue(&server).await.delete_stream("dagbok_a_triggers").await.unwrap();
+    healed("the queue of triggers", || sender.publish("k", Bytes::from_static(b"x"))).await;
+}
+
 /// A server that is told to forget the log goes on numbering as if nothing had happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purged_log_is_built_on_by_nobody() {
