@@ -47,7 +47,8 @@ impl Lease {
             executor: settings.executor.clone(),
             hostname: settings.hostname.clone(),
             slots: settings.slots,
-            queues: settings.queues.clone(),
+            // Who is there for one try pulls from none.
+            queues: if settings.claim.is_some() { Vec::new() } else { settings.queues.clone() },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             python: place.as_ref().map(|place| place.python()).unwrap_or_default(),
             resources: settings.resources.clone(),

@@ -8,6 +8,7 @@ mod bounds;
 mod error;
 mod executor;
 mod keys;
+mod kubernetes;
 mod lineage;
 mod load;
 mod period;
@@ -17,6 +18,7 @@ mod size;
 
 pub use error::{ConfigError, Place};
 pub use executor::{AfterDrain, Executor, QueueLimits};
+pub use kubernetes::Kubernetes;
 pub use lineage::{Lineage, LineageCompression, LineageTransport};
 pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;

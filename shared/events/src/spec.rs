@@ -355,6 +355,10 @@ pub struct TaskSpec {
     /// Whose rights it runs with, where not the executor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<String>,
+    /// The pod that it asks for where its tries run in pods, over what others have: `pod_override` of its `executor_config`, as
+    /// the JSON that the client of Kubernetes would send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_override: Option<String>,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,

@@ -73,6 +73,12 @@ pub enum Order {
         /// Why, for its log.
         why: String,
     },
+    /// Whoever runs this executor is about to end its process, by no fault of what it runs: in these words that is told of the
+    /// tries that end by it.
+    Ends {
+        /// Why, for people.
+        why: String,
+    },
     /// Read anew under [`crate::names::cordon_key`] whether work may be taken. Who does not know this order reads
     /// there at each renewal of its presence.
     LookAtCordon,

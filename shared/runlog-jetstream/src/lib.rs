@@ -18,6 +18,7 @@ mod link;
 mod log;
 mod names;
 mod namespaces;
+mod passed;
 pub mod permissions;
 mod pieces;
 mod pull;

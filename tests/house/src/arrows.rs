@@ -40,6 +40,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
+    ("dagbok-pods", &["events", "protocol", "runlog", "inbox", "runtime"]),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",
@@ -77,6 +78,8 @@ const ONLY_NAMED_BY: &[(&str, &[&str])] = &[
     ("croner", &["dagbok-domain"]),
     ("uuid", &["dagbok-runtime"]),
     ("lettre", &["dagbok-alerting"]),
+    ("kube", &["dagbok-pods", "dagbok"]),
+    ("k8s-openapi", &["dagbok-pods"]),
 ];
 
 /// Crates that the rules must not stand on: no runtime, no I/O, no chance.

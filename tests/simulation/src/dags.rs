@@ -179,6 +179,7 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        pod_override: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: if rng.chance(200) { vec![some_asset(rng)] } else { Vec::new() },

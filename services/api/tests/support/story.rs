@@ -74,6 +74,7 @@ fn a_task(id: &str, at: u32) -> TaskSpec {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        pod_override: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: Vec::new(),

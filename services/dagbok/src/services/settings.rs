@@ -225,7 +225,7 @@ fn oom_score_adj(config: &Config) -> Result<i32, Failure> {
 }
 
 /// CPUs in thousandths.
-fn milli(key: &str, cpus: f64) -> Result<u64, Failure> {
+pub(super) fn milli(key: &str, cpus: f64) -> Result<u64, Failure> {
     if !(0.001..=1e6).contains(&cpus) {
         let what = format!("{key} is {cpus}: it must be from 0.001 to 1,000,000");
         return Err(Failure::new(Code::Config, what).next(format!("mend `{key}` in dagbok.toml")));
@@ -286,6 +286,6 @@ fn default_slots() -> u32 {
     u32::try_from(cores * 2).unwrap_or(u32::MAX).max(4)
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -152,6 +152,7 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        pod_override: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: Vec::new(),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagbok.exceptions import AirflowException
+from dagbok.parsing.pods import KUBERNETES, pod_override_of, wants_pod
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
@@ -78,7 +79,13 @@ def asked_for(config: object, resources: object) -> Asked:
 
 def of_machine(task: BaseOperator) -> Json:
     """Return what a task asks of the machine that it runs on, as fields of its spec."""
-    asked = asked_for(task.executor_config, task.resources).spec()
+    told = asked_for(task.executor_config, task.resources)
+    if wants_pod(task.executor):
+        # Who runs tries in pods says so by this label.
+        told.resources.setdefault("labels", {}).setdefault("executor", KUBERNETES)
+    asked = told.spec()
+    if pod := pod_override_of(task.executor_config):
+        asked["pod_override"] = pod
     user = task.run_as_user
     if not user:
         return asked
@@ -184,7 +191,9 @@ def _read_pod(pod: object, asked: Asked) -> None:
     """Read the figures of the pod's container that runs the task: `base`, or the first."""
     containers = [one for one in _of(_of(pod, "spec"), "containers") or () if one is not None]
     base = next((one for one in containers if _of(one, "name") == _BASE), next(iter(containers), None))
-    asked.ignored.append("executor_config: of pod_override only the resources of its container are read")
+    asked.ignored.append(
+        "executor_config: without pods, of pod_override only the resources of its container are read"
+    )
     told = _of(base, "resources")
     for name, value in _items(_of(told, "requests")):
         if name == "memory":

@@ -1,0 +1,138 @@
+//! From a pod's end to the try's: told once, acknowledged, and the pod kept or deleted.
+use std::{sync::Arc, time::Duration};
+
+use dagbok_protocol::{ReportBody, names};
+use dagbok_runlog::{DeliveryHandle, PortError};
+use dagbok_runtime::Backoff;
+use tokio::time::{Instant, sleep};
+
+use crate::shared::Shared;
+
+/// So often a request to the API server is made again, with growing waits up to 30 s, before the pod is left to the next look.
+const ATTEMPTS: u32 = 12;
+
+/// What is to become of the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pod {
+    /// It ended well.
+    Good,
+    /// It did not: whether it is kept is set.
+    Bad,
+    /// It must not run any more.
+    Doomed,
+    /// There is none.
+    Gone,
+}
+
+/// Tells the end, where nobody else has: `body` is what the executor in the pod could not say.
+pub(crate) async fn conclude(shared: &Shared, name: &str, body: Option<ReportBody>, pod: Pod) {
+    if !shared.book.ends(name) {
+        return;
+    }
+    let Some((key, executor, handle)) =
+        shared.book.with(name, |it| (it.key.clone(), it.executor.clone(), it.handle.clone()))
+    else {
+        return;
+    };
+    if let Some(body) = body {
+        tracing::info!(pod = name, %key, "a pod's end is told by whoever watches it");
+        // Before it began nobody has a name there.
+        shared.report(&executor, &key, body).await;
+    }
+    if let Some(handle) = handle {
+        acknowledge(&*handle).await;
+    }
+    clear_away(shared, name, pod).await;
+    // With it goes the slot.
+    drop(shared.book.remove(name));
+}
+
+async fn clear_away(shared: &Shared, name: &str, pod: Pod) {
+    let settings = &shared.settings;
+    let deletes = match pod {
+        Pod::Gone => return,
+        Pod::Good => settings.delete_worker_pods,
+        Pod::Bad => settings.delete_worker_pods && settings.delete_worker_pods_on_failure,
+        Pod::Doomed => true,
+    };
+    if deletes {
+        delete(shared, name).await;
+        return;
+    }
+    let mut backoff = Backoff::default();
+    for _ in 0..ATTEMPTS {
+        let Err(error) = shared.api.mark_done(name).await else { return };
+        if backoff.is_worth_telling() {
+            tracing::warn!(pod = name, %error, "a pod that is kept can't be marked as done with");
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Deletes a pod, as often as it takes.
+pub(crate) async fn delete(shared: &Shared, name: &str) {
+    let uid = shared.book.with(name, |entry| entry.uid.clone()).flatten();
+    let mut backoff = Backoff::default();
+    for _ in 0..ATTEMPTS {
+        let Err(error) = shared.api.delete(name, uid.as_deref()).await else { return };
+        if backoff.is_worth_telling() {
+            tracing::warn!(pod = name, %error, "a pod can't be deleted; trying again");
+        }
+        backoff.pause().await;
+    }
+    tracing::error!(pod = name, "a pod is left: the next look finds it again");
+}
+
+/// Waits until the executor in a pod surely says nothing more. An object that is gone says nothing of its process where
+/// somebody deleted it by force, or its node is cut off: whoever still renews its presence lives, and tells its end itself.
+pub(crate) async fn silence(shared: &Shared, name: &str) {
+    let Some(executor) = shared.book.with(name, |entry| entry.executor.clone()) else { return };
+    let key = names::presence_key(&executor);
+    let look =
+        (shared.settings.lease / 20).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    let told = Instant::now();
+    loop {
+        // It goes by itself with the goodbye, or two leases after the last renewal.
+        match shared.ports.state.get(&key).await {
+            Ok(None) => return,
+            Ok(Some(_)) | Err(_) => {}
+        }
+        if told.elapsed() > shared.settings.lease * 3 {
+            tracing::warn!(pod = name, %executor, "the pod is gone and the executor in it still speaks");
+            return;
+        }
+        sleep(look).await;
+    }
+}
+
+async fn acknowledge(handle: &dyn DeliveryHandle) {
+    let mut backoff = Backoff::default();
+    loop {
+        match handle.ack().await {
+            Ok(()) => return,
+            Err(error @ PortError::Unavailable { .. }) => {
+                if backoff.is_worth_telling() {
+                    tracing::warn!(%error, "a work item is not acknowledged yet");
+                }
+            }
+            // It comes again, and is refused then: its report is safe.
+            Err(error) => {
+                tracing::warn!(%error, "a work item can't be acknowledged");
+                return;
+            }
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Lets a try go that nobody wants any more, with its pod.
+pub(crate) fn unwanted(shared: &Arc<Shared>, name: String) {
+    let there = shared.book.with(&name, |entry| {
+        entry.unwanted = true;
+        entry.there
+    });
+    if there == Some(true) {
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move { conclude(&shared, &name, None, Pod::Doomed).await });
+    }
+}

@@ -1,0 +1,114 @@
+//! An API server that fails, forgets and is away: no pod is lost, leaked or made twice.
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use dagbok_protocol::ReportBody;
+use serde_json::json;
+
+use crate::{
+    rig::{Rig, base_is, kubelet, run_pod, until},
+    server::Fault,
+};
+
+fn fault(method: Method, status: u16, times: u32) -> Fault {
+    Fault { method, status, retry_after: None, message: "the test says so".into(), times }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_no_time_is_asked_again_when_it_says() {
+    let rig = Rig::new().await;
+    rig.server.fail(Fault { retry_after: Some(2), ..fault(Method::POST, 429, 1) });
+    let asked = Instant::now();
+    rig.queue("a", json!({})).await;
+    rig.pod("a").await;
+    assert!(asked.elapsed() >= Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!((rig.server.asked("POST"), rig.server.made()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_every_kind_of_request_are_outlived() {
+    let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    for method in [Method::POST, Method::GET, Method::DELETE, Method::PATCH] {
+        rig.server.fail(fault(method, 500, 3));
+    }
+    rig.server.cut_watches();
+    let kubelet = kubelet(&rig, home.path().to_owned());
+    let key = rig.queue("a", json!({})).await;
+    assert!(matches!(rig.end_of(&key).await, ReportBody::Succeeded { .. }));
+    rig.nothing_is_left().await;
+    kubelet.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_whose_making_was_not_answered_is_not_made_again() {
+    let rig = Rig::new().await;
+    let key = rig.queue("a", json!({})).await;
+    let (name, _) = rig.pod("a").await;
+    // As if the answer had been lost: the second attempt finds the name taken by the same try.
+    rig.server.cut_watches();
+    let address = rig.server.pods()[&name]["metadata"]["annotations"]["dagbok/delivery"].clone();
+    assert!(address.is_string());
+    tokio::time::sleep(rig.settings.lease * 2).await;
+    assert_eq!((rig.server.made(), rig.reports_of(&key).len()), (1, 0), "its lease was renewed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_before_the_server_forgot_is_found_by_listing() {
+    let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    let (a, b) = (rig.queue("a", json!({})).await, rig.queue("b", json!({})).await);
+    let (name, pod) = rig.pod("a").await;
+    let (other, _) = rig.pod("b").await;
+    rig.server.set_down(true);
+    run_pod(rig.ports.clone(), &pod, home.path()).await;
+    rig.server.set_status(&name, base_is("Succeeded", json!({"terminated": {"exitCode": 0}})));
+    rig.server.remove(&other);
+    rig.server.forget();
+    rig.server.set_down(false);
+    until("what is over is cleared away", async || !rig.server.pods().contains_key(&name)).await;
+    assert!(matches!(rig.end_of(&a).await, ReportBody::Succeeded { .. }));
+    let (_, why) = rig.failure_of(&b).await;
+    assert!(why.contains("deleted while nobody watched"), "{why}");
+    rig.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_nothing_but_time() {
+    let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    let kubelet = kubelet(&rig, home.path().to_owned());
+    let mut keys = vec![rig.queue("before", json!({})).await];
+    rig.server.set_down(true);
+    for n in 0..5 {
+        keys.push(rig.queue(&format!("during{n}"), json!({})).await);
+    }
+    // A minute in life; here several leases of the items that wait.
+    tokio::time::sleep(rig.settings.lease * 3).await;
+    rig.server.set_down(false);
+    for key in &keys {
+        assert!(matches!(rig.end_of(key).await, ReportBody::Succeeded { .. }));
+        assert_eq!(rig.reports_of(key).len(), 2, "once each");
+    }
+    rig.nothing_is_left().await;
+    assert_eq!(rig.server.made(), 6);
+    kubelet.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_makes_each_pod_once() {
+    let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    rig.server.set_slow(Some(Duration::from_millis(700)));
+    let kubelet = kubelet(&rig, home.path().to_owned());
+    let mut keys = Vec::new();
+    for n in 0..5 {
+        keys.push(rig.queue(&format!("t{n}"), json!({})).await);
+    }
+    for key in &keys {
+        rig.end_of(key).await;
+    }
+    rig.nothing_is_left().await;
+    assert_eq!(rig.server.made(), 5);
+    kubelet.abort();
+}
