@@ -112,7 +112,7 @@ class Cluster:
             "DAGBOK_HOME": str(folder / "home"),
             "DAGBOK__NATS__PASSWORD": password("executor"),
             "DAGBOK__KUBERNETES__ENV_SECRETS": "nats",
-            "DAGBOK__KUBERNETES__PENDING_TIMEOUT": "3s",
+            "DAGBOK__KUBERNETES__PENDING_TIMEOUT": "8s",
             "DAGBOK__KUBERNETES__DELETE_WORKER_PODS_ON_FAILURE": "true",
         }
         self.executor = Process("pods", argv, folder, env)
@@ -181,8 +181,11 @@ def test_a_dag_runs_in_pods_and_what_takes_them_away_is_told(cluster: Cluster) -
         "image": ("failed", 2),
         "unschedulable": ("failed", 2),
     }
-    assert "from a pod yes True" in it.cli.ok("tasks", "logs", "pods", "one", "--run-id", "r")
-    assert "got 42" in it.cli.ok("tasks", "logs", "pods", "two", "--run-id", "r")
+    assert "from a pod yes True" in it.cli.ok("tasks", "logs", "pods", "r", "one")
+    assert "got 42" in it.cli.ok("tasks", "logs", "pods", "r", "two")
+    left = it.cli.ok("tasks", "logs", "pods", "r", "evicted", "--try", "1")
+    assert "this is all that is left of it" in left
+    assert "evicted by request" in left
     wait_until("no pod is left", lambda: not cluster.pods())
 
 

@@ -104,7 +104,7 @@ pub(crate) struct KubernetesArgs {
     pub(crate) image: Option<String>,
     /// A pod in YAML that every other is made from
     #[arg(long, value_name = "FILE")]
-    pub(crate) pod_template_file: Option<std::path::PathBuf>,
+    pub(crate) pod_template_file: Option<PathBuf>,
     /// What it is called over its lives [default: kubernetes]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

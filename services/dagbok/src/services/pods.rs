@@ -15,10 +15,12 @@ const EXECUTOR: (&str, &str) = ("executor", "KubernetesExecutor");
 /// The executor of pods', and a client of the API server.
 pub(crate) async fn pods(config: &Config) -> Result<(PodsSettings, kube::Client), Failure> {
     let of = &config.kubernetes;
-    let cluster = kube::Config::infer().await.map_err(|error| {
+    let mut cluster = kube::Config::infer().await.map_err(|error| {
         Failure::from_error(Code::Config, &error)
             .next("run it in a pod with a service account, or name a kubeconfig by KUBECONFIG")
     })?;
+    // Whoever makes pods asks again by itself, at the pace that the server names, and says what it waits for.
+    cluster.default_retry = false;
     let namespace = of.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
     let client = kube::Client::try_from(cluster);
     let client = client.map_err(|error| Failure::from_error(Code::Config, &error))?;

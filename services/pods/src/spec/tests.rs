@@ -1,3 +1,4 @@
+//! What a pod is made of, and in which order that stands.
 use serde_json::json;
 
 use super::*;

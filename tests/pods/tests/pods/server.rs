@@ -108,7 +108,9 @@ impl Server {
     pub(crate) fn client(&self) -> kube::Client {
         drop(rustls::crypto::ring::default_provider().install_default());
         let url = format!("http://{}", self.address).parse().unwrap();
-        kube::Client::try_from(kube::Config::new(url)).unwrap()
+        let mut config = kube::Config::new(url);
+        config.default_retry = false;
+        kube::Client::try_from(config).unwrap()
     }
 
     fn tell(&self, held: &mut Held, kind: &'static str, name: &str) {
