@@ -41,7 +41,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, pods: Api<Pod>, listed: oneshot::
                     Event::Init => seen = BTreeSet::new(),
                     Event::InitApply(pod) => {
                         seen.insert(name_of(&pod));
-                        heard(&shared, &pod).await;
+                        heard(&shared, &pod, true).await;
                     }
                     Event::InitDone => {
                         for name in shared.book.gone_but(&seen) {
@@ -50,7 +50,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, pods: Api<Pod>, listed: oneshot::
                         // Nobody waits for it any more where the executor ends.
                         let _ = listed.take().map(|it| it.send(()));
                     }
-                    Event::Apply(pod) => heard(&shared, &pod).await,
+                    Event::Apply(pod) => heard(&shared, &pod, false).await,
                     Event::Delete(pod) => {
                         look(&shared, &pod);
                         gone(&shared, name_of(&pod), Some(&pod));
@@ -75,15 +75,19 @@ fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
-/// A pod that is there. One that nobody here knows was made in a life before.
-async fn heard(shared: &Arc<Shared>, pod: &Pod) {
+/// A pod that is there. One that nobody here knows was made in a life before; where it is no listing that says so and it is
+/// about to go, its end is told already.
+async fn heard(shared: &Arc<Shared>, pod: &Pod, listed: bool) {
     let name = name_of(pod);
     let labels = pod.metadata.labels.as_ref();
     if labels.is_some_and(|all| all.contains_key(DONE)) {
         return;
     }
-    if shared.book.with(&name, |_| ()).is_none() && !adopt(shared, &name, pod).await {
-        return;
+    if shared.book.with(&name, |_| ()).is_none() {
+        let told = !listed && pod.metadata.deletion_timestamp.is_some();
+        if told || !adopt(shared, &name, pod).await {
+            return;
+        }
     }
     look(shared, pod);
 }

@@ -105,10 +105,11 @@ pub async fn a_delivery_is_passed_on_by_its_address(fixture: &impl Fixture) {
     let taken = other.take_up(&address).await.unwrap().expect("the item is there");
     assert_eq!((taken.key.as_str(), &taken.payload[..]), ("k", &b"k"[..]));
     assert_eq!((taken.delivered, taken.waited), (1, Duration::MAX));
-    for _ in 0..4 {
+    for _ in 0..8 {
         taken.handle.progress().await.unwrap();
-        tokio::time::sleep(LEASE / 2).await;
+        tokio::time::sleep(LEASE / 4).await;
     }
+    taken.handle.progress().await.unwrap();
     nothing_comes(&*queue).await;
     taken.handle.ack().await.unwrap();
     assert!(other.take_up(&address).await.unwrap().is_none(), "it is done with");
