@@ -104,6 +104,9 @@ class Cluster:
             )
         )
         it.services["scheduler-0"].env["DAGBOK__SCHEDULER__MAX_LOSSES"] = "1"
+        # Here pods are made for the queue of all other tasks, too.
+        reads = {"DAGBOK__KUBERNETES__ENABLED": "true", "DAGBOK__KUBERNETES__QUEUES": "default"}
+        it.services["processor"].env.update(reads)
         argv = [str(BIN), "executor", "kubernetes", "--nats", it.nats.url, "--namespace", NAMESPACE]
         argv += ["--nats-user", "executor", "--queues", "default", "--image", "company/dagbok:1"]
         env = {

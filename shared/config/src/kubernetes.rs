@@ -10,6 +10,9 @@ use crate::{Period, Size};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kubernetes {
+    /// Whether tasks may have their tries in pods: what they say of that (`pod_override`, `executor`) is read where this is so,
+    /// and is ignored elsewhere, as a note of their DAG says. For whoever reads DAG files.
+    pub enabled: bool,
     /// What it is called over its lives: by that it finds its pods again, so that of those that run at the same time each must
     /// have another. Letters, digits, `_`, `.` and `-`.
     pub name: String,
@@ -70,6 +73,7 @@ impl Default for Kubernetes {
             "InvalidImageName",
         ];
         Self {
+            enabled: false,
             name: "kubernetes".to_owned(),
             slots: 100,
             queues: vec!["kubernetes".to_owned()],

@@ -43,9 +43,7 @@ def test_a_pod_override_says_requests_and_limits_of_its_base_container(as_models
         "resources": {"memory": GIB, "cpu_milli": 500, "gpus": 1},
         "limits": {"memory": 2 * GIB},
     }
-    assert asked.ignored == [
-        "executor_config: without pods, of pod_override only the resources of its container are read"
-    ]
+    assert asked.ignored == ["executor_config: of pod_override only the resources of its container are read"]
     empty = SimpleNamespace(spec=None) if as_models else {}
     assert spec({"pod_override": empty}) == {}
 

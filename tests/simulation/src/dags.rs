@@ -70,6 +70,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        pod_overrides: Vec::new(),
         failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: if rng.chance(500) { 2 } else { 3 },

@@ -104,6 +104,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        pod_overrides: Vec::new(),
         failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 2,

@@ -108,6 +108,9 @@ fn pools(config: &Config) -> Result<Vec<PoolChange>, Failure> {
     config.pools.iter().map(one).collect()
 }
 
+/// By which whoever reads DAG files hears that tries run in pods, and of which queue: `dagbok.parsing.pods` reads it.
+const PODS_VARIABLE: &str = "DAGBOK_PODS";
+
 /// The processor's; `home` keeps compiled modules.
 pub(crate) fn processor(
     config: &Config,
@@ -121,6 +124,9 @@ pub(crate) fn processor(
     // The folder is also where tasks find themselves: a relative one would move with the process.
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     let mut settings = ProcessorSettings::new(folder, python.for_processor(home));
+    if let Some(queue) = config.kubernetes.queues.first().filter(|_| config.kubernetes.enabled) {
+        settings.python.env.insert(PODS_VARIABLE.to_owned(), queue.clone());
+    }
     settings.parse_timeout = config.processor.parse_timeout.0;
     settings.rescan = config.processor.rescan.0;
     settings.debounce = config.processor.debounce.0;

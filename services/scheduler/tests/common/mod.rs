@@ -51,6 +51,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        pod_overrides: Vec::new(),
         failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 2,

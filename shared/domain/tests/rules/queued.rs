@@ -134,3 +134,21 @@ fn a_clock_that_goes_back_makes_no_one_wait_for_longer() {
     assert_eq!(world.pass(secs(599)), [] as [&str; 0]);
     assert_eq!(world.pass(secs(1)).len(), 2);
 }
+
+#[test]
+fn a_try_s_item_has_the_pod_that_its_task_shares_with_others() {
+    let mut spec = dag("d")
+        .add("a", &[], |task| task.pod_override = Some(1))
+        .add("b", &[], |task| task.pod_override = Some(1))
+        .add("c", &[], |_| ())
+        .add("wrong", &[], |task| task.pod_override = Some(7));
+    spec.pod_overrides = vec!["{}".to_owned(), r#"{"spec":{}}"#.to_owned()];
+    let world = world(spec);
+    let items = world.namespace.queued_tries().into_iter();
+    let items = items.map(|it| world.namespace.work_item(it).expect("an offered try has an item"));
+    let pods: std::collections::BTreeMap<_, _> =
+        items.map(|item| (item.key.task_id.to_string(), item.pod_override)).collect();
+    let shared = || Some(r#"{"spec":{}}"#.to_owned());
+    let of = |name: &str| pods[name].clone();
+    assert_eq!((of("a"), of("b"), of("c"), of("wrong")), (shared(), shared(), None, None));
+}

@@ -60,6 +60,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        pod_overrides: Vec::new(),
         failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 3,
