@@ -84,7 +84,7 @@ def of_machine(task: BaseOperator) -> Json:
     told = asked_for(task.executor_config, task.resources)
     pods = queue_of_pods()
     if pods and wants_pod(task.executor):
-        # Who runs tries in pods says so by this label: nobody else has it, whatever the task's own labels say.
+        # Who runs tries in pods says so by this label: nobody else has it, whatever its labels say.
         told.resources.setdefault("labels", {})["executor"] = KUBERNETES
     asked = told.spec()
     if pods and wants_pod(task.executor) and task.queue == DEFAULT_QUEUE:
