@@ -49,9 +49,12 @@ pub(crate) fn pod_name(dagbok: &str, key: &TryKey) -> String {
     if readable.is_empty() { format!("pod-{suffix}") } else { format!("{readable}-{suffix}") }
 }
 
-/// The executor in a pod: of one try, so that whoever watches knows it by the pod's name.
-pub(crate) fn executor_of(pod: &str) -> ExecutorId {
-    ExecutorId::new(format!("pod-{pod}")).expect("a pod's name is short and of plain letters")
+/// The executor in a pod: of one delivery of one try, so that whoever watches knows it by what the pod says. Two that make pods in
+/// two namespaces of Kubernetes may have a pod of the same name for one try; by their deliveries the scheduler tells them apart,
+/// and lets one of them run.
+pub(crate) fn executor_of(pod: &str, address: &str) -> ExecutorId {
+    let id = format!("pod-{pod}-{}", &digest(address)[..SUFFIX]);
+    ExecutorId::new(id).expect("a pod's name is short and of plain letters")
 }
 
 /// Lower case, with one `-` in place of whatever is no letter or digit. Letters beyond ASCII count as those: Airflow spells them
@@ -82,7 +85,10 @@ mod tests {
         assert_eq!(long.len(), LONGEST);
         let foreign = pod_name("default", &key("δ", "τ", 1));
         assert!(foreign.starts_with("pod-") && foreign.len() == 12, "{foreign}");
-        assert_eq!(executor_of("a-b").as_str(), "pod-a-b");
+        let first = executor_of("a-b", "$JS.ACK.w.c.1.42.7.1.0");
+        assert!(first.as_str().starts_with("pod-a-b-"), "{first}");
+        assert_eq!(first, executor_of("a-b", "$JS.ACK.w.c.1.42.7.1.0"));
+        assert_ne!(first, executor_of("a-b", "$JS.ACK.w.c.2.42.8.1.0"), "delivered to another");
     }
 
     #[test]

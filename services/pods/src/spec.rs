@@ -128,7 +128,7 @@ fn env(settings: &PodsSettings, item: &WorkItem, pod: &str, address: &str) -> Va
         ("AIRFLOW_IS_K8S_EXECUTOR_POD", "True"),
         (CLAIM_VARIABLE, address),
         (QUEUE_VARIABLE, item.queue.as_str()),
-        (EXECUTOR_VARIABLE, executor_of(pod).as_str()),
+        (EXECUTOR_VARIABLE, executor_of(pod, address).as_str()),
     ]
     .map(|(name, value)| json!({ "name": name, "value": value }));
     let set = settings.env.iter().map(|(name, value)| json!({ "name": name, "value": value }));

@@ -60,7 +60,9 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     }
     let name = pod_name(&shared.settings.dagbok, &item.key);
     let handle: Arc<dyn DeliveryHandle> = Arc::from(delivery.handle);
-    let mut entry = Entry::new(item.key.clone(), executor_of(&name));
+    let address = handle.address();
+    let executor = executor_of(&name, address.as_deref().unwrap_or_default());
+    let mut entry = Entry::new(item.key.clone(), executor);
     (entry.handle, entry.slot) = (Some(Arc::clone(&handle)), Some(slot));
     if let Err(second) = shared.book.insert(&name, entry) {
         // Its lease ran out meanwhile: from now on this delivery is the one to renew.
@@ -68,7 +70,6 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
         shared.book.with(&name, |entry| entry.handle = second.handle);
         return;
     }
-    let address = handle.address();
     let pod = match &address {
         Some(address) => pod_of(&shared.settings, &item, address),
         None => Err(NoPod::Settings(

@@ -102,7 +102,8 @@ async fn adopt(shared: &Arc<Shared>, name: &str, pod: &Pod) -> bool {
         );
         return false;
     };
-    let mut entry = Entry::new(key, executor_of(name));
+    let executor = executor_of(name, annotation(pod, ADDRESS).unwrap_or_default());
+    let mut entry = Entry::new(key, executor);
     entry.handle = delivery_of(shared, pod).await;
     entry.slot = Arc::clone(&shared.slots).try_acquire_owned().ok();
     let made = pod.metadata.creation_timestamp.as_ref().map(|it| Timestamp::from(it.0));

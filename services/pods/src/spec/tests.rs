@@ -73,7 +73,7 @@ fn the_container_runs_one_try_and_never_twice() {
     let env = base["env"].as_array().unwrap();
     let of = |name: &str| env.iter().find(|it| it["name"] == name).map(|it| it["value"].clone());
     assert_eq!(of(CLAIM_VARIABLE), Some("$JS.ACK.a".into()));
-    let executor = format!("pod-{}", pod["metadata"]["name"].as_str().unwrap());
+    let executor = executor_of(pod["metadata"]["name"].as_str().unwrap(), "$JS.ACK.a").to_string();
     assert_eq!(of(EXECUTOR_VARIABLE), Some(executor.into()));
     assert_eq!(of(QUEUE_VARIABLE), Some("kubernetes".into()));
     assert_eq!(base["envFrom"][0]["secretRef"]["name"], "dagbok-nats");

@@ -4,8 +4,8 @@ Airflow's users write it with the models of the Kubernetes client: `{"pod_overri
 They are read as the client itself writes them (`sanitize_for_serialization`), without that the client need be
 imported here. Plain dicts in the names of the API do as well.
 
-All of it counts only where the installation makes pods, which whoever started this process says by `DAGBOK_PODS`: elsewhere
-nothing is read that could be wrong, and nothing is kept.
+All of it counts only where the installation makes pods, which whoever started this process says by
+`DAGBOK_PODS`: elsewhere nothing is read that could be wrong, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def pod_override_of(config: object) -> str | None:
 
 
 def kept_once(tasks: list[dict[str, Any]]) -> list[str]:
-    """Return all pods of a DAG, each once, and have its tasks name their places: many share one by `default_args`."""
+    """Return all pods of a DAG, each once, and have its tasks name their places: many may share one."""
     places: dict[str, int] = {}
     for task in tasks:
         if (text := task.get("pod_override")) is not None:
