@@ -154,7 +154,17 @@ impl PodApi {
 
     /// Marks a pod that is kept as done with; one that is gone needs no mark.
     pub(crate) async fn mark_done(&self, name: &str) -> Result<(), ApiError> {
-        let patch = json!({ "metadata": { "labels": { DONE: "True" } } }).to_string();
+        self.label(name, DONE, "True").await
+    }
+
+    /// Gives a pod a label; nothing where it is gone.
+    pub(crate) async fn label(
+        &self,
+        name: &str,
+        label: &str,
+        value: &str,
+    ) -> Result<(), ApiError> {
+        let patch = json!({ "metadata": { "labels": { label: value } } }).to_string();
         let path = format!("{}/{name}", self.path);
         let kind = "application/merge-patch+json";
         let answer = self.ask(Method::PATCH, &path, kind, patch.into_bytes()).await?;

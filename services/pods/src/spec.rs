@@ -38,10 +38,14 @@ pub(crate) enum NoPod {
     Settings(String),
 }
 
+/// What the pods of one maker have for the label [`WORKER`].
+pub(crate) fn worker_of(settings: &PodsSettings) -> String {
+    label_value(settings.name.as_str())
+}
+
 /// What finds the pods of one maker.
 pub(crate) fn selector(settings: &PodsSettings) -> String {
-    let worker = label_value(settings.name.as_str());
-    format!("{WORKER}={worker},{DAGBOK}={}", label_value(&settings.dagbok))
+    format!("{WORKER}={},{DAGBOK}={}", worker_of(settings), label_value(&settings.dagbok))
 }
 
 /// The pod of a try, whose item was delivered at `address`.
@@ -144,7 +148,7 @@ fn labels(settings: &PodsSettings, item: &WorkItem) -> Value {
         ("run_id", label_value(key.run_id.as_str())),
         ("try_number", key.try_number.to_string()),
         ("kubernetes_executor", "True".to_owned()),
-        (WORKER, label_value(settings.name.as_str())),
+        (WORKER, worker_of(settings)),
         (DAGBOK, label_value(&settings.dagbok)),
     ]
     .into_iter()

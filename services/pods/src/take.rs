@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::{FailureKind, Fault, decode_any};
+use dagbok_events::{ExecutorId, FailureKind, Fault, decode_any};
 use dagbok_protocol::{ReportBody, WorkItem, lacking, names};
 use dagbok_runlog::{Delivery, DeliveryHandle};
 use dagbok_runtime::Backoff;
@@ -13,12 +13,12 @@ use serde_json::Value;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
 use crate::{
-    api::Made,
+    api::{DONE, Made},
     book::Entry,
     end,
     names::{executor_of, pod_name},
     shared::{Shared, failed, failure},
-    spec::{NoPod, TRY, pod_of},
+    spec::{ADDRESS, NoPod, TRY, WORKER, pod_of, worker_of},
 };
 
 /// How soon an item that can't be read here may come to another executor, perhaps a newer one.
@@ -27,6 +27,9 @@ const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// So long is waited for a pod of the same name that is being deleted.
 const OTHER: Duration = Duration::from_secs(1);
+
+/// What the API server says of a pod that the namespace's rules forbid.
+const POD_SECURITY: &str = "violates PodSecurity";
 
 /// How long an item that is passed on rests at first, and at most.
 const PASSED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
@@ -131,45 +134,32 @@ async fn make(shared: &Shared, name: &str, item: &WorkItem, pod: &Value) -> Came
         };
         let wait = match made {
             Made::New => return Came::There,
-            Made::There => match same(shared, name, pod).await {
-                Some(true) => return Came::There,
-                Some(false) => {
+            Made::There => match whose(shared, name, pod).await {
+                Whose::Ours(executor) => {
+                    // The executor in it may be of an earlier delivery.
+                    shared.book.with(name, |entry| entry.executor = executor);
+                    return Came::There;
+                }
+                Whose::Over => {
+                    end::conclude(shared, name, None, end::Pod::Gone).await;
+                    return Came::Off;
+                }
+                Whose::Anothers => {
                     let why = format!("another program's pod is called {name}");
                     return Came::Never(FailureKind::CouldNotStart, Fault::System, why);
                 }
-                None => OTHER,
+                Whose::NotYet => OTHER,
             },
-            Made::Refused(why) => {
-                let own = item.pod_override.is_some();
-                let why = format!("the API server refuses the try's pod: {why}");
-                return if own {
-                    Came::Never(
-                        FailureKind::ImportError,
-                        Fault::User,
-                        format!("{why} (it has the task's pod_override)"),
-                    )
-                } else {
-                    Came::Never(FailureKind::CouldNotStart, Fault::System, why)
-                };
+            Made::Refused(why) => return refused(item, &why),
+            // It would be forbidden again: the rules for pods are not the task's to change, and its own words break them.
+            Made::NotNow(why) if item.pod_override.is_some() && why.contains(POD_SECURITY) => {
+                return refused(item, &why);
             }
-            Made::NotNow(why) => {
-                if backoff.is_worth_telling() {
-                    tracing::warn!(pod = name, why, "a pod can't be made now; trying again");
-                }
-                shared
-                    .book
-                    .with(name, |entry| entry.why = Some(format!("its pod can't be made: {why}")));
-                backoff.wait()
+            Made::NotNow(why) | Made::Unavailable(why, None) => {
+                later(shared, name, &why, &mut backoff)
             }
-            Made::Unavailable(why, after) => {
-                if backoff.is_worth_telling() {
-                    tracing::warn!(pod = name, why, "the API server makes no pod; trying again");
-                }
-                shared
-                    .book
-                    .with(name, |entry| entry.why = Some(format!("its pod can't be made: {why}")));
-                let wait = backoff.wait();
-                after.map_or(wait, |after| after.max(wait))
+            Made::Unavailable(why, Some(after)) => {
+                later(shared, name, &why, &mut backoff).max(after)
             }
         };
         tokio::select! {
@@ -190,14 +180,61 @@ async fn make(shared: &Shared, name: &str, item: &WorkItem, pod: &Value) -> Came
     }
 }
 
-/// Whether the pod of this name is this try's; `None` where that can't be told yet, or it is about to go.
-async fn same(shared: &Shared, name: &str, pod: &Value) -> Option<bool> {
-    let there = shared.api.get(name).await.ok()??;
-    if there.metadata.deletion_timestamp.is_some() {
-        return None;
+/// A pod that will never be, as it is.
+fn refused(item: &WorkItem, why: &str) -> Came {
+    let why = format!("the API server refuses the try's pod: {why}");
+    if item.pod_override.is_some() {
+        let why = format!("{why} (it has the task's pod_override)");
+        return Came::Never(FailureKind::ImportError, Fault::User, why);
     }
-    let whose = there.metadata.annotations.as_ref().and_then(|all| all.get(TRY));
-    Some(whose.map(String::as_str) == pod["metadata"]["annotations"][TRY].as_str())
+    Came::Never(FailureKind::CouldNotStart, Fault::System, why)
+}
+
+/// When it is to be asked for again.
+fn later(shared: &Shared, name: &str, why: &str, backoff: &mut Backoff) -> Duration {
+    if backoff.is_worth_telling() {
+        tracing::warn!(pod = name, why, "a pod can't be made now; trying again");
+    }
+    shared.book.with(name, |entry| entry.why = Some(format!("its pod can't be made: {why}")));
+    backoff.wait()
+}
+
+/// Whose a pod is whose name is taken.
+enum Whose {
+    /// This try's, with this executor in it.
+    Ours(ExecutorId),
+    /// This try's, and its end is told: it is only kept.
+    Over,
+    /// Another program's.
+    Anothers,
+    /// That can't be told yet, or it is about to go.
+    NotYet,
+}
+
+/// Whose the pod of this name is. One of this try that somebody else made is taken over by its label, as Airflow does: its item
+/// came here, so that whoever made it renews it no more.
+async fn whose(shared: &Shared, name: &str, pod: &Value) -> Whose {
+    let Ok(Some(there)) = shared.api.get(name).await else { return Whose::NotYet };
+    let there = there.metadata;
+    if there.deletion_timestamp.is_some() {
+        return Whose::NotYet;
+    }
+    let (labels, said) = (there.labels.unwrap_or_default(), there.annotations.unwrap_or_default());
+    if said.get(TRY).map(String::as_str) != pod["metadata"]["annotations"][TRY].as_str() {
+        return Whose::Anothers;
+    }
+    if labels.contains_key(DONE) {
+        return Whose::Over;
+    }
+    let own = worker_of(&shared.settings);
+    if labels.get(WORKER) != Some(&own) {
+        tracing::info!(pod = name, "a pod that another made is taken over");
+        if let Err(error) = shared.api.label(name, WORKER, &own).await {
+            tracing::warn!(pod = name, %error, "a pod can't be taken over yet");
+            return Whose::NotYet;
+        }
+    }
+    Whose::Ours(executor_of(name, said.get(ADDRESS).map_or("", String::as_str)))
 }
 
 /// The executor ends, and this has no pod: somebody else may make it.

@@ -21,7 +21,7 @@ use crate::{
     end,
     names::executor_of,
     shared::{Shared, failed, failure},
-    spec::{ADDRESS, QUEUE, TRY, selector},
+    spec::{ADDRESS, QUEUE, TRY, WORKER, selector, worker_of},
     status::{self, Ending, Stand},
 };
 
@@ -181,9 +181,7 @@ fn is_over(pod: &Pod) -> bool {
 
 /// A pod that is there no more, and of whose end nothing was seen.
 fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
-    let found = shared
-        .book
-        .with(&name, |entry| (entry.ends, entry.unwanted, entry.runs, entry.why.clone()));
+    let found = shared.book.with(&name, |it| (it.ends, it.unwanted, it.runs, it.why.clone()));
     let Some((false, unwanted, runs, waited)) = found else { return };
     let why = pod.map_or_else(
         || "its pod is gone: deleted while nobody watched it".to_owned(),
@@ -191,6 +189,11 @@ fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
     );
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
+        if is_anothers(&shared, &name).await {
+            tracing::warn!(pod = name, "another that makes pods has taken this one over");
+            drop(shared.book.remove(&name));
+            return;
+        }
         let body = if unwanted {
             None
         } else if runs {
@@ -203,6 +206,14 @@ fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
         };
         end::conclude(&shared, &name, body, end::Pod::Gone).await;
     });
+}
+
+/// Whether a pod that is not seen here any more is there, under the label of another that makes pods.
+async fn is_anothers(shared: &Shared, name: &str) -> bool {
+    let uid = shared.book.with(name, |entry| entry.uid.clone()).flatten();
+    let Ok(Some(there)) = shared.api.get(name).await else { return false };
+    let labels = there.metadata.labels.unwrap_or_default();
+    there.metadata.uid == uid && labels.get(WORKER) != Some(&worker_of(&shared.settings))
 }
 
 /// What the executor in the pod could not say of its end.

@@ -1,6 +1,7 @@
 //! The executor of pods against a double of the API server.
 mod faults;
 mod life;
+mod makers;
 mod rig;
 mod server;
 mod speed;
