@@ -1,7 +1,7 @@
 //! The pods that are there: what is known of each, and whose slot it has.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dagbok_events::{ExecutorId, TryKey};
+use dagbok_events::{ExecutorId, QueueName, TryKey};
 use dagbok_protocol::HeldTry;
 use dagbok_runlog::DeliveryHandle;
 use parking_lot::Mutex;
@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) executor: ExecutorId,
     /// The newest delivery of its item; none where that is gone.
     pub(crate) handle: Option<Arc<dyn DeliveryHandle>>,
+    /// Which queue its item is of, and at which address: as it was delivered first.
+    pub(crate) item: Option<(QueueName, String)>,
     /// Free once the pod is over.
     pub(crate) slot: Option<OwnedSemaphorePermit>,
     /// Since when it is waited for.
@@ -46,6 +48,7 @@ impl Entry {
             key,
             executor,
             handle: None,
+            item: None,
             slot: None,
             since: Instant::now(),
             there: false,

@@ -11,6 +11,10 @@ use crate::shared::Shared;
 /// So often a request to the API server is made again, with growing waits up to 30 s, before the pod is left to the next look.
 const ATTEMPTS: u32 = 12;
 
+/// An item that is there once its container is over is looked for again so often, this far apart, before it counts as left.
+const LOOKS: u32 = 4;
+const LOOK: Duration = Duration::from_millis(250);
+
 /// What is to become of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pod {
@@ -102,6 +106,35 @@ pub(crate) async fn silence(shared: &Shared, name: &str) {
             return;
         }
         sleep(look).await;
+    }
+}
+
+/// Whether a container that is over left its item behind: what it had to tell is not told.
+pub(crate) async fn is_unsaid(shared: &Shared, name: &str) -> bool {
+    let Some(item) = shared.book.with(name, |entry| entry.item.clone()).flatten() else {
+        return false;
+    };
+    let mut backoff = Backoff::default();
+    let mut looks = 0;
+    loop {
+        match shared.take_up(&item).await {
+            Ok(None) => return false,
+            // Its acknowledgement may be on its way.
+            Ok(Some(_)) if looks < LOOKS => looks += 1,
+            Ok(Some(_)) => return true,
+            Err(error @ PortError::Unavailable { .. }) => {
+                if backoff.is_worth_telling() {
+                    tracing::warn!(pod = name, %error, "whether a pod's end is told can't be seen yet");
+                }
+                backoff.pause().await;
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(pod = name, %error, "whether a pod's end is told can't be seen");
+                return false;
+            }
+        }
+        sleep(LOOK).await;
     }
 }
 

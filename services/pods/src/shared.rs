@@ -1,12 +1,14 @@
 //! What all parts of the executor of pods share.
 use std::sync::{Arc, atomic::AtomicBool};
 
-use dagbok_events::{Actor, ExecutorId, Failure, FailureKind, Fault, TryKey, Usage, encode_any};
+use dagbok_events::{
+    Actor, ExecutorId, Failure, FailureKind, Fault, QueueName, TryKey, Usage, encode_any,
+};
 use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{
     CommandBody, Order, Presence, Report, ReportBody, limits::MESSAGE_BYTES, names, text,
 };
-use dagbok_runlog::{PortError, Ports};
+use dagbok_runlog::{Delivery, PortError, PortResult, Ports, QueueSettings};
 use dagbok_runtime::{Backoff, Clock, Shutdown, fresh_command_id};
 use tokio::sync::Semaphore;
 
@@ -53,6 +55,16 @@ impl Shared {
             }
             backoff.pause().await;
         }
+    }
+
+    /// The delivery at an address of a queue; `None` where its item is gone.
+    pub(crate) async fn take_up(
+        &self,
+        (queue, address): &(QueueName, String),
+    ) -> PortResult<Option<Delivery>> {
+        let settings = QueueSettings { lease: self.settings.lease };
+        let work = self.ports.queues.open(&names::work_queue(queue), settings).await?;
+        work.take_up(address).await
     }
 
     /// Reports about a try, in the name of whoever ran it.

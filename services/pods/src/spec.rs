@@ -56,6 +56,7 @@ pub(crate) fn pod_of(
 ) -> Result<Value, NoPod> {
     let own = own(settings, item, address);
     let mut pod = reconcile_pods(settings.template.pod(), &own);
+    let command = pod["spec"]["containers"][0]["command"].clone();
     if let Some(text) = &item.pod_override {
         let said: Value =
             serde_json::from_str(text).map_err(|error| NoPod::Override(error.to_string()))?;
@@ -65,7 +66,7 @@ pub(crate) fn pod_of(
         // By itself it may lack what the API asks for, as the containers of one that has labels alone.
         pod = reconcile_pods(&pod, &said);
     }
-    insist(&mut pod, &own);
+    insist(&mut pod, &own, &command);
     check(&pod).map_err(|why| match &item.pod_override {
         Some(_) => NoPod::Override(why),
         None => NoPod::Settings(format!("the pod template is no pod: {why}")),
@@ -78,7 +79,7 @@ pub(crate) fn pod_of(
 }
 
 /// What is not the task's or the template's to say: by these the pod is found again, and it runs once.
-fn insist(pod: &mut Value, own: &Value) {
+fn insist(pod: &mut Value, own: &Value, command: &Value) {
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
     for field in ["name", "namespace"] {
@@ -93,6 +94,12 @@ fn insist(pod: &mut Value, own: &Value) {
     pod["spec"]["restartPolicy"] = "Never".into();
     if let Some(base) = pod["spec"]["containers"].get_mut(0) {
         base["args"] = own["spec"]["containers"][0]["args"].clone();
+        // Another program tells nobody how the try ended.
+        if command.is_null() {
+            drop(base.as_object_mut().and_then(|it| it.remove("command")));
+        } else {
+            base["command"] = command.clone();
+        }
     }
 }
 

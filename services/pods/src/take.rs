@@ -67,6 +67,7 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     let executor = executor_of(&name, address.as_deref().unwrap_or_default());
     let mut entry = Entry::new(item.key.clone(), executor);
     (entry.handle, entry.slot) = (Some(Arc::clone(&handle)), Some(slot));
+    entry.item = address.clone().map(|address| (item.queue.clone(), address));
     if let Err(second) = shared.book.insert(&name, entry) {
         // Its lease ran out meanwhile: from now on this delivery is the one to renew.
         tracing::debug!(pod = name, "delivered again while its pod is there");

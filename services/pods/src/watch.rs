@@ -2,8 +2,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dagbok_events::{FailureKind, Fault, OutOfMemory, OutOfMemoryBy, QueueName, Timestamp, TryKey};
-use dagbok_protocol::{ReportBody, names};
-use dagbok_runlog::{DeliveryHandle, QueueSettings};
+use dagbok_protocol::ReportBody;
+use dagbok_runlog::DeliveryHandle;
 use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -104,7 +104,10 @@ async fn adopt(shared: &Arc<Shared>, name: &str, pod: &Pod) -> bool {
     };
     let executor = executor_of(name, annotation(pod, ADDRESS).unwrap_or_default());
     let mut entry = Entry::new(key, executor);
-    entry.handle = delivery_of(shared, pod).await;
+    entry.item = item_of(pod);
+    if let Some(item) = &entry.item {
+        entry.handle = delivery_of(shared, name, item).await;
+    }
     entry.slot = Arc::clone(&shared.slots).try_acquire_owned().ok();
     let made = pod.metadata.creation_timestamp.as_ref().map(|it| Timestamp::from(it.0));
     let age = made.map_or(Duration::ZERO, |made| shared.clock.now().since(made).to_std());
@@ -114,18 +117,21 @@ async fn adopt(shared: &Arc<Shared>, name: &str, pod: &Pod) -> bool {
     shared.book.insert(name, entry).is_ok() || shared.book.with(name, |_| ()).is_some()
 }
 
-async fn delivery_of(shared: &Shared, pod: &Pod) -> Option<Arc<dyn DeliveryHandle>> {
+/// Which queue a pod's item is of, and at which address.
+fn item_of(pod: &Pod) -> Option<(QueueName, String)> {
     let queue = QueueName::new(annotation(pod, QUEUE)?).ok()?;
-    let settings = QueueSettings { lease: shared.settings.lease };
-    let opened = shared.ports.queues.open(&names::work_queue(&queue), settings).await;
-    let taken = match opened {
-        Ok(queue) => queue.take_up(annotation(pod, ADDRESS)?).await,
-        Err(error) => Err(error),
-    };
-    match taken {
+    Some((queue, annotation(pod, ADDRESS)?.to_owned()))
+}
+
+async fn delivery_of(
+    shared: &Shared,
+    pod: &str,
+    item: &(QueueName, String),
+) -> Option<Arc<dyn DeliveryHandle>> {
+    match shared.take_up(item).await {
         Ok(delivery) => delivery.map(|it| Arc::from(it.handle)),
         Err(error) => {
-            tracing::warn!(pod = name_of(pod), %error, "a pod's item can't be taken up: it is delivered anew once its lease is over");
+            tracing::warn!(pod, %error, "a pod's item can't be taken up: it is delivered anew once its lease is over");
             None
         }
     }
@@ -158,7 +164,7 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
     }
     let (body, then) = match stand {
         Stand::Waits(_) | Stand::Runs => return,
-        Stand::Told => (None, end::Pod::Good),
+        Stand::Told => return said_well(shared, name, is_over(pod)),
         Stand::Never(why) => {
             let why = format!("the try's pod can't begin: {why}");
             (
@@ -168,10 +174,29 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
         }
         Stand::Over(ending) => (Some(told(pod, ending)), end::Pod::Bad),
     };
-    // A side container may go on.
-    let then = if then == end::Pod::Good && !is_over(pod) { end::Pod::Doomed } else { then };
     let shared = Arc::clone(shared);
     tokio::spawn(async move { end::conclude(&shared, &name, body, then).await });
+}
+
+/// A pod whose container ended with 0. So the executor in it ends once it has told everything; but so does whatever else may run
+/// there, and it too where nobody took its words: then its item is there still.
+fn said_well(shared: &Arc<Shared>, name: String, is_over: bool) {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let unsaid = end::is_unsaid(&shared, &name).await;
+        let why = format!("the pod {name} ended with code 0 and without a word of the executor in it: its own log says more");
+        let body = unsaid.then(|| {
+            let failed = failed(FailureKind::Executor, Fault::System, &why);
+            failure(dagbok_events::Failure { exit_code: Some(0), ..failed })
+        });
+        // A side container may go on.
+        let then = match (unsaid, is_over) {
+            (_, false) => end::Pod::Doomed,
+            (true, true) => end::Pod::Bad,
+            (false, true) => end::Pod::Good,
+        };
+        end::conclude(&shared, &name, body, then).await;
+    });
 }
 
 fn is_over(pod: &Pod) -> bool {

@@ -58,7 +58,7 @@ fn a_pod_is_called_and_labelled_as_airflow_s() {
 
 #[test]
 fn the_container_runs_one_try_and_never_twice() {
-    let override_ = json!({"spec": {"restartPolicy": "Always", "containers": [{"name": "base", "args": ["mine"]}]},
+    let override_ = json!({"spec": {"restartPolicy": "Always", "containers": [{"name": "base", "command": ["mine"], "args": ["mine"]}]},
         "metadata": {"name": "mine", "labels": {"airflow-worker": "other", "team": "ml"}}});
     let pod = pod(json!({ "pod_override": override_.to_string() }));
     let base = &pod["spec"]["containers"][0];

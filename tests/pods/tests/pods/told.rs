@@ -63,6 +63,15 @@ async fn each_way_to_lose_a_pod_is_told_in_the_cluster_s_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_ends_with_0_and_has_told_nothing_is_a_failure() {
+    let rig = Rig::new().await;
+    let over = base_is("Succeeded", json!({"terminated": {"exitCode": 0}}));
+    let (kind, why) = told(&rig, "a", over).await;
+    assert!(kind == FailureKind::Executor && why.contains("with code 0 and without a word"), "{why}");
+    rig.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_deleted_by_hand_is_told_so() {
     let rig = Rig::new().await;
     let key = rig.queue("waits", json!({})).await;
