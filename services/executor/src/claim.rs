@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use dagbok_events::QueueName;
-use dagbok_runlog::Delivery;
+use dagbok_runlog::{Delivery, PortError};
 use dagbok_runtime::Backoff;
 use tokio_util::task::TaskTracker;
 
@@ -54,6 +54,11 @@ async fn take_up(shared: &Shared, claim: &Claim) -> Option<Delivery> {
     loop {
         match work.take_up(&claim.address).await {
             Ok(taken) => return taken,
+            // It will never be another answer: whoever made this place sees the item, and tells.
+            Err(error @ PortError::Refused { .. }) => {
+                tracing::error!(%error, "the item can't be taken up");
+                return None;
+            }
             Err(error) if backoff.is_worth_telling() => {
                 tracing::warn!(%error, "the item can't be taken up; trying again");
             }

@@ -23,12 +23,14 @@ pub(crate) struct Entry {
     pub(crate) item: Option<(QueueName, String)>,
     /// Free once the pod is over.
     pub(crate) slot: Option<OwnedSemaphorePermit>,
-    /// Since when it is waited for.
+    /// Since when it is waited for: to run, and then to speak.
     pub(crate) since: Instant,
     /// Whether the API server was seen to have it.
     pub(crate) there: bool,
     /// Whether its container was seen to run.
     pub(crate) runs: bool,
+    /// Whether the executor in it was seen to be there.
+    pub(crate) spoke: bool,
     /// Why it does not.
     pub(crate) why: Option<String>,
     /// The scheduler wants it no more.
@@ -53,6 +55,7 @@ impl Entry {
             since: Instant::now(),
             there: false,
             runs: false,
+            spoke: false,
             why: None,
             unwanted: false,
             parted: false,
@@ -60,6 +63,16 @@ impl Entry {
             uid: None,
         }
     }
+}
+
+/// A pod that was waited for for too long.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) name: String,
+    pub(crate) executor: ExecutorId,
+    /// Whether its container was seen to run, and nobody spoke in it.
+    pub(crate) runs: bool,
+    pub(crate) why: Option<String>,
 }
 
 /// All of them, by name.
@@ -119,12 +132,18 @@ impl Book {
         gone.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The pods that have waited for so long without running, and why.
-    pub(crate) fn overdue(&self, limit: Duration) -> Vec<(String, Option<String>)> {
+    /// The pods that have waited for so long, to run or for the executor in them to speak.
+    pub(crate) fn overdue(&self, limit: Duration) -> Vec<Late> {
         let pods = self.pods.lock();
         let late =
-            pods.iter().filter(|(_, it)| !it.runs && !it.ends && it.since.elapsed() >= limit);
-        late.map(|(name, entry)| (name.clone(), entry.why.clone())).collect()
+            pods.iter().filter(|(_, it)| !it.spoke && !it.ends && it.since.elapsed() >= limit);
+        late.map(|(name, entry)| Late {
+            name: name.clone(),
+            executor: entry.executor.clone(),
+            runs: entry.runs,
+            why: entry.why.clone(),
+        })
+        .collect()
     }
 
     /// The name of a try's pod.

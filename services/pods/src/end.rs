@@ -87,23 +87,27 @@ pub(crate) async fn delete(shared: &Shared, name: &str) {
     tracing::error!(pod = name, "a pod is left: the next look finds it again");
 }
 
-/// Waits until the executor in a pod surely says nothing more. An object that is gone says nothing of its process where
-/// somebody deleted it by force, or its node is cut off: whoever still renews its presence lives, and tells its end itself.
-pub(crate) async fn silence(shared: &Shared, name: &str) {
-    let Some(executor) = shared.book.with(name, |entry| entry.executor.clone()) else { return };
+/// Waits until the executor in a pod surely says nothing more; whether it was there. An object that is gone says nothing of its
+/// process where somebody deleted it by force, or its node is cut off: whoever still renews its presence lives, and tells its end
+/// itself.
+pub(crate) async fn silence(shared: &Shared, name: &str) -> bool {
+    let Some(executor) = shared.book.with(name, |entry| entry.executor.clone()) else {
+        return false;
+    };
     let key = names::presence_key(&executor);
     let look =
         (shared.settings.lease / 20).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    let told = Instant::now();
+    let (told, mut spoke) = (Instant::now(), false);
     loop {
         // It goes by itself with the goodbye, or two leases after the last renewal.
         match shared.ports.state.get(&key).await {
-            Ok(None) => return,
-            Ok(Some(_)) | Err(_) => {}
+            Ok(None) => return spoke,
+            Ok(Some(_)) => spoke = true,
+            Err(_) => {}
         }
         if told.elapsed() > shared.settings.lease * 3 {
             tracing::warn!(pod = name, %executor, "the pod is gone and the executor in it still speaks");
-            return;
+            return spoke;
         }
         sleep(look).await;
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::{QueueName, decode_any, encode_any};
+use dagbok_events::{FailureKind, Fault, QueueName, decode_any, encode_any};
 use dagbok_inbox::Inbox;
 use dagbok_protocol::{CommandBody, Order, PROTOCOL, Presence, names, understands};
 use dagbok_runlog::{Ports, QueueSettings};
@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     PodsSettings,
     api::PodApi,
-    book::Book,
+    book::{Book, Late},
     end,
     shared::{Shared, failed, failure},
     take, watch,
@@ -276,23 +276,35 @@ async fn hurry(shared: Arc<Shared>) {
     let every = (limit / 10).clamp(Duration::from_millis(20), OVERDUE_EVERY);
     loop {
         sleep(every).await;
-        for (name, why) in shared.book.overdue(limit) {
-            let why = why.unwrap_or_else(|| "nobody said why".to_owned());
-            let why = format!(
-                "the try's pod {name} did not begin within {} s: {why}",
-                limit.as_secs_f64()
-            );
-            let body = failure(failed(
-                dagbok_events::FailureKind::CouldNotStart,
-                dagbok_events::Fault::System,
-                &why,
-            ));
-            let shared = Arc::clone(&shared);
-            tokio::spawn(async move {
-                end::conclude(&shared, &name, Some(body), end::Pod::Doomed).await
-            });
-        }
+        join_all(shared.book.overdue(limit).into_iter().map(|late| give_up(&shared, late))).await;
     }
+}
+
+/// Gives up one, unless the executor in it speaks: then it runs, though the API server could not say so.
+async fn give_up(shared: &Arc<Shared>, late: Late) {
+    match shared.ports.state.get(&names::presence_key(&late.executor)).await {
+        Ok(None) => {}
+        Ok(Some(_)) => {
+            shared.book.with(&late.name, |entry| (entry.spoke, entry.runs) = (true, true));
+            return;
+        }
+        // That is looked at again.
+        Err(_) => return,
+    }
+    let (name, limit) = (late.name, shared.settings.pending_timeout.as_secs_f64());
+    let why = if late.runs {
+        format!("the try's pod {name} runs, and the executor in it has said nothing within {limit} s: its own log says more")
+    } else {
+        let why = late.why.unwrap_or_else(|| "nobody said why".to_owned());
+        format!("the try's pod {name} did not begin within {limit} s: {why}")
+    };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        // It may have run and told its end while nobody could see it.
+        let unsaid = end::is_unsaid(&shared, &name).await;
+        let body = unsaid.then(|| failure(failed(FailureKind::CouldNotStart, Fault::System, &why)));
+        end::conclude(&shared, &name, body, end::Pod::Doomed).await;
+    });
 }
 
 /// Pulls from one queue until the executor ends.

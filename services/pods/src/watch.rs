@@ -25,10 +25,13 @@ use crate::{
     status::{self, Ending, Stand},
 };
 
+/// So many seconds one watch takes: one that is dead without a word is found by that.
+const WATCH_FOR: u32 = 45;
+
 /// Watches until the executor ends. `listed` hears when all pods of before are known.
 pub(crate) async fn watch(shared: Arc<Shared>, pods: Api<Pod>, listed: oneshot::Sender<()>) {
     let labels = format!("{},{DONE}!=True", selector(&shared.settings));
-    let events = watcher::watcher(pods, watcher::Config::default().labels(&labels));
+    let events = watcher::watcher(pods, watcher::Config::default().labels(&labels).timeout(WATCH_FOR));
     let events = events.default_backoff();
     pin_mut!(events);
     let (mut seen, mut listed) = (BTreeSet::new(), Some(listed));
@@ -145,8 +148,8 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
     let found = shared.book.with(&name, |entry| {
         entry.there = true;
         entry.uid.clone_from(&pod.metadata.uid);
-        if stand == Stand::Runs {
-            (entry.runs, entry.why) = (true, None);
+        if stand == Stand::Runs && !entry.runs {
+            (entry.runs, entry.why, entry.since) = (true, None, Instant::now());
         }
         if let Stand::Waits(why) = &stand {
             entry.why.clone_from(why);
@@ -221,8 +224,7 @@ fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
         }
         let body = if unwanted {
             None
-        } else if runs {
-            end::silence(&shared, &name).await;
+        } else if end::silence(&shared, &name).await || runs {
             Some(failure(failed(FailureKind::Executor, Fault::System, &why)))
         } else {
             let waited = waited.map(|why| format!("; it had not begun: {why}")).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Settings of the executor that makes pods, and its way to the API server.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use dagbok_config::{Config, Kubernetes};
 use dagbok_events::{ExecutorId, ExecutorName, QueueName, Resources};
@@ -21,6 +21,8 @@ pub(crate) async fn pods(config: &Config) -> Result<(PodsSettings, kube::Client)
     })?;
     // Whoever makes pods asks again by itself, at the pace that the server names, and says what it waits for.
     cluster.default_retry = false;
+    // Beyond what one watch takes: a connection that is dead without a word is given up.
+    cluster.read_timeout = Some(Duration::from_mins(1));
     let namespace = of.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
     let client = kube::Client::try_from(cluster);
     let client = client.map_err(|error| Failure::from_error(Code::Config, &error))?;

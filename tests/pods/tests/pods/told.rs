@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use dagbok_events::FailureKind;
+use dagbok_protocol::ReportBody;
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, base_is, until};
@@ -124,6 +125,71 @@ async fn a_pod_that_waits_for_too_long_says_why() {
     let (kind, why) = rig.failure_of(&key).await;
     assert_eq!(kind, FailureKind::CouldNotStart);
     assert!(why.contains("did not begin within 1 s") && why.contains(message), "{why}");
+    rig.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_runs_and_never_speaks_is_not_waited_for_for_ever() {
+    let rig = Rig::with(|settings| settings.pending_timeout = Duration::from_secs(1)).await;
+    let key = rig.queue("a", json!({})).await;
+    let (name, _) = rig.pod("a").await;
+    rig.server.set_status(&name, base_is("Running", json!({"running": {}})));
+    let (kind, why) = rig.failure_of(&key).await;
+    assert_eq!(kind, FailureKind::CouldNotStart);
+    assert!(why.contains("has said nothing within 1 s"), "{why}");
+    until("its item is acknowledged", async || rig.depth().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_is_away_for_longer_than_pods_may_wait_costs_no_try_that_runs() {
+    let rig = Rig::with(|settings| settings.pending_timeout = Duration::from_secs(1)).await;
+    let key = rig.queue("a", json!({})).await;
+    let (name, pod) = rig.pod("a").await;
+    rig.server.set_down(true);
+    let executor = crate::rig::env_of(&pod)[dagbok_pods::EXECUTOR_VARIABLE].clone();
+    let presence = format!("presence/{executor}");
+    rig.ports.state.put(&presence, "x".into(), None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(rig.reports_of(&key), [], "it runs");
+    let home = tempfile::tempdir().unwrap();
+    crate::rig::run_pod(rig.ports.clone(), &pod, home.path()).await;
+    rig.server.set_status(&name, base_is("Succeeded", json!({"terminated": {"exitCode": 0}})));
+    rig.server.set_down(false);
+    rig.nothing_is_left().await;
+    let told = rig.reports_of(&key);
+    assert!(matches!(told[..], [ReportBody::Started { .. }, ReportBody::Succeeded { .. }]), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_while_the_api_server_was_away_is_not_told_again() {
+    let rig = Rig::with(|settings| settings.pending_timeout = Duration::from_secs(1)).await;
+    let key = rig.queue("a", json!({})).await;
+    let (_, pod) = rig.pod("a").await;
+    rig.server.set_down(true);
+    let home = tempfile::tempdir().unwrap();
+    crate::rig::run_pod(rig.ports.clone(), &pod, home.path()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    rig.server.set_down(false);
+    rig.nothing_is_left().await;
+    assert_eq!(rig.reports_of(&key).len(), 2, "started and succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_whose_item_has_no_such_address_ends() {
+    let rig = Rig::new().await;
+    let key = rig.queue("a", json!({})).await;
+    let (name, mut pod) = rig.pod("a").await;
+    for one in pod["spec"]["containers"][0]["env"].as_array_mut().unwrap() {
+        if one["name"] == dagbok_pods::CLAIM_VARIABLE {
+            one["value"] = "somewhere".into();
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let ends = crate::rig::run_pod(rig.ports.clone(), &pod, home.path());
+    tokio::time::timeout(crate::rig::LONG, ends).await.unwrap();
+    rig.server.set_status(&name, base_is("Succeeded", json!({"terminated": {"exitCode": 0}})));
+    let (kind, why) = rig.failure_of(&key).await;
+    assert!(kind == FailureKind::Executor && why.contains("without a word"), "{why}");
     rig.nothing_is_left().await;
 }
 
