@@ -2,9 +2,9 @@
 //!
 //! The container that runs the task decides, not the pod: a side container may go on for ever. What it exits with 0 is that
 //! the executor in it has told everything; all else is told by whoever watches.
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ContainerStatus, Pod};
 
-use crate::template::BASE;
+use crate::{spec::CLAIM_VARIABLE, template::BASE};
 
 /// How a pod stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,17 +210,25 @@ fn statuses(pod: &Pod) -> Vec<&ContainerStatus> {
     both.into_iter().flatten().flatten().collect()
 }
 
-/// The status of the container that runs the task: the first of the spec's, whatever it is called.
+/// The container that runs the task: the one that is told where its delivery is. The API server's admission may have put another
+/// before it, as meshes do.
+fn own(pod: &Pod) -> Option<&Container> {
+    let all = &pod.spec.as_ref()?.containers;
+    let is_told = |it: &&Container| {
+        it.env.as_ref().is_some_and(|env| env.iter().any(|one| one.name == CLAIM_VARIABLE))
+    };
+    all.iter().find(is_told).or_else(|| all.first())
+}
+
+/// Its status.
 fn base(pod: &Pod) -> Option<&ContainerStatus> {
-    let first = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-    let name = first.map_or(BASE, |it| it.name.as_str());
+    let name = own(pod).map_or(BASE, |it| it.name.as_str());
     pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == name)
 }
 
-/// The limit of memory of that container, as it is written.
+/// Its limit of memory, as it is written.
 pub(crate) fn memory_limit(pod: &Pod) -> Option<String> {
-    let base = pod.spec.as_ref()?.containers.first()?;
-    Some(base.resources.as_ref()?.limits.as_ref()?.get("memory")?.0.clone())
+    Some(own(pod)?.resources.as_ref()?.limits.as_ref()?.get("memory")?.0.clone())
 }
 
 #[cfg(test)]

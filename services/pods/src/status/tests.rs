@@ -49,6 +49,28 @@ fn a_kill_for_memory_is_told_apart() {
 }
 
 #[test]
+fn a_container_that_admission_puts_first_is_not_the_task_s() {
+    let told = json!({"name": crate::spec::CLAIM_VARIABLE, "value": "$JS.ACK.a"});
+    let limits = |memory: &str| json!({"limits": {"memory": memory}});
+    let spec = json!({"containers": [
+        {"name": "mesh", "resources": limits("1Gi"), "env": [{"name": "A", "value": "b"}]},
+        {"name": "base", "resources": limits("64Mi"), "env": [{"name": "A", "value": "b"}, told]},
+    ]});
+    let state = |name: &str, state: Value| {
+        json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+    };
+    let states = [
+        state("mesh", json!({"running": {}})),
+        state("base", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})),
+    ];
+    let status = json!({"phase": "Running", "containerStatuses": states});
+    let pod = json!({"metadata": {"name": "p"}, "spec": spec, "status": status});
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    assert_eq!(stand_of(&pod, &[]), Stand::Over(Ending::OutOfMemory));
+    assert_eq!(memory_limit(&pod).as_deref(), Some("64Mi"));
+}
+
+#[test]
 fn who_was_taken_away_is_told_in_the_words_of_whoever_did_it() {
     for (status, says) in [
         (
