@@ -66,11 +66,16 @@ pub(crate) fn pod_of(
         // By itself it may lack what the API asks for, as the containers of one that has labels alone.
         pod = reconcile_pods(&pod, &said);
     }
+    let is_pod = |pod: &Value| {
+        check(pod).map_err(|why| match &item.pod_override {
+            Some(_) => NoPod::Override(why),
+            None => NoPod::Settings(format!("the pod template is no pod: {why}")),
+        })
+    };
+    // Before anything is put into it: labels, say, may be a text.
+    is_pod(&pod)?;
     insist(&mut pod, &own, &command);
-    check(&pod).map_err(|why| match &item.pod_override {
-        Some(_) => NoPod::Override(why),
-        None => NoPod::Settings(format!("the pod template is no pod: {why}")),
-    })?;
+    is_pod(&pod)?;
     if !pod["spec"]["containers"][0]["image"].as_str().is_some_and(|image| !image.is_empty()) {
         let why = "no image is named for the try's pod: by kubernetes.image, the pod template or the task's pod_override";
         return Err(NoPod::Settings(why.to_owned()));

@@ -122,6 +122,23 @@ fn what_can_be_no_pod_says_what_is_wrong_and_whose_fault_that_is() {
     let field = json!({"spec": {"containers": [{"name": "base", "env": [{"name": 3}]}]}});
     let NoPod::Override(why) = wrong(&field.to_string()) else { panic!() };
     assert!(why.contains("spec.containers[0].env[") && why.contains("name"), "{why}");
+    for (text, field) in [
+        (r#"{"metadata": {"labels": "a"}}"#, "metadata.labels"),
+        (r#"{"metadata": {"annotations": [1]}}"#, "metadata.annotations"),
+        (r#"{"metadata": ["a"]}"#, "metadata"),
+        (r#"{"spec": "a"}"#, "spec"),
+        (r#"{"spec": {"containers": ["a"]}}"#, "spec.containers[0]"),
+        (r#"{"spec": {"containers": {"name": "base"}}}"#, ""),
+        (r#"{"spec": {"containers": [{"env": "a"}]}}"#, ""),
+    ] {
+        let made = pod_of(&settings(), &item(json!({ "pod_override": text })), "a");
+        // What is no list of containers counts as none, as whatever is false in Python does.
+        if let Err(error) = &made {
+            let NoPod::Override(why) = error else { panic!("{text}: {error}") };
+            assert!(why.contains(field), "{text}: {why}");
+        }
+        assert!(made.is_err() || field.is_empty(), "{text}");
+    }
     assert!(matches!(wrong("[]"), NoPod::Override(_)));
     assert!(matches!(wrong("{"), NoPod::Override(_)));
     let none = PodsSettings { image: None, ..settings() };
