@@ -1,7 +1,7 @@
 //! An executor of one try: what it runs was pulled by somebody else, who made a place for it (a pod) and passed the delivery on.
 use std::sync::Arc;
 
-use dagbok_events::QueueName;
+use dagbok_events::{ExecutorName, QueueName};
 use dagbok_runlog::{Delivery, PortError};
 use dagbok_runtime::Backoff;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,8 @@ pub struct Claim {
     pub queue: QueueName,
     /// Its address there.
     pub address: String,
+    /// What the executor is called that pulled it: the try takes up a slot of that one.
+    pub maker: Option<ExecutorName>,
 }
 
 /// What is said where the process is ended before the try was taken up: whoever started it tells the end then.

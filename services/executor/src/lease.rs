@@ -55,6 +55,7 @@ impl Lease {
             isolation: isolation.clone(),
             name: Some(settings.name.clone()),
             protocol: Some(PROTOCOL),
+            part_of: settings.claim.as_ref().and_then(|claim| claim.maker.clone()),
             draining: shutdown.is_started(),
             cordoned: self.shared.standing.is_cordoned(),
             stays: !settings.leaves,

@@ -22,5 +22,5 @@ mod watch;
 
 pub use service::{PodsError, run};
 pub use settings::{FATAL_REASONS, PodsSettings};
-pub use spec::{CLAIM_VARIABLE, EXECUTOR_VARIABLE, QUEUE_VARIABLE};
+pub use spec::{CLAIM_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE, QUEUE_VARIABLE};
 pub use template::{Template, TemplateError};

@@ -174,6 +174,7 @@ fn presence(shared: &Shared, beats: &AtomicU64) -> Presence {
         ),
         name: Some(settings.name.clone()),
         protocol: Some(PROTOCOL),
+        part_of: None,
         draining: shared.shutdown.is_started(),
         cordoned: shared.cordoned.load(Ordering::Relaxed),
         stays: false,

@@ -27,6 +27,9 @@ pub const QUEUE_VARIABLE: &str = "DAGBOK_POD_QUEUE";
 /// And under which id it speaks.
 pub const EXECUTOR_VARIABLE: &str = "DAGBOK_POD_EXECUTOR";
 
+/// And whose slot it takes up: what the executor is called that made the pod.
+pub const MAKER_VARIABLE: &str = "DAGBOK_POD_MAKER";
+
 /// Why there can be no such pod: the task's fault, or the settings'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoPod {
@@ -145,6 +148,7 @@ fn env(settings: &PodsSettings, item: &WorkItem, pod: &str, address: &str) -> Va
         (CLAIM_VARIABLE, address),
         (QUEUE_VARIABLE, item.queue.as_str()),
         (EXECUTOR_VARIABLE, executor_of(pod, address).as_str()),
+        (MAKER_VARIABLE, settings.name.as_str()),
     ]
     .map(|(name, value)| json!({ "name": name, "value": value }));
     let set = settings.env.iter().map(|(name, value)| json!({ "name": name, "value": value }));

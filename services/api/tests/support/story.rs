@@ -238,6 +238,7 @@ impl Story {
             isolation: String::new(),
             name: None,
             protocol: None,
+            part_of: None,
         };
         self.tell(Scope::Executor(executor(id)), vec![Fact::ExecutorJoined(Box::new(fact))]).await
     }

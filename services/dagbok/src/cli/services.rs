@@ -124,6 +124,9 @@ pub(crate) struct OneArgs {
     /// Under which id it speaks
     #[arg(long, env = dagbok_pods::EXECUTOR_VARIABLE)]
     pub(crate) executor: String,
+    /// What the executor is called that made its pod
+    #[arg(long, env = dagbok_pods::MAKER_VARIABLE)]
+    pub(crate) maker: Option<String>,
 }
 
 /// `dagbok executor conformance`.

@@ -320,9 +320,11 @@ pub(crate) async fn one(global: &Global, args: &OneArgs) -> Outcome {
             "this is what a pod runs that `dagbok executor kubernetes` made: don't run it by hand",
         )
     };
+    let maker = args.maker.as_deref().map(dagbok_events::ExecutorName::new);
     let claim = dagbok_executor::Claim {
         queue: dagbok_events::QueueName::new(args.queue.as_str()).map_err(bad)?,
         address: args.claim.clone(),
+        maker: maker.transpose().map_err(bad)?,
     };
     let id = dagbok_events::ExecutorId::new(args.executor.as_str()).map_err(bad)?;
     let mut flags = Flags::new();

@@ -241,6 +241,7 @@ impl Player {
                 isolation: String::new(),
                 name: None,
                 protocol: None,
+                part_of: None,
                 cordoned: false,
                 stays: false,
                 draining: false,

@@ -5,7 +5,9 @@ use dagbok_events::{
     ExecutorId, ExecutorName, QueueName, TryKey, decode_any, decode_packed, encode_any,
 };
 use dagbok_executor::{Claim, ExecutorSettings, Runner};
-use dagbok_pods::{CLAIM_VARIABLE, EXECUTOR_VARIABLE, PodsSettings, QUEUE_VARIABLE};
+use dagbok_pods::{
+    CLAIM_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE, PodsSettings, QUEUE_VARIABLE,
+};
 use dagbok_protocol::{Command, CommandBody, Order, Report, ReportBody, WorkItem, names};
 use dagbok_runlog::{Ports, QueueSettings, memory};
 use dagbok_runtime::{Clock, Shutdown};
@@ -219,6 +221,7 @@ pub(crate) async fn run_pod(ports: Ports, pod: &Value, home: &std::path::Path) {
     let claim = Claim {
         queue: QueueName::new(env[QUEUE_VARIABLE].as_str()).unwrap(),
         address: env[CLAIM_VARIABLE].clone(),
+        maker: Some(ExecutorName::new(env[MAKER_VARIABLE].as_str()).unwrap()),
     };
     let executor = ExecutorId::new(env[EXECUTOR_VARIABLE].as_str()).unwrap();
     let mut settings =
