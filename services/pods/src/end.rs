@@ -1,12 +1,13 @@
 //! From a pod's end to the try's: told once, acknowledged, and the pod kept or deleted.
 use std::{sync::Arc, time::Duration};
 
+use dagbok_events::{ExecutorId, FailureKind, Fault};
 use dagbok_protocol::{ReportBody, names};
 use dagbok_runlog::{DeliveryHandle, PortError};
 use dagbok_runtime::Backoff;
 use tokio::time::{Instant, sleep};
 
-use crate::shared::Shared;
+use crate::shared::{Shared, failed, failure};
 
 /// So often a request to the API server is made again, with growing waits up to 30 s, before the pod is left to the next look.
 const ATTEMPTS: u32 = 12;
@@ -24,6 +25,8 @@ pub(crate) enum Pod {
     Bad,
     /// It must not run any more.
     Doomed,
+    /// It is on a node that nobody reaches, and goes with that.
+    Lost,
     /// There is none.
     Gone,
 }
@@ -58,6 +61,8 @@ async fn clear_away(shared: &Shared, name: &str, pod: Pod) {
         Pod::Good => settings.delete_worker_pods,
         Pod::Bad => settings.delete_worker_pods && settings.delete_worker_pods_on_failure,
         Pod::Doomed => true,
+        // It is to go already: marked, no later list has it again.
+        Pod::Lost => false,
     };
     if deletes {
         delete(shared, name).await;
@@ -111,6 +116,28 @@ pub(crate) async fn silence(shared: &Shared, name: &str) -> bool {
         }
         sleep(look).await;
     }
+}
+
+/// Lets a pod go that is to end and does not: on a node that nobody reaches its object stays until somebody takes the node away. The
+/// executor in it is surely gone three leases after it was last seen.
+pub(crate) async fn outlast(shared: &Shared, name: &str, executor: &ExecutorId, why: &str) {
+    let key = names::presence_key(executor);
+    let lease = shared.settings.lease;
+    let mut silent = Instant::now();
+    while silent.elapsed() <= lease * 3 {
+        sleep(lease / 4).await;
+        if shared.book.with(name, |entry| entry.ends) != Some(false) {
+            return;
+        }
+        // Where nobody can tell it may be there.
+        if !matches!(shared.ports.state.get(&key).await, Ok(None)) {
+            silent = Instant::now();
+        }
+    }
+    tracing::warn!(pod = name, %executor, "a pod that is to end does not, and nobody speaks in it");
+    let unsaid = is_unsaid(shared, name).await;
+    let body = unsaid.then(|| failure(failed(FailureKind::Executor, Fault::System, why)));
+    conclude(shared, name, body, Pod::Lost).await;
 }
 
 /// Whether a container that is over left its item behind: what it had to tell is not told.

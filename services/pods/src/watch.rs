@@ -162,8 +162,11 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
         return end::unwanted(shared, name);
     }
     if let Some(executor) = to_tell.filter(|_| matches!(stand, Stand::Runs | Stand::Waits(_))) {
-        let (shared, why) = (Arc::clone(shared), status::deleted(pod));
-        tokio::spawn(async move { shared.part(&executor, why).await });
+        let (shared, name, why) = (Arc::clone(shared), name.clone(), status::deleted(pod));
+        tokio::spawn(async move {
+            shared.part(&executor, why.clone()).await;
+            end::outlast(&shared, &name, &executor, &why).await;
+        });
     }
     let (body, then) = match stand {
         Stand::Waits(_) | Stand::Runs => return,

@@ -43,14 +43,69 @@ async fn errors_of_every_kind_of_request_are_outlived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_whose_making_was_not_answered_is_not_made_again() {
     let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    // The second attempt finds the name taken by the same try.
+    rig.server.leave_unanswered(1);
     let key = rig.queue("a", json!({})).await;
-    let (name, _) = rig.pod("a").await;
-    // As if the answer had been lost: the second attempt finds the name taken by the same try.
-    rig.server.cut_watches();
-    let address = rig.server.pods()[&name]["metadata"]["annotations"]["dagbok/delivery"].clone();
-    assert!(address.is_string());
+    let (name, pod) = rig.pod("a").await;
+    until("it is asked for again", async || rig.server.asked("POST") == 2).await;
     tokio::time::sleep(rig.settings.lease * 2).await;
     assert_eq!((rig.server.made(), rig.reports_of(&key).len()), (1, 0), "its lease was renewed");
+    run_pod(rig.ports.clone(), &pod, home.path()).await;
+    rig.server.set_status(&name, base_is("Succeeded", json!({"terminated": {"exitCode": 0}})));
+    rig.nothing_is_left().await;
+    assert_eq!((rig.server.made(), rig.reports_of(&key).len()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_whose_end_is_told_takes_no_slot_while_it_goes() {
+    let rig = Rig::with(|settings| settings.slots = 1).await;
+    rig.server.set_lingers(true);
+    let key = rig.queue("a", json!({})).await;
+    let (name, _) = rig.pod("a").await;
+    let image = json!({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}});
+    rig.server.set_status(&name, base_is("Pending", image));
+    rig.failure_of(&key).await;
+    rig.queue("b", json!({})).await;
+    rig.pod("b").await;
+    // What is said of it while it goes brings it back to nobody.
+    rig.server.change(&name, |pod| pod["metadata"]["labels"]["touched"] = "yes".into());
+    tokio::time::sleep(rig.settings.lease).await;
+    assert_eq!(rig.reports_of(&key).len(), 1);
+    let held = crate::rig::holds(&rig).await.unwrap();
+    assert!(!held.contains(&key), "{held:?}");
+    rig.server.remove(&name);
+    rig.queue("c", json!({})).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(rig.server.made(), 2, "b has the only slot");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_on_a_node_out_of_reach_keeps_no_slot() {
+    let rig = Rig::with(|settings| settings.slots = 1).await;
+    rig.server.set_lingers(true);
+    let key = rig.queue("a", json!({})).await;
+    let (name, pod) = rig.pod("a").await;
+    rig.server.set_status(&name, base_is("Running", json!({"running": {}})));
+    let executor = crate::rig::env_of(&pod)[dagbok_pods::EXECUTOR_VARIABLE].clone();
+    let presence = format!("presence/{executor}");
+    rig.ports.state.put(&presence, "x".into(), None).await.unwrap();
+    // The controller gives its node up, and no kubelet lets it go.
+    rig.server.change(&name, |pod| {
+        pod["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z".into();
+        pod["status"]["conditions"] = json!([{"type": "DisruptionTarget", "status": "True",
+            "reason": "DeletionByTaintManager", "message": "node.kubernetes.io/unreachable"}]);
+    });
+    tokio::time::sleep(rig.settings.lease).await;
+    assert_eq!(rig.reports_of(&key), [], "it speaks");
+    rig.ports.state.delete(&presence).await.unwrap();
+    let (kind, why) = rig.failure_of(&key).await;
+    assert!(kind == dagbok_events::FailureKind::Executor && why.contains("unreachable"), "{why}");
+    rig.queue("b", json!({})).await;
+    rig.pod("b").await;
+    let left = rig.server.pods()[&name].clone();
+    assert_eq!(left["metadata"]["labels"]["airflow_executor_done"], "True", "no list has it again");
+    assert_eq!(rig.reports_of(&key).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,10 @@ struct Held {
     forgotten: u64,
     faults: Vec<Fault>,
     down: bool,
+    /// Every pod that is deleted stays until its kubelet lets it go, one that waits too.
+    lingers: bool,
+    /// The next requests to make a pod are carried out, and answered with 500.
+    unanswered: u32,
     slow: Option<Duration>,
     asked: BTreeMap<String, u64>,
 }
@@ -175,6 +179,16 @@ impl Server {
     pub(crate) fn set_down(&self, down: bool) {
         self.held.lock().down = down;
         self.cut_watches();
+    }
+
+    /// Has pods stay that are deleted.
+    pub(crate) fn set_lingers(&self, lingers: bool) {
+        self.held.lock().lingers = lingers;
+    }
+
+    /// Makes so many pods, and answers as if it had not.
+    pub(crate) fn leave_unanswered(&self, times: u32) {
+        self.held.lock().unanswered = times;
     }
 
     /// Takes its time for each answer.
@@ -347,6 +361,10 @@ async fn create(
     pod["status"] = json!({"phase": "Pending"});
     held.pods.insert(name.clone(), pod);
     server.tell(&mut held, "ADDED", &name);
+    if held.unanswered > 0 {
+        held.unanswered -= 1;
+        return refusal(500, "InternalError", "the answer was lost");
+    }
     let pod = held.pods[&name].clone();
     answer(201, &pod)
 }
@@ -366,6 +384,7 @@ async fn delete(
 ) -> Response {
     let options: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut held = server.held.lock();
+    let lingers = held.lingers;
     let Some(pod) = held.pods.get_mut(&name) else {
         return refusal(404, "NotFound", &format!("pods \"{name}\" not found"));
     };
@@ -373,8 +392,8 @@ async fn delete(
     if wanted.is_string() && *wanted != pod["metadata"]["uid"] {
         return refusal(409, "Conflict", "the UID in the precondition does not match");
     }
-    let runs = pod["status"]["phase"] == "Running";
-    if runs && options["gracePeriodSeconds"] != 0 {
+    let stays = lingers || pod["status"]["phase"] == "Running";
+    if stays && options["gracePeriodSeconds"] != 0 {
         pod["metadata"]["deletionTimestamp"] = now().to_string().into();
         server.tell(&mut held, "MODIFIED", &name);
         let pod = held.pods[&name].clone();
