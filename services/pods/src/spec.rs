@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     PodsSettings,
+    api::DONE,
     merge::reconcile_pods,
     names::{executor_of, label_date, label_value, pod_name},
     template::{BASE, check},
@@ -29,6 +30,12 @@ pub const EXECUTOR_VARIABLE: &str = "DAGBOK_POD_EXECUTOR";
 
 /// And whose slot it takes up: what the executor is called that made the pod.
 pub const MAKER_VARIABLE: &str = "DAGBOK_POD_MAKER";
+
+/// By which Airflow's own code knows that it is in such a pod.
+const IN_POD: &str = "AIRFLOW_IS_K8S_EXECUTOR_POD";
+/// What is not a task's to say of its environment.
+const OWN: [&str; 5] =
+    [IN_POD, CLAIM_VARIABLE, QUEUE_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE];
 
 /// Why there can be no such pod: the task's fault, or the settings'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +105,10 @@ fn insist(pod: &mut Value, own: &Value, command: &Value) {
             pod["metadata"][field][name] = value.clone();
         }
     }
+    // By that it would be passed over from its beginning.
+    if let Some(labels) = pod["metadata"]["labels"].as_object_mut() {
+        labels.remove(DONE);
+    }
     // A second start of the same container would be the same try once more.
     pod["spec"]["restartPolicy"] = "Never".into();
     if let Some(base) = pod["spec"]["containers"].get_mut(0) {
@@ -108,7 +119,17 @@ fn insist(pod: &mut Value, own: &Value, command: &Value) {
         } else {
             base["command"] = command.clone();
         }
+        if let Some(env) = base["env"].as_array_mut() {
+            env.retain(|one| !is_own(one));
+            // Behind all others: what they refer to they may not say themselves.
+            let ours = own["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
+            env.extend(ours.filter(|one| is_own(one)).cloned());
+        }
     }
+}
+
+fn is_own(variable: &Value) -> bool {
+    variable["name"].as_str().is_some_and(|name| OWN.contains(&name))
 }
 
 fn own(settings: &PodsSettings, item: &WorkItem, address: &str) -> Value {
@@ -144,7 +165,7 @@ fn own(settings: &PodsSettings, item: &WorkItem, address: &str) -> Value {
 
 fn env(settings: &PodsSettings, item: &WorkItem, pod: &str, address: &str) -> Value {
     let own = [
-        ("AIRFLOW_IS_K8S_EXECUTOR_POD", "True"),
+        (IN_POD, "True"),
         (CLAIM_VARIABLE, address),
         (QUEUE_VARIABLE, item.queue.as_str()),
         (EXECUTOR_VARIABLE, executor_of(pod, address).as_str()),

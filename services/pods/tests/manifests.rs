@@ -94,6 +94,14 @@ fn the_role_has_the_verbs_that_are_used_and_no_other() {
         (&binding["roleRef"]["name"], &binding["subjects"][0]["name"]),
         (&"dagbok-pods".into(), &"dagbok-pods".into())
     );
+    assert_eq!(binding["subjects"][0]["namespace"], "dagbok");
+    // Where tries are there is nobody with a right, whom a pod_override could name.
+    let tries = all.iter().filter(|(file, _)| file == "tries.yaml");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let there: Vec<String> = tries
+        .map(|(_, it)| format!("{} {}", text(&it["kind"]), text(&it["metadata"]["name"])))
+        .collect();
+    assert_eq!(there, ["ServiceAccount dagbok-try", "Role dagbok-pods", "RoleBinding dagbok-pods"]);
     // Nobody else has a token to speak to the cluster with.
     for deployment in of("Deployment") {
         let spec = &deployment["spec"]["template"]["spec"];
@@ -113,4 +121,7 @@ fn the_template_and_the_configuration_in_them_are_read() {
     let map = all.iter().find(|(_, it)| it["kind"] == "ConfigMap").unwrap();
     let template = map.1["data"]["pod-template.yaml"].as_str().unwrap();
     Template::parse(Path::new("pod-template.yaml"), template).unwrap();
+    assert!(template.contains("serviceAccountName: dagbok-try\n"));
+    let settings = map.1["data"]["dagbok.toml"].as_str().unwrap();
+    assert!(settings.contains("\nnamespace = \"dagbok-tries\"\n"), "apart from the services");
 }

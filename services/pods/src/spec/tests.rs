@@ -80,6 +80,25 @@ fn the_container_runs_one_try_and_never_twice() {
 }
 
 #[test]
+fn an_override_neither_speaks_for_another_try_nor_hides_its_pod() {
+    let env = json!([{"name": CLAIM_VARIABLE, "value": "another's"}, {"name": "OWN", "value": "mine"},
+        {"name": EXECUTOR_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
+    let override_ = json!({"spec": {"containers": [{"name": "base", "env": env}]},
+        "metadata": {"labels": {DONE: "True"}}});
+    let pod = pod(json!({ "pod_override": override_.to_string() }));
+    let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+    let of = |name: &str| -> Vec<Value> {
+        env.iter().filter(|it| it["name"] == name).map(|it| it["value"].clone()).collect()
+    };
+    assert_eq!(of(CLAIM_VARIABLE), [json!("$JS.ACK.a")]);
+    let executor = executor_of(pod["metadata"]["name"].as_str().unwrap(), "$JS.ACK.a");
+    assert_eq!(of(EXECUTOR_VARIABLE), [json!(executor.as_str())]);
+    assert_eq!(of(MAKER_VARIABLE), [json!("pods")]);
+    assert_eq!(of("OWN"), [json!("mine")]);
+    assert_eq!(pod["metadata"]["labels"][DONE], Value::Null);
+}
+
+#[test]
 fn the_task_s_own_words_stand_over_the_template_s() {
     let text = "kind: Pod\nspec:\n  serviceAccountName: worker\n  restartPolicy: OnFailure\n  nodeSelector: {disk: ssd}\n  \
                 containers:\n  - {name: worker, image: 'template:1', env: [{name: A, value: '1'}]}\n  - {name: side, image: 'side:1'}\n  \
