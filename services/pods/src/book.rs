@@ -10,6 +10,9 @@ use tokio::{
     time::Instant,
 };
 
+/// So many tries are told in the presence at most: names may be long, and it must fit into one message.
+const HELD: usize = 500;
+
 /// One pod, from the delivery of its item to its end.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -151,11 +154,11 @@ impl Book {
         self.pods.lock().iter().find(|(_, entry)| entry.key == *key).map(|(name, _)| name.clone())
     }
 
-    /// The tries whose pods do not run yet: those that do are held by the executor in them.
+    /// The tries whose pods do not run yet, as many as are told: those that do are held by the executor in them.
     pub(crate) fn held(&self) -> Vec<HeldTry> {
         let pods = self.pods.lock();
         let waiting = pods.values().filter(|entry| !entry.runs && !entry.ends);
-        waiting.map(|entry| HeldTry { key: entry.key.clone(), pid: None }).collect()
+        waiting.take(HELD).map(|entry| HeldTry { key: entry.key.clone(), pid: None }).collect()
     }
 
     /// Completes with the next change.

@@ -18,7 +18,7 @@ use kube::Api;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -197,11 +197,18 @@ async fn put_presence(shared: &Shared, beats: &AtomicU64) {
 /// Renews presence and deliveries a few times in each lease, and the presence with what changes.
 async fn renew(shared: Arc<Shared>, beats: AtomicU64) {
     let beat = shared.settings.lease / 4;
-    let mut due = tokio::time::Instant::now();
+    let mut due = Instant::now();
+    let mut quiet_until = due;
     loop {
+        let changed = async {
+            sleep_until(quiet_until).await;
+            shared.book.changed().await;
+        };
         tokio::select! {
-            () = tokio::time::sleep_until(due) => {
-                due = tokio::time::Instant::now() + beat;
+            // However much changes, what is held is renewed in time.
+            biased;
+            () = sleep_until(due) => {
+                due = Instant::now() + beat;
                 let renewals = shared.book.handles().into_iter().map(|it| async move { it.progress().await.is_ok() });
                 let renewed = async { timeout(beat, join_all(renewals)).await.is_ok_and(|all| all.into_iter().all(|one| one)) };
                 let ((), renewed) = tokio::join!(put_presence(&shared, &beats), renewed);
@@ -209,9 +216,9 @@ async fn renew(shared: Arc<Shared>, beats: AtomicU64) {
                     tracing::warn!("not all deliveries could be renewed");
                 }
             }
-            () = shared.book.changed() => {
+            () = changed => {
                 put_presence(&shared, &beats).await;
-                sleep(CHANGE_EVERY).await;
+                quiet_until = Instant::now() + CHANGE_EVERY;
             }
         }
     }
