@@ -36,16 +36,20 @@ pub(crate) async fn conclude(shared: &Shared, name: &str, body: Option<ReportBod
     if !shared.book.ends(name) {
         return;
     }
-    let Some((key, executor, handle)) =
-        shared.book.with(name, |it| (it.key.clone(), it.executor.clone(), it.handle.clone()))
-    else {
-        return;
-    };
+    let found = shared.book.with(name, |it| {
+        (it.key.clone(), it.executor.clone(), it.handle.clone(), it.item.clone())
+    });
+    let Some((key, executor, handle, item)) = found else { return };
     if let Some(body) = body {
         tracing::info!(pod = name, %key, "a pod's end is told by whoever watches it");
         // Before it began nobody has a name there.
         shared.report(&executor, &key, body).await;
     }
+    let handle = match (handle, item) {
+        // A pod of an earlier life, whose item was not taken up yet.
+        (None, Some(item)) => shared.take_up(&item).await.ok().flatten().map(|it| Arc::from(it.handle)),
+        (handle, _) => handle,
+    };
     if let Some(handle) = handle {
         acknowledge(&*handle).await;
     }

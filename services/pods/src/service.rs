@@ -37,6 +37,8 @@ const PULL_WAIT: Duration = Duration::from_millis(250);
 const CHANGE_EVERY: Duration = Duration::from_secs(1);
 /// How often is looked for pods that wait for too long, at most.
 const OVERDUE_EVERY: Duration = Duration::from_secs(1);
+/// Items of pods of an earlier life that are taken up at the same time.
+const TAKE_UPS: usize = 16;
 /// What the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// What telling ends that were seen may take at the end.
@@ -85,6 +87,7 @@ pub async fn run(
         api: PodApi::new(client, &settings.namespace),
         slots: Arc::new(Semaphore::new(settings.slots as usize)),
         creations: Semaphore::new(settings.creations),
+        take_ups: Semaphore::new(TAKE_UPS),
         book: Book::default(),
         cordoned: AtomicBool::new(false),
         look: tokio::sync::Notify::new(),
@@ -200,9 +203,10 @@ async fn renew(shared: Arc<Shared>, beats: AtomicU64) {
     let mut due = Instant::now();
     let mut quiet_until = due;
     loop {
-        let changed = async {
-            sleep_until(quiet_until).await;
-            shared.book.changed().await;
+        let (quiet, book) = (quiet_until, &shared.book);
+        let changed = async move {
+            sleep_until(quiet).await;
+            book.changed().await;
         };
         tokio::select! {
             // However much changes, what is held is renewed in time.

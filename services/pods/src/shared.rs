@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Pods that may be made at the same time.
     pub(crate) creations: Semaphore,
+    /// Items of pods of an earlier life that may be taken up at the same time.
+    pub(crate) take_ups: Semaphore,
     /// Whether it takes nothing new.
     pub(crate) cordoned: AtomicBool,
     /// Has the cordon looked at.

@@ -44,7 +44,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, pods: Api<Pod>, listed: oneshot::
                     Event::Init => seen = BTreeSet::new(),
                     Event::InitApply(pod) => {
                         seen.insert(name_of(&pod));
-                        heard(&shared, &pod, true).await;
+                        heard(&shared, &pod, true);
                     }
                     Event::InitDone => {
                         for name in shared.book.gone_but(&seen) {
@@ -53,7 +53,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, pods: Api<Pod>, listed: oneshot::
                         // Nobody waits for it any more where the executor ends.
                         let _ = listed.take().map(|it| it.send(()));
                     }
-                    Event::Apply(pod) => heard(&shared, &pod, false).await,
+                    Event::Apply(pod) => heard(&shared, &pod, false),
                     Event::Delete(pod) => {
                         look(&shared, &pod);
                         gone(&shared, name_of(&pod), Some(&pod));
@@ -80,7 +80,7 @@ fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
 
 /// A pod that is there. One that nobody here knows was made in a life before; where it is no listing that says so and it is
 /// about to go, its end is told already.
-async fn heard(shared: &Arc<Shared>, pod: &Pod, listed: bool) {
+fn heard(shared: &Arc<Shared>, pod: &Pod, listed: bool) {
     let name = name_of(pod);
     let labels = pod.metadata.labels.as_ref();
     if labels.is_some_and(|all| all.contains_key(DONE)) {
@@ -88,7 +88,7 @@ async fn heard(shared: &Arc<Shared>, pod: &Pod, listed: bool) {
     }
     if shared.book.with(&name, |_| ()).is_none() {
         let told = !listed && pod.metadata.deletion_timestamp.is_some();
-        if told || !adopt(shared, &name, pod).await {
+        if told || !adopt(shared, &name, pod) {
             return;
         }
     }
@@ -96,7 +96,7 @@ async fn heard(shared: &Arc<Shared>, pod: &Pod, listed: bool) {
 }
 
 /// Takes up a pod that an earlier life made: its slot is taken, and its item renewed again.
-async fn adopt(shared: &Arc<Shared>, name: &str, pod: &Pod) -> bool {
+fn adopt(shared: &Arc<Shared>, name: &str, pod: &Pod) -> bool {
     let Some(key) = annotation(pod, TRY).and_then(|text| serde_json::from_str::<TryKey>(text).ok())
     else {
         tracing::warn!(
@@ -108,16 +108,19 @@ async fn adopt(shared: &Arc<Shared>, name: &str, pod: &Pod) -> bool {
     let executor = executor_of(name, annotation(pod, ADDRESS).unwrap_or_default());
     let mut entry = Entry::new(key, executor);
     entry.item = item_of(pod);
-    if let Some(item) = &entry.item {
-        entry.handle = delivery_of(shared, name, item).await;
-    }
+    let item = entry.item.clone();
     entry.slot = Arc::clone(&shared.slots).try_acquire_owned().ok();
     let made = pod.metadata.creation_timestamp.as_ref().map(|it| Timestamp::from(it.0));
     let age = made.map_or(Duration::ZERO, |made| shared.clock.now().since(made).to_std());
     entry.since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
     tracing::info!(pod = name, key = %entry.key, "a pod of an earlier life is watched again");
     // It may have been delivered anew meanwhile.
-    shared.book.insert(name, entry).is_ok() || shared.book.with(name, |_| ()).is_some()
+    if shared.book.insert(name, entry).is_ok()
+        && let Some(item) = item
+    {
+        take_up(shared, name.to_owned(), item);
+    }
+    shared.book.with(name, |_| ()).is_some()
 }
 
 /// Which queue a pod's item is of, and at which address.
@@ -126,18 +129,25 @@ fn item_of(pod: &Pod) -> Option<(QueueName, String)> {
     Some((queue, annotation(pod, ADDRESS)?.to_owned()))
 }
 
-async fn delivery_of(
-    shared: &Shared,
-    pod: &str,
-    item: &(QueueName, String),
-) -> Option<Arc<dyn DeliveryHandle>> {
-    match shared.take_up(item).await {
-        Ok(delivery) => delivery.map(|it| Arc::from(it.handle)),
-        Err(error) => {
-            tracing::warn!(pod, %error, "a pod's item can't be taken up: it is delivered anew once its lease is over");
-            None
+/// Takes up the item of a pod of an earlier life, beside the watch: there may be thousands, and a broker that is away.
+fn take_up(shared: &Arc<Shared>, name: String, item: (QueueName, String)) {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let _turn = shared.take_ups.acquire().await.expect("turns are not closed");
+        match shared.take_up(&item).await {
+            Ok(None) => {}
+            Ok(Some(taken)) => {
+                let handle: Arc<dyn DeliveryHandle> = Arc::from(taken.handle);
+                // It may have been delivered anew meanwhile.
+                shared.book.with(&name, |entry| {
+                    entry.handle.get_or_insert(handle);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(pod = name, %error, "a pod's item can't be taken up: it is delivered anew once its lease is over");
+            }
         }
-    }
+    });
 }
 
 /// Takes in how a pod stands.
