@@ -48,6 +48,14 @@ pub(crate) enum Made {
 pub(crate) struct ApiError {
     /// The server's word, or the network's.
     pub(crate) why: String,
+    /// When it wants to be asked again, where it says.
+    pub(crate) after: Option<Duration>,
+}
+
+impl ApiError {
+    fn new(why: String) -> Self {
+        Self { why, after: None }
+    }
 }
 
 struct Answer {
@@ -71,6 +79,10 @@ impl Answer {
         let reason = if said.reason.is_empty() { self.status.to_string() } else { said.reason };
         if said.message.is_empty() { reason } else { format!("{reason}: {}", said.message) }
     }
+
+    fn error(&self) -> ApiError {
+        ApiError { why: self.said(), after: self.retry_after }
+    }
 }
 
 impl PodApi {
@@ -88,7 +100,7 @@ impl PodApi {
     ) -> Result<Answer, ApiError> {
         let request = Request::builder().method(method).uri(path).header("content-type", kind);
         let request =
-            request.body(Body::from(body)).map_err(|error| ApiError { why: error.to_string() })?;
+            request.body(Body::from(body)).map_err(|error| ApiError::new(error.to_string()))?;
         let asked = async {
             let response = self.client.send(request).await?;
             let status = response.status();
@@ -99,9 +111,9 @@ impl PodApi {
         };
         match timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(ApiError { why: whole(&error) }),
+            Ok(Err(error)) => Err(ApiError::new(whole(&error))),
             Err(_) => {
-                Err(ApiError { why: format!("the API server did not answer within {PATIENCE:?}") })
+                Err(ApiError::new(format!("the API server did not answer within {PATIENCE:?}")))
             }
         }
     }
@@ -130,9 +142,9 @@ impl PodApi {
         match answer.status.as_u16() {
             200 => serde_json::from_slice(&answer.body)
                 .map(Some)
-                .map_err(|error| ApiError { why: error.to_string() }),
+                .map_err(|error| ApiError::new(error.to_string())),
             404 => Ok(None),
-            _ => Err(ApiError { why: answer.said() }),
+            _ => Err(answer.error()),
         }
     }
 
@@ -148,7 +160,7 @@ impl PodApi {
         match answer.status.as_u16() {
             // Another has its name by now: of this one nothing is left.
             200..=202 | 404 | 409 => Ok(()),
-            _ => Err(ApiError { why: answer.said() }),
+            _ => Err(answer.error()),
         }
     }
 
@@ -170,7 +182,7 @@ impl PodApi {
         let answer = self.ask(Method::PATCH, &path, kind, patch.into_bytes()).await?;
         match answer.status.as_u16() {
             200..=202 | 404 => Ok(()),
-            _ => Err(ApiError { why: answer.said() }),
+            _ => Err(answer.error()),
         }
     }
 }

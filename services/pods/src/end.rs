@@ -7,7 +7,10 @@ use dagbok_runlog::{DeliveryHandle, PortError};
 use dagbok_runtime::Backoff;
 use tokio::time::{Instant, sleep};
 
-use crate::shared::{Shared, failed, failure};
+use crate::{
+    api::ApiError,
+    shared::{Shared, failed, failure},
+};
 
 /// So often a request to the API server is made again, with growing waits up to 30 s, before the pod is left to the next look.
 const ATTEMPTS: u32 = 12;
@@ -74,12 +77,21 @@ async fn clear_away(shared: &Shared, name: &str, pod: Pod) {
     }
     let mut backoff = Backoff::default();
     for _ in 0..ATTEMPTS {
-        let Err(error) = shared.api.mark_done(name).await else { return };
+        let marked = {
+            let _turn = shared.creations.acquire().await.expect("turns are not closed");
+            shared.api.mark_done(name).await
+        };
+        let Err(error) = marked else { return };
         if backoff.is_worth_telling() {
             tracing::warn!(pod = name, %error, "a pod that is kept can't be marked as done with");
         }
-        backoff.pause().await;
+        rest(&mut backoff, &error).await;
     }
+}
+
+/// Waits for as long as the server says, or longer from time to time.
+async fn rest(backoff: &mut Backoff, error: &ApiError) {
+    sleep(error.after.unwrap_or_default().max(backoff.wait())).await;
 }
 
 /// Deletes a pod, as often as it takes.
@@ -87,11 +99,15 @@ pub(crate) async fn delete(shared: &Shared, name: &str) {
     let uid = shared.book.with(name, |entry| entry.uid.clone()).flatten();
     let mut backoff = Backoff::default();
     for _ in 0..ATTEMPTS {
-        let Err(error) = shared.api.delete(name, uid.as_deref()).await else { return };
+        let deleted = {
+            let _turn = shared.creations.acquire().await.expect("turns are not closed");
+            shared.api.delete(name, uid.as_deref()).await
+        };
+        let Err(error) = deleted else { return };
         if backoff.is_worth_telling() {
             tracing::warn!(pod = name, %error, "a pod can't be deleted; trying again");
         }
-        backoff.pause().await;
+        rest(&mut backoff, &error).await;
     }
     tracing::error!(pod = name, "a pod is left: the next look finds it again");
 }

@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) book: Book,
     /// Free slots.
     pub(crate) slots: Arc<Semaphore>,
-    /// Pods that may be made at the same time.
+    /// Pods that may be made, deleted or marked at the same time.
     pub(crate) creations: Semaphore,
     /// Items of pods of an earlier life that may be taken up at the same time.
     pub(crate) take_ups: Semaphore,

@@ -26,6 +26,21 @@ async fn a_server_that_has_no_time_is_asked_again_when_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_deleted_again_when_the_server_says() {
+    let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    rig.queue("a", json!({})).await;
+    let (name, pod) = rig.pod("a").await;
+    run_pod(rig.ports.clone(), &pod, home.path()).await;
+    rig.server.fail(Fault { retry_after: Some(3), ..fault(Method::DELETE, 429, 1) });
+    let asked = Instant::now();
+    rig.server.set_status(&name, base_is("Succeeded", json!({"terminated": {"exitCode": 0}})));
+    rig.nothing_is_left().await;
+    assert!(asked.elapsed() >= Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert_eq!(rig.server.asked("DELETE"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_of_every_kind_of_request_are_outlived() {
     let rig = Rig::new().await;
     let home = tempfile::tempdir().unwrap();
