@@ -48,9 +48,12 @@ pub(crate) async fn conclude(shared: &Shared, name: &str, body: Option<ReportBod
         // Before it began nobody has a name there.
         shared.report(&executor, &key, body).await;
     }
-    let handle = match (handle, item) {
+    let handle: Option<Arc<dyn DeliveryHandle>> = match (handle, item) {
         // A pod of an earlier life, whose item was not taken up yet.
-        (None, Some(item)) => shared.take_up(&item).await.ok().flatten().map(|it| Arc::from(it.handle)),
+        (None, Some(item)) => {
+            let taken = shared.take_up(&item).await.ok().flatten();
+            taken.map(|it| Arc::from(it.handle))
+        }
         (handle, _) => handle,
     };
     if let Some(handle) = handle {

@@ -75,7 +75,10 @@ fn ended(pod: &Pod, over: &ContainerStateTerminated) -> Stand {
         return Stand::Over(Ending::Taken(why));
     }
     let said = over.message.as_deref().unwrap_or_default();
-    let why = [reason, said].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(": ");
+    // As that its deadline was exceeded.
+    let of_pod = pod_says(pod).unwrap_or_default();
+    let why = [reason, said, &of_pod].into_iter().filter(|it| !it.is_empty());
+    let why = why.collect::<Vec<_>>().join(": ");
     if matches!(reason, "StartError" | "ContainerCannotRun" | "ContainerStatusUnknown") {
         let gone = reason == "ContainerStatusUnknown";
         return Stand::Over(if gone { Ending::Taken(why) } else { Ending::NeverBegan(why) });
@@ -224,6 +227,15 @@ fn own(pod: &Pod) -> Option<&Container> {
 fn base(pod: &Pod) -> Option<&ContainerStatus> {
     let name = own(pod).map_or(BASE, |it| it.name.as_str());
     pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == name)
+}
+
+/// Whether another container goes on beside it, for ever where nobody ends it. Those that the kubelet ends itself, as side containers
+/// among the init containers, don't count.
+pub(crate) fn goes_on(pod: &Pod) -> bool {
+    let own = own(pod).map_or(BASE, |it| it.name.as_str());
+    let all = pod.status.as_ref().and_then(|it| it.container_statuses.as_ref());
+    let runs = |it: &ContainerStatus| it.state.as_ref().is_some_and(|it| it.running.is_some());
+    all.is_some_and(|all| all.iter().any(|it| it.name != own && runs(it)))
 }
 
 /// Its limit of memory, as it is written.

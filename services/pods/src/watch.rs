@@ -180,7 +180,7 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
     }
     let (body, then) = match stand {
         Stand::Waits(_) | Stand::Runs => return,
-        Stand::Told => return said_well(shared, name, is_over(pod)),
+        Stand::Told => return said_well(shared, name, status::goes_on(pod)),
         Stand::Never(why) => {
             let why = format!("the try's pod can't begin: {why}");
             (
@@ -196,7 +196,7 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
 
 /// A pod whose container ended with 0. So the executor in it ends once it has told everything; but so does whatever else may run
 /// there, and it too where nobody took its words: then its item is there still.
-fn said_well(shared: &Arc<Shared>, name: String, is_over: bool) {
+fn said_well(shared: &Arc<Shared>, name: String, goes_on: bool) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let unsaid = end::is_unsaid(&shared, &name).await;
@@ -205,19 +205,13 @@ fn said_well(shared: &Arc<Shared>, name: String, is_over: bool) {
             let failed = failed(FailureKind::Executor, Fault::System, &why);
             failure(dagbok_events::Failure { exit_code: Some(0), ..failed })
         });
-        // A side container may go on.
-        let then = match (unsaid, is_over) {
-            (_, false) => end::Pod::Doomed,
-            (true, true) => end::Pod::Bad,
-            (false, true) => end::Pod::Good,
+        let then = match (unsaid, goes_on) {
+            (_, true) => end::Pod::Doomed,
+            (true, false) => end::Pod::Bad,
+            (false, false) => end::Pod::Good,
         };
         end::conclude(&shared, &name, body, then).await;
     });
-}
-
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// A pod that is there no more, and of whose end nothing was seen.

@@ -49,6 +49,26 @@ fn a_kill_for_memory_is_told_apart() {
 }
 
 #[test]
+fn what_the_pod_says_is_told_with_its_container_s_end() {
+    let mut status = json!({"phase": "Failed", "reason": "DeadlineExceeded",
+        "message": "Pod was active on the node longer than the specified deadline"});
+    status["containerStatuses"] = base_is(json!({"terminated": {"exitCode": 143, "reason": "Error"}}));
+    let why = "Error: DeadlineExceeded: Pod was active on the node longer than the specified deadline";
+    assert_eq!(stand(status), Stand::Over(Ending::Exited { code: 143, why: why.into() }));
+}
+
+#[test]
+fn a_side_container_that_goes_on_is_told_from_one_that_the_kubelet_ends() {
+    let over = json!({"terminated": {"exitCode": 0}});
+    let side = json!([{"name": "side", "image": "s", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]);
+    let native = json!({"phase": "Running", "containerStatuses": base_is(over.clone()), "initContainerStatuses": side.clone()});
+    assert!(!goes_on(&pod(native)));
+    let mut both = base_is(over);
+    both.as_array_mut().unwrap().push(side[0].clone());
+    assert!(goes_on(&pod(json!({"phase": "Running", "containerStatuses": both}))));
+}
+
+#[test]
 fn a_container_that_admission_puts_first_is_not_the_task_s() {
     let told = json!({"name": crate::spec::CLAIM_VARIABLE, "value": "$JS.ACK.a"});
     let limits = |memory: &str| json!({"limits": {"memory": memory}});
