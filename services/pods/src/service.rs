@@ -55,6 +55,9 @@ pub enum PodsError {
         /// What is wrong with it.
         why: String,
     },
+    /// A part of it ended that was not to.
+    #[error("a part of the executor of pods broke: {0}")]
+    Broken(String),
     /// The scheduler speaks another version of the protocol.
     #[error("{0}")]
     Refused(String),
@@ -141,7 +144,7 @@ async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
     for queue in shared.settings.queues.clone() {
         pulls.spawn(pull(Arc::clone(shared), queue, makes.clone()));
     }
-    shared.shutdown.started().await;
+    let broken = broken(shared, &mut beside).await;
     tracing::info!(pods = shared.book.len(), "no more pods are made; those that are there go on");
     while pulls.join_next().await.is_some() {}
     makes.close();
@@ -157,7 +160,23 @@ async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
     if timeout(GOODBYE, goodbye).await.is_err() {
         tracing::warn!("the executor could not say goodbye: it will be found to be gone");
     }
-    Ok(())
+    broken.map_or(Ok(()), Err)
+}
+
+/// Waits until it is to end: asked to, or because one of its parts broke, without which it would only seem to live.
+async fn broken(shared: &Shared, beside: &mut JoinSet<()>) -> Option<PodsError> {
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.shutdown.started() => return None,
+            Some(ended) = beside.join_next() => {
+                let Err(error) = ended else { continue };
+                tracing::error!(%error, "a part of the executor broke: it ends, and a later life finds its pods");
+                shared.shutdown.start();
+                return Some(PodsError::Broken(error.to_string()));
+            }
+        }
+    }
 }
 
 /// What it says of itself.
