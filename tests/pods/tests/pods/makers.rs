@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use axum::http::Method;
 use dagbok_events::{ExecutorName, FailureKind};
+use dagbok_pods::EXECUTOR_VARIABLE;
 use dagbok_protocol::ReportBody;
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, base_is, run_pod, until},
-    server::Fault,
+    rig::{Rig, base_is, env_of, run_pod, until},
+    server::{Fault, Server},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,6 +29,21 @@ async fn a_pod_of_one_that_is_gone_is_taken_over_by_another_name() {
     assert!(matches!(rig.end_of(&key).await, ReportBody::Succeeded { .. }));
     rig.nothing_is_left().await;
     assert_eq!(rig.reports_of(&key).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_one_try_in_two_clusters_speak_under_two_names() {
+    let mut rig = Rig::new().await;
+    rig.queue("a", json!({})).await;
+    let (name, first) = rig.pod("a").await;
+    rig.kill().await;
+    rig.server = Server::start().await;
+    rig.settings.name = ExecutorName::new("other").unwrap();
+    rig.begin();
+    let (again, second) = rig.pod("a").await;
+    assert_eq!(name, again);
+    let of = |pod: &serde_json::Value| env_of(pod)[EXECUTOR_VARIABLE].clone();
+    assert_ne!(of(&first), of(&second), "the scheduler lets one of them run");
 }
 
 #[tokio::test(flavor = "multi_thread")]
