@@ -170,12 +170,7 @@ impl PodApi {
     }
 
     /// Gives a pod a label; nothing where it is gone.
-    pub(crate) async fn label(
-        &self,
-        name: &str,
-        label: &str,
-        value: &str,
-    ) -> Result<(), ApiError> {
+    pub(crate) async fn label(&self, name: &str, label: &str, value: &str) -> Result<(), ApiError> {
         let patch = json!({ "metadata": { "labels": { label: value } } }).to_string();
         let path = format!("{}/{name}", self.path);
         let kind = "application/merge-patch+json";

@@ -39,9 +39,9 @@ pub(crate) async fn conclude(shared: &Shared, name: &str, body: Option<ReportBod
     if !shared.book.ends(name) {
         return;
     }
-    let found = shared.book.with(name, |it| {
-        (it.key.clone(), it.executor.clone(), it.handle.clone(), it.item.clone())
-    });
+    let found = shared
+        .book
+        .with(name, |it| (it.key.clone(), it.executor.clone(), it.handle.clone(), it.item.clone()));
     let Some((key, executor, handle, item)) = found else { return };
     if let Some(body) = body {
         tracing::info!(pod = name, %key, "a pod's end is told by whoever watches it");

@@ -324,7 +324,9 @@ async fn give_up(shared: &Arc<Shared>, late: Late) {
     }
     let (name, limit) = (late.name, shared.settings.pending_timeout.as_secs_f64());
     let why = if late.runs {
-        format!("the try's pod {name} runs, and the executor in it has said nothing within {limit} s: its own log says more")
+        format!(
+            "the try's pod {name} runs, and the executor in it has said nothing within {limit} s: its own log says more"
+        )
     } else {
         let why = late.why.unwrap_or_else(|| "nobody said why".to_owned());
         format!("the try's pod {name} did not begin within {limit} s: {why}")

@@ -34,8 +34,7 @@ pub const MAKER_VARIABLE: &str = "DAGBOK_POD_MAKER";
 /// By which Airflow's own code knows that it is in such a pod.
 const IN_POD: &str = "AIRFLOW_IS_K8S_EXECUTOR_POD";
 /// What is not a task's to say of its environment.
-const OWN: [&str; 5] =
-    [IN_POD, CLAIM_VARIABLE, QUEUE_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE];
+const OWN: [&str; 5] = [IN_POD, CLAIM_VARIABLE, QUEUE_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE];
 
 /// Why there can be no such pod: the task's fault, or the settings'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

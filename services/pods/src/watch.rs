@@ -31,7 +31,8 @@ const WATCH_FOR: u32 = 45;
 /// Watches until the executor ends. `listed` hears when all pods of before are known.
 pub(crate) async fn watch(shared: Arc<Shared>, pods: Api<Pod>, listed: oneshot::Sender<()>) {
     let labels = format!("{},{DONE}!=True", selector(&shared.settings));
-    let events = watcher::watcher(pods, watcher::Config::default().labels(&labels).timeout(WATCH_FOR));
+    let events =
+        watcher::watcher(pods, watcher::Config::default().labels(&labels).timeout(WATCH_FOR));
     let events = events.default_backoff();
     pin_mut!(events);
     let (mut seen, mut listed) = (BTreeSet::new(), Some(listed));
@@ -200,7 +201,9 @@ fn said_well(shared: &Arc<Shared>, name: String, goes_on: bool) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let unsaid = end::is_unsaid(&shared, &name).await;
-        let why = format!("the pod {name} ended with code 0 and without a word of the executor in it: its own log says more");
+        let why = format!(
+            "the pod {name} ended with code 0 and without a word of the executor in it: its own log says more"
+        );
         let body = unsaid.then(|| {
             let failed = failed(FailureKind::Executor, Fault::System, &why);
             failure(dagbok_events::Failure { exit_code: Some(0), ..failed })

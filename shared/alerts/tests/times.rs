@@ -8,8 +8,8 @@ use serde_json::json;
 use world::{
     HOUR, World,
     acts::{
-        MINUTE, begin, deadline, end, joined, left, of, open, part_joined, queue, scope, start, succeed, tasks,
-        thresholds, wait, whole, world,
+        MINUTE, begin, deadline, end, joined, left, of, open, part_joined, queue, scope, start,
+        succeed, tasks, thresholds, wait, whole, world,
     },
     key,
 };

@@ -52,8 +52,10 @@ fn a_kill_for_memory_is_told_apart() {
 fn what_the_pod_says_is_told_with_its_container_s_end() {
     let mut status = json!({"phase": "Failed", "reason": "DeadlineExceeded",
         "message": "Pod was active on the node longer than the specified deadline"});
-    status["containerStatuses"] = base_is(json!({"terminated": {"exitCode": 143, "reason": "Error"}}));
-    let why = "Error: DeadlineExceeded: Pod was active on the node longer than the specified deadline";
+    status["containerStatuses"] =
+        base_is(json!({"terminated": {"exitCode": 143, "reason": "Error"}}));
+    let why =
+        "Error: DeadlineExceeded: Pod was active on the node longer than the specified deadline";
     assert_eq!(stand(status), Stand::Over(Ending::Exited { code: 143, why: why.into() }));
 }
 
@@ -76,9 +78,7 @@ fn a_container_that_admission_puts_first_is_not_the_task_s() {
         {"name": "mesh", "resources": limits("1Gi"), "env": [{"name": "A", "value": "b"}]},
         {"name": "base", "resources": limits("64Mi"), "env": [{"name": "A", "value": "b"}, told]},
     ]});
-    let state = |name: &str, state: Value| {
-        json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
-    };
+    let state = |name: &str, state: Value| json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
     let states = [
         state("mesh", json!({"running": {}})),
         state("base", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})),

@@ -181,7 +181,8 @@ impl Watch {
 
     /// How many slots of an executor are taken: by what it runs, and by what its parts do.
     fn taken_of(&self, executor: &Executor) -> u32 {
-        let parts = self.executors.values().filter(|it| it.part_of.as_ref() == Some(&executor.name));
+        let parts =
+            self.executors.values().filter(|it| it.part_of.as_ref() == Some(&executor.name));
         parts.fold(executor.running, |taken, it| taken.saturating_add(it.running))
     }
 

@@ -2,8 +2,8 @@
 use dagbok_alerts::{Alert, Matcher, Rule, Thresholds};
 use dagbok_events::{
     DagId, DagRegistered, Deadline, DeadlineFrom, Digest, ExecutorId, ExecutorJoined, ExecutorLeft,
-    ExecutorName, Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName, QueueName, RunStarted, RunSucceeded,
-    Scope, TaskId, TaskQueued, TryNumber, TryStarted, TrySucceeded, Usage,
+    ExecutorName, Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName, QueueName, RunStarted,
+    RunSucceeded, Scope, TaskId, TaskQueued, TryNumber, TryStarted, TrySucceeded, Usage,
 };
 use serde_json::{Value, json};
 

@@ -201,17 +201,8 @@ impl Executor {
     ) -> (ExecutorId, Self) {
         let cordoned = name.as_ref().is_some_and(|name| cordons.contains_key(name));
         let (holds, beside) = (BTreeSet::new(), 0);
-        let it = Self {
-            holds,
-            beside,
-            part_of,
-            slots,
-            queues,
-            resources,
-            name,
-            cordoned,
-            freed_at,
-        };
+        let it =
+            Self { holds, beside, part_of, slots, queues, resources, name, cordoned, freed_at };
         (id, it)
     }
 

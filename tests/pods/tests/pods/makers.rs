@@ -65,7 +65,8 @@ async fn one_that_is_kept_and_done_with_has_its_item_acknowledged() {
     let key = rig.queue("a", json!({})).await;
     let (name, _) = rig.pod("a").await;
     rig.kill().await;
-    rig.server.change(&name, |pod| pod["metadata"]["labels"]["airflow_executor_done"] = "True".into());
+    rig.server
+        .change(&name, |pod| pod["metadata"]["labels"]["airflow_executor_done"] = "True".into());
     rig.begin();
     until("its item is acknowledged", async || rig.depth().await == 0).await;
     assert_eq!(rig.reports_of(&key), [], "its end is told");
@@ -75,7 +76,8 @@ async fn one_that_is_kept_and_done_with_has_its_item_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_namespace_s_rules_forbid_is_told_at_once() {
     let rig = Rig::new().await;
-    let message = "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\": host namespaces";
+    let message =
+        "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\": host namespaces";
     rig.server.fail(Fault {
         method: Method::POST,
         status: 403,

@@ -68,7 +68,10 @@ async fn a_pod_that_ends_with_0_and_has_told_nothing_is_a_failure() {
     let rig = Rig::new().await;
     let over = base_is("Succeeded", json!({"terminated": {"exitCode": 0}}));
     let (kind, why) = told(&rig, "a", over).await;
-    assert!(kind == FailureKind::Executor && why.contains("with code 0 and without a word"), "{why}");
+    assert!(
+        kind == FailureKind::Executor && why.contains("with code 0 and without a word"),
+        "{why}"
+    );
     rig.nothing_is_left().await;
 }
 
@@ -157,7 +160,10 @@ async fn an_api_server_that_is_away_for_longer_than_pods_may_wait_costs_no_try_t
     rig.server.set_down(false);
     rig.nothing_is_left().await;
     let told = rig.reports_of(&key);
-    assert!(matches!(told[..], [ReportBody::Started { .. }, ReportBody::Succeeded { .. }]), "{told:?}");
+    assert!(
+        matches!(told[..], [ReportBody::Started { .. }, ReportBody::Succeeded { .. }]),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
