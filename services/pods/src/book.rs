@@ -166,3 +166,25 @@ impl Book {
         self.changed.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_tries_are_told_than_fit_into_a_message() {
+        let book = Book::default();
+        for n in 0..2 * HELD {
+            let key: TryKey = serde_json::from_value(serde_json::json!({
+                "dag_id": "d".repeat(250), "run_id": "r".repeat(250), "task_id": format!("t{n}"), "try_number": 1,
+            }))
+            .unwrap();
+            let executor = ExecutorId::new(format!("pod-{n}")).unwrap();
+            book.insert(&format!("{n}"), Entry::new(key, executor)).unwrap();
+        }
+        let held = book.held();
+        assert_eq!(held.len(), HELD);
+        let bytes = dagbok_events::encode_any(&held).len();
+        assert!(bytes < dagbok_runlog::limits::MAX_PAYLOAD, "{bytes}");
+    }
+}

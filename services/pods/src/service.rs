@@ -144,7 +144,7 @@ async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
     for queue in shared.settings.queues.clone() {
         pulls.spawn(pull(Arc::clone(shared), queue, makes.clone()));
     }
-    let broken = broken(shared, &mut beside).await;
+    let broken = broken(&shared.shutdown, &mut beside).await;
     tracing::info!(pods = shared.book.len(), "no more pods are made; those that are there go on");
     while pulls.join_next().await.is_some() {}
     makes.close();
@@ -164,15 +164,15 @@ async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
 }
 
 /// Waits until it is to end: asked to, or because one of its parts broke, without which it would only seem to live.
-async fn broken(shared: &Shared, beside: &mut JoinSet<()>) -> Option<PodsError> {
+async fn broken(shutdown: &Shutdown, beside: &mut JoinSet<()>) -> Option<PodsError> {
     loop {
         tokio::select! {
             biased;
-            () = shared.shutdown.started() => return None,
+            () = shutdown.started() => return None,
             Some(ended) = beside.join_next() => {
                 let Err(error) = ended else { continue };
                 tracing::error!(%error, "a part of the executor broke: it ends, and a later life finds its pods");
-                shared.shutdown.start();
+                shutdown.start();
                 return Some(PodsError::Broken(error.to_string()));
             }
         }
@@ -386,5 +386,23 @@ async fn pull(shared: Arc<Shared>, queue: QueueName, makes: TaskTracker) {
                 backoff.pause().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_breaks_ends_the_whole_and_one_that_is_done_does_not() {
+        let (shutdown, mut beside) = (Shutdown::new(), JoinSet::new());
+        beside.spawn(async {});
+        drop(beside.spawn(std::future::pending()));
+        let broken_one = beside.spawn(std::future::pending());
+        broken_one.abort();
+        let why = broken(&shutdown, &mut beside).await;
+        assert!(matches!(why, Some(PodsError::Broken(_))), "{why:?}");
+        assert!(shutdown.is_started());
+        assert!(broken(&shutdown, &mut beside).await.is_none(), "asked to end");
     }
 }

@@ -188,7 +188,12 @@ def test_where_no_pods_are_made_nothing_is_asked_or_refused(override: Any) -> No
 
 
 def test_equal_pods_are_kept_once() -> None:
-    tasks = [{"pod_override": "a"}, {}, {"pod_override": "b"}, {"pod_override": "a"}]
+    tasks: list[dict[str, Any]] = [
+        {"pod_override": "a"},
+        {},
+        {"pod_override": "b"},
+        {"pod_override": "a"},
+    ]
     assert kept_once(tasks) == ["a", "b"]
     assert tasks == [{"pod_override": 0}, {}, {"pod_override": 1}, {"pod_override": 0}]
 
