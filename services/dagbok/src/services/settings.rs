@@ -295,3 +295,27 @@ fn default_slots() -> u32 {
 pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_dag_files_hears_of_pods_only_where_they_are_made() {
+        let python = serde_json::json!({
+            "executable": "/python", "version": "3.11.7", "missing": [], "new_enough": true,
+        });
+        let python: Python = serde_json::from_value(python).unwrap();
+        let mut config = Config::default();
+        config.processor.dags = Some("/dags".into());
+        let told = |config: &Config| {
+            let settings = processor(config, &python, Path::new("/home")).ok().unwrap();
+            settings.python.env.get(PODS_VARIABLE).cloned()
+        };
+        assert_eq!(told(&config), None);
+        config.kubernetes.enabled = true;
+        assert_eq!(told(&config).as_deref(), Some("kubernetes"));
+        config.kubernetes.queues = vec!["gpu".to_owned(), "cpu".to_owned()];
+        assert_eq!(told(&config).as_deref(), Some("gpu"));
+    }
+}
