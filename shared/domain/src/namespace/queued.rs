@@ -246,10 +246,9 @@ impl Namespace {
     fn count_parts(&mut self, whole: &ExecutorName) {
         let parts = self.executors.values().filter(|it| it.is_part_of(whole));
         let held: usize = parts.map(|it| it.holds.len()).sum();
-        let is_whole = |it: &Executor| {
+        let wholes = self.executors.iter().filter(|(_, it)| {
             it.part_of.is_none() && it.name.as_ref() == Some(whole) && it.beside != held
-        };
-        let wholes = self.executors.iter().filter(|(_, it)| is_whole(it));
+        });
         let wholes: Vec<ExecutorId> = wholes.map(|(id, _)| id.clone()).collect();
         for id in wholes {
             self.change_executor(&id, |it| it.beside = held);
