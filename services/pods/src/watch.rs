@@ -232,9 +232,11 @@ fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
             drop(shared.book.remove(&name));
             return;
         }
-        let body = if unwanted {
+        let spoke = !unwanted && end::silence(&shared, &name).await;
+        // It may have told its end while nobody watched it.
+        let body = if unwanted || !end::is_unsaid(&shared, &name).await {
             None
-        } else if end::silence(&shared, &name).await || runs {
+        } else if spoke || runs {
             Some(failure(failed(FailureKind::Executor, Fault::System, &why)))
         } else {
             let waited = waited.map(|why| format!("; it had not begun: {why}")).unwrap_or_default();

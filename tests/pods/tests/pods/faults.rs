@@ -144,6 +144,23 @@ async fn what_happened_before_the_server_forgot_is_found_by_listing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_told_its_end_and_is_gone_since_is_not_told_of_again() {
+    let rig = Rig::new().await;
+    let home = tempfile::tempdir().unwrap();
+    let key = rig.queue("a", json!({})).await;
+    let (name, pod) = rig.pod("a").await;
+    rig.server.set_down(true);
+    run_pod(rig.ports.clone(), &pod, home.path()).await;
+    rig.server.remove(&name);
+    rig.server.forget();
+    rig.server.set_down(false);
+    until("it is let go", async || crate::rig::holds(&rig).await.is_some_and(|it| it.is_empty()))
+        .await;
+    rig.nothing_is_left().await;
+    assert_eq!(rig.reports_of(&key).len(), 2, "started and succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_costs_nothing_but_time() {
     let rig = Rig::new().await;
     let home = tempfile::tempdir().unwrap();
