@@ -288,6 +288,7 @@ async fn what_cant_be_deleted_keeps_nothing_else() {
 
 /// Runs end; then their logs and values are forgotten, and one of them goes on.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn logs_and_values_go_before_their_runs_do() {
     let world = world().await;
     let old = run(&world, "one", "r1", true).await;
@@ -374,6 +375,7 @@ async fn logs_and_values_go_before_their_runs_do() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn what_nothing_has_any_more_is_forgotten() {
     let world = world().await;
     let one = key("one", "x").dag_id;

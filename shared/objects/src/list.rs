@@ -25,7 +25,7 @@ impl Objects {
         let first = after.and_then(|after| u8::from_str_radix(after.get(..2)?, 16).ok());
         let (mut next, mut at_once) = (u16::from(first.unwrap_or(0)), 1);
         let mut page = Vec::new();
-        while next <= u16::from(u8::MAX) && page.len() < most {
+        while u8::try_from(next).is_ok() && page.len() < most {
             let folders: Vec<u8> =
                 (next..).map_while(|it| u8::try_from(it).ok()).take(at_once).collect();
             next += u16::try_from(folders.len()).unwrap_or(u16::MAX);

@@ -140,14 +140,17 @@ impl Title {
         let is_here = claim.place == self.far.place();
         let is_ours = owner.as_ref() == Some(&claim.owner);
         match (is_here, is_ours) {
-            (true, true) => self.keep(claim),
+            (true, true) => Ok(self.keep(claim)),
             (false, true) if matches!(self.part, Part::Claims(_)) => {
                 let claim = Claim { place: self.far.place().to_owned(), ..claim };
                 self.claims.put(Some(&claim)).await?;
-                tracing::info!(place = claim.place, "big things were moved to another place, with all that lay there");
-                self.keep(claim)
+                tracing::info!(
+                    place = claim.place,
+                    "big things were moved to another place, with all that lay there"
+                );
+                Ok(self.keep(claim))
             }
-            (false, true) => Err(self.refused(format!(
+            (false, true) => Err(refused(&format!(
                 "to go to {}: the scheduler's lie at {}; give every service the same `blobs.url`",
                 self.far.place(),
                 claim.place
@@ -160,12 +163,12 @@ impl Title {
                     claim.place
                 ),
             )),
-            (true, false) => Err(self.refused(format!(
+            (true, false) => Err(refused(&format!(
                 "to go on in {}: another installation has taken it over; give this one a path of its own in `blobs.url`, \
                  or {PURPOSE}",
                 claim.place
             ))),
-            (false, false) => Err(self.refused(format!(
+            (false, false) => Err(refused(&format!(
                 "to go to {}: those of this log lie at {}, and the new place has not their `owner`; copy all objects \
                  there, `owner` last, or name the old place again; where what lies there is given up, {PURPOSE}",
                 self.far.place(),
@@ -174,11 +177,11 @@ impl Title {
         }
     }
 
-    fn keep(&self, claim: Claim) -> PortResult<Standing> {
+    fn keep(&self, claim: Claim) -> Standing {
         if matches!(self.part, Part::Claims(_)) {
             *self.held.lock() = Some(claim);
         }
-        Ok(Standing::Ours)
+        Standing::Ours
     }
 
     /// A claim was begun: by another process just now, or by one that ended in the midst of it.
@@ -211,7 +214,7 @@ impl Title {
             Some(owner) if owner == claim.owner => {
                 let claim = Claim { is_made: true, ..claim };
                 self.claims.put(Some(&claim)).await?;
-                self.keep(claim)
+                Ok(self.keep(claim))
             }
             Some(owner) => self.others(&owner, Some(claim.owner.log.as_str())),
             None => {
@@ -227,7 +230,7 @@ impl Title {
             return Ok(Standing::NotYet);
         }
         let place = self.far.place();
-        Err(self.refused(if mark == Some(owner.log.as_str()) {
+        Err(refused(&if mark == Some(owner.log.as_str()) {
             format!(
                 "to share {place}: another copy of this log put what lies there; give this one a path of its own in \
                  `blobs.url`, or, once the other is gone for good, {PURPOSE}"
@@ -241,18 +244,14 @@ impl Title {
         }))
     }
 
-    fn refused(&self, why: String) -> PortError {
-        PortError::Refused { what: "blobs", why: format!("{why} (DBK0039)") }
-    }
-
     /// Makes the place this installation's on purpose, whichever copy of its log put what lies there, and gives up what
     /// lies in another. Never where it is another log's: that is deleted by hand first. Says whether anything changed.
     pub async fn take_over(&self) -> PortResult<bool> {
         let Some(log) = self.mark().await? else {
-            return Err(self.refused("to be taken over by a log without a record".to_owned()));
+            return Err(refused("to be taken over by a log without a record"));
         };
         let Part::Claims(id) = self.part else {
-            return Err(self.refused("to be taken over by who does not decide".to_owned()));
+            return Err(refused("to be taken over by who does not decide"));
         };
         let owner = self.far.owner().await?;
         if let Some(owner) = &owner
@@ -284,6 +283,10 @@ impl Title {
         );
         Ok(true)
     }
+}
+
+fn refused(why: &str) -> PortError {
+    PortError::Refused { what: "blobs", why: format!("{why} (DBK0039)") }
 }
 
 /// Refuses to go on without a place where this installation's blobs lie in one.

@@ -129,7 +129,7 @@ pub(crate) async fn beside(
     });
     match found {
         Ok(Standing::Ours) => {
-            tracing::info!(place = far.place(), "big things go to the object store")
+            tracing::info!(place = far.place(), "big things go to the object store");
         }
         Ok(Standing::NotYet) => {}
         Err(error @ PortError::Refused { .. }) if owner != Owner::Reads => {
@@ -166,7 +166,7 @@ async fn placeless(
             return Err(refused(&error));
         }
         Err(error) => {
-            tracing::warn!(%error, "whether big things lie on an object store can't be told")
+            tracing::warn!(%error, "whether big things lie on an object store can't be told");
         }
         Ok(()) => {}
     }

@@ -282,6 +282,6 @@ mod tests {
         let (bytes, lines) = whole(&path, &last).unwrap();
         let end = serde_json::to_vec(&last).unwrap().len() + 1;
         assert_eq!(bytes.len(), TRY_LOG_BYTES + end);
-        assert_eq!(lines as usize, TRY_LOG_BYTES / line.len() + 1);
+        assert_eq!(usize::try_from(lines).unwrap(), TRY_LOG_BYTES / line.len() + 1);
     }
 }

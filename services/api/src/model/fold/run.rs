@@ -204,10 +204,10 @@ pub(super) fn cleared(
     let lapses = rows.peek::<LapsesRow>(keys::lapses())?.cloned().unwrap_or_default();
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     if row.state.is_over() {
-        let lapsed = |kept_until| Lapsed { before_seq: context.seq, kept_until };
+        let up_to_now = |kept_until| Lapsed { before_seq: context.seq, kept_until };
         let kept_until = row.end_date.and_then(|at| lapses.logs.kept_until(row.over_seq, at));
-        row.logs_lapsed = kept_until.map(lapsed).or(row.logs_lapsed);
-        row.xcoms_lapsed = fact.xcoms_kept_until.map(lapsed).or(row.xcoms_lapsed);
+        row.logs_lapsed = kept_until.map(up_to_now).or(row.logs_lapsed);
+        row.xcoms_lapsed = fact.xcoms_kept_until.map(up_to_now).or(row.xcoms_lapsed);
         row.state = RunState::Queued;
         row.queued_at = context.at;
         // One that is over anew with the same record took what it had taken.

@@ -161,7 +161,9 @@ pub(super) fn history_forgotten(
     if logs_of_runs_over_before.is_some() || xcoms_of_runs_over_before.is_some() {
         let row = rows.edit::<LapsesRow>(keys::lapses())?.get_or_insert_default();
         let note = |lapses: &mut Lapses, before: Option<Timestamp>| {
-            before.into_iter().for_each(|before| lapses.note(context.seq, context.at, before));
+            if let Some(before) = before {
+                lapses.note(context.seq, context.at, before);
+            }
         };
         note(&mut row.logs, logs_of_runs_over_before);
         note(&mut row.xcoms, xcoms_of_runs_over_before);
