@@ -120,14 +120,20 @@ def streams_broken(folder: Path, seed: int) -> None:
         assert all(service.alive() for service in apart.services.values())
 
 
+def said_hello(apart: Apart) -> set[tuple[str, str]]:
+    """A DAG, with one run of it that was accepted and succeeded."""
+    write_dag(apart.dags, "hello.py", dags.hello("hello"))
+    wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
+    accepted: set[tuple[str, str]] = set()
+    trigger(apart.api, "hello", "before", accepted)
+    assert apart.api.wait_run("hello", "before") == "success"
+    return accepted
+
+
 def log_garbage(folder: Path) -> None:
     """Garbage on the log stops who folds it, with a sentence; it is passed over once a record says so."""
     with Apart(folder) as apart:
-        write_dag(apart.dags, "hello.py", dags.hello("hello"))
-        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
-        accepted: set[tuple[str, str]] = set()
-        trigger(apart.api, "hello", "before", accepted)
-        assert apart.api.wait_run("hello", "before") == "success"
+        accepted = said_hello(apart)
         rogue = Rogue(apart.nats)
         for garbage in (b"\xc1 garbage", b"", b"\x28\xb5\x2f\xfd\x00"):
             rogue.put_log(garbage)
@@ -182,11 +188,7 @@ def log_deleted(folder: Path) -> None:
 def log_purged(folder: Path) -> None:
     """Nobody builds on a log that was emptied, though its numbers go on: all end, or refuse, and say what to do."""
     with Apart(folder) as apart:
-        write_dag(apart.dags, "hello.py", dags.hello("hello"))
-        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
-        accepted: set[tuple[str, str]] = set()
-        trigger(apart.api, "hello", "before", accepted)
-        assert apart.api.wait_run("hello", "before") == "success"
+        said_hello(apart)
         Rogue(apart.nats).purge("log")
         scheduler = apart.services["scheduler-0"]
         words = ("somebody purged the stream", "restore the stream from a backup")

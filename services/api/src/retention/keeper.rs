@@ -69,7 +69,8 @@ impl Keeper {
 
     async fn keep(&self, retention: Retention, shutdown: &Shutdown) {
         let mut swept_at = None::<Timestamp>;
-        let mut went = false;
+        // Whether something went since the last sweep.
+        let mut unswept = false;
         loop {
             let by_hand = tokio::select! {
                 () = shutdown.started() => return,
@@ -95,9 +96,9 @@ impl Keeper {
                 () = shutdown.started() => return,
                 lapsed = self.forget_old(retention.rules) => lapsed,
             };
-            went = went || gone > 0 || lapsed;
+            unswept = unswept || gone > 0 || lapsed;
             let now = self.clock.now();
-            let apart = if went { retention.every * LOOKS_APART } else { SWEEP_EVERY };
+            let apart = if unswept { retention.every * LOOKS_APART } else { SWEEP_EVERY };
             let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= apart.min(SWEEP_EVERY));
             if let Some(unnamed_for) = retention.rules.blobs
                 && (by_hand || is_due)
@@ -107,7 +108,7 @@ impl Keeper {
                     swept = self.sweep(unnamed_for) => {
                         if let Some(swept) = swept {
                             // What could not be deleted is tried again soon.
-                            (swept_at, went) = (Some(now), swept.failed > 0);
+                            (swept_at, unswept) = (Some(now), swept.failed > 0);
                         }
                     }
                 }
