@@ -347,6 +347,7 @@ async fn executors_are_silent_until_they_show_themselves() {
         isolation: String::new(),
         name: None,
         protocol: None,
+        part_of: None,
         cordoned: false,
         stays: false,
         draining: false,

@@ -54,7 +54,8 @@ pub(crate) use secrets::{
 };
 pub(crate) use services::{
     AlertingArgs, ConformanceArgs, DeleteNamespace, Doctor, ExecutorArgs, ExecutorCommand,
-    NamespacesCommand, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
+    KubernetesArgs, NamespacesCommand, NatsArgs, OneArgs, ProcessorArgs, SchedulerArgs, Standalone,
+    TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
     Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Usage, Why, WhyOf, WhyTask,

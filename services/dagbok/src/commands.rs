@@ -131,6 +131,8 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
             Some(ExecutorCommand::Conformance(args)) => {
                 Box::pin(conformance::run(global, args)).await
             }
+            Some(ExecutorCommand::Kubernetes(args)) => service::kubernetes(global, args).await,
+            Some(ExecutorCommand::One(args)) => service::one(global, args).await,
             None => service::executor(global, args).await,
         },
         Command::Triggerer(args) => service::triggerer(global, args).await,

@@ -6,6 +6,7 @@ mod http;
 mod lineage;
 mod numbers;
 mod past;
+mod pods;
 mod refold;
 mod series;
 mod settings;
@@ -17,6 +18,7 @@ pub(crate) use figures::{follow_executor, follow_log, follow_model};
 pub(crate) use http::{bind, serve, with_health};
 pub(crate) use lineage::{export_lineage, lineage};
 pub(crate) use numbers::{Numbers, with_metrics};
+pub(crate) use pods::pods;
 pub(crate) use refold::{Folded, Points, with_refolds};
 pub(crate) use series::push_series;
 pub(crate) use settings::{

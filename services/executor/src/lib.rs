@@ -7,6 +7,7 @@ mod attempt;
 mod begun;
 mod bundle;
 mod cgroup;
+mod claim;
 mod elements;
 mod error;
 mod fence;
@@ -34,6 +35,7 @@ mod usage;
 mod work;
 
 pub use cgroup::can_have_cgroups;
+pub use claim::Claim;
 pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;

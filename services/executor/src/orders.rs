@@ -30,6 +30,11 @@ fn hear(shared: &Shared, signal: &Signal) {
     let (key, why) = match decode_any(&signal.payload) {
         Ok(Order::Kill { key, why }) => (key, why),
         Ok(Order::LookAtCordon) => return shared.standing.look(),
+        Ok(Order::Ends { why }) => {
+            tracing::warn!(why, "this executor is about to be ended");
+            drop(shared.parting.send_replace(Some(why)));
+            return;
+        }
         Err(error) => {
             tracing::warn!(%error, "an order can't be read");
             return;

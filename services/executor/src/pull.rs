@@ -68,7 +68,8 @@ async fn uncordoned(shared: &Shared) {
     }
 }
 
-async fn open(shared: &Shared, queue: &QueueName) -> Option<Arc<dyn Queue>> {
+/// The queue, however long opening it takes; `None` where the executor ends before.
+pub(crate) async fn open(shared: &Shared, queue: &QueueName) -> Option<Arc<dyn Queue>> {
     let (name, settings) =
         (names::work_queue(queue), QueueSettings { lease: shared.settings.lease });
     let mut backoff = Backoff::default();

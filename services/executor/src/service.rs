@@ -18,6 +18,7 @@ use crate::{
     begun::{self, Begun},
     bundle::Bundles,
     cgroup::Cgroups,
+    claim,
     fence::Fence,
     held::{Control, Holds, Kill},
     lease::Lease,
@@ -102,6 +103,7 @@ async fn live(
         settings,
         ports,
         standing: Standing::new(),
+        parting: tokio::sync::watch::channel(None).0,
         shutdown: shutdown.child(),
         asked: shutdown,
     });
@@ -241,8 +243,15 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
         }
     });
     let (tries, mut pulls) = (TaskTracker::new(), JoinSet::new());
-    for queue in shared.settings.queues.clone() {
-        pulls.spawn(pull(Arc::clone(&shared), queue, tries.clone()));
+    match shared.settings.claim.clone() {
+        Some(claim) => {
+            pulls.spawn(claim::run(Arc::clone(&shared), claim, tries.clone()));
+        }
+        None => {
+            for queue in shared.settings.queues.clone() {
+                pulls.spawn(pull(Arc::clone(&shared), queue, tries.clone()));
+            }
+        }
     }
     shared.shutdown.started().await;
     let held = shared.holds.all();

@@ -11,7 +11,7 @@ use std::{
 use dagbok_events::{DagId, ExecutorId, ExecutorName, Limits, QueueName, Resources, TaskId};
 use dagbok_protocol::{WorkItem, limits::MAX_MAP_LENGTH};
 
-use crate::ExecutorStats;
+use crate::{Claim, ExecutorStats};
 
 /// Says whether the broker is down for everybody: then keeping a try alive harms nobody.
 pub type BrokerDown = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -96,6 +96,8 @@ pub struct ExecutorSettings {
     pub slots: u32,
     /// Queues to pull from.
     pub queues: Vec<QueueName>,
+    /// The one try that it is there for, where it pulls none: it ends with that.
+    pub claim: Option<Claim>,
     /// How tries are run.
     pub runner: Runner,
     /// The Python to run tries with, as a path: a bare name would make each start a slow fork.
@@ -160,6 +162,7 @@ impl ExecutorSettings {
             after_drain: AfterDrain::End,
             slots: 4,
             queues: vec![QueueName::new("default").expect("a constant within the rules")],
+            claim: None,
             runner: Runner::Python,
             python,
             python_path: None,

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Whether it may take work.
     pub(crate) standing: Standing,
+    /// Why its process is ended, in the words of whoever does that.
+    pub(crate) parting: tokio::sync::watch::Sender<Option<String>>,
     /// It ends: it was asked to, or drained, or refused.
     pub(crate) shutdown: Shutdown,
     /// It was asked to end by whoever runs its process.

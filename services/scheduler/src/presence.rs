@@ -163,6 +163,7 @@ mod tests {
             isolation: String::new(),
             name: None,
             protocol: None,
+            part_of: None,
             cordoned: false,
             stays: false,
             draining: false,

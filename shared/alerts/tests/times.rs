@@ -8,8 +8,8 @@ use serde_json::json;
 use world::{
     HOUR, World,
     acts::{
-        MINUTE, begin, deadline, end, joined, left, of, open, queue, scope, start, succeed, tasks,
-        thresholds, wait, whole, world,
+        MINUTE, begin, deadline, end, joined, left, of, open, part_joined, queue, scope, start,
+        succeed, tasks, thresholds, wait, whole, world,
     },
     key,
 };
@@ -290,6 +290,18 @@ fn what_is_queued_while_an_executor_has_room_is_told_apart() {
     queue(&mut full, 0, "tell");
     wait(&mut full, HOUR);
     assert_eq!(cause(&full), "no_room");
+    let mut pods = world(&[], &tasks());
+    joined(&mut pods, "a", "one", "default");
+    part_joined(&mut pods, "pod-a", "pod-a", "one");
+    begin(&mut pods, 0);
+    queue(&mut pods, 0, "train");
+    start(&mut pods, 0, "train", "pod-a");
+    queue(&mut pods, 0, "tell");
+    wait(&mut pods, HOUR);
+    assert_eq!(cause(&pods), "no_room", "its one slot is taken by its pod");
+    left(&mut pods, "pod-a", LeftWhy::Gone);
+    wait(&mut pods, HOUR);
+    assert!(open(&pods, Rule::ExecutorLost).is_none(), "a pod is no executor that is missed");
     let mut nobody = world(&[], &tasks());
     begin(&mut nobody, 0);
     queue(&mut nobody, 0, "train");

@@ -81,7 +81,7 @@ fn hushed(key: &str, value: serde_json::Value) -> serde_json::Value {
             None => text.into(),
         },
         Value::Array(all) => all.into_iter().map(|one| hushed(key, one)).collect(),
-        Value::Object(all) if key == "executor.env" => {
+        Value::Object(all) if matches!(key, "executor.env" | "kubernetes.env") => {
             all.into_iter().map(|(name, _)| (name, Value::from("…"))).collect()
         }
         Value::Object(all) => all.into_iter().map(|(name, one)| (name, hushed(key, one))).collect(),

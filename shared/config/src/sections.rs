@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Blobs, Executor, Lineage, Logging, Period, QueueLimits, Secret};
+use crate::{Blobs, Executor, Kubernetes, Lineage, Logging, Period, QueueLimits, Secret};
 
 /// The whole of `dagbok.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub pools: BTreeMap<String, Pool>,
     /// Who runs tries.
     pub executor: Executor,
+    /// Who runs each try in a pod of its own.
+    pub kubernetes: Kubernetes,
     /// What a try may use that does not say so itself, by its queue, as `[limits.QUEUE]`; `[limits."*"]` is for all others.
     pub limits: BTreeMap<String, QueueLimits>,
     /// Who reads DAG files.

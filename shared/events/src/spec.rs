@@ -105,6 +105,10 @@ pub struct DagSpec {
     pub on_failure_callback: bool,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
+    /// The pods that its tasks ask for, over what others have, each once: `pod_override` of their `executor_config`, as the JSON
+    /// that the client of Kubernetes would send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_overrides: Vec<String>,
     /// By when its runs and tasks are to be done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deadlines: Vec<Deadline>,
@@ -113,6 +117,14 @@ pub struct DagSpec {
     pub not_carried_out: Vec<NotCarriedOut>,
     /// Where it was read; left out of the canonical hash.
     pub source: SourceLocation,
+}
+
+impl DagSpec {
+    /// The pod that one of its tasks asks for.
+    pub fn pod_override_of(&self, task: &TaskSpec) -> Option<&str> {
+        let place = usize::try_from(task.pod_override?).ok()?;
+        self.pod_overrides.get(place).map(String::as_str)
+    }
 }
 
 /// A trigger that runs for as long as a DAG that is scheduled on its asset is there and not paused.
@@ -355,6 +367,9 @@ pub struct TaskSpec {
     /// Whose rights it runs with, where not the executor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<String>,
+    /// The pod that it asks for where its tries run in pods: its place in the DAG's `pod_overrides`, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_override: Option<u32>,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,

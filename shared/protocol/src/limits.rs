@@ -32,6 +32,8 @@ pub const LOG_LINE_BYTES: usize = 64 << 10;
 pub const USAGE_POINTS: usize = 512;
 /// Processes of one try that are looked at, at each look.
 pub const PROCESSES_PER_TRY: usize = 4_096;
+/// What one task may say of the pod that its tries run in, in bytes of JSON. It goes into each of its work items.
+pub const POD_OVERRIDE_BYTES: usize = 64 << 10;
 /// Tasks in one DAG.
 pub const TASKS_PER_DAG: usize = 20_000;
 /// Copies of one mapped task in one run.

@@ -31,6 +31,9 @@ pub struct Presence {
     /// Which version of the protocol it speaks; the first where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u32>,
+    /// The executor that it is a place of, by its name, as one in a pod is: what it holds takes up slots of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<ExecutorName>,
     /// Whether it takes no more work and is about to leave.
     #[serde(default)]
     pub draining: bool,
@@ -71,6 +74,12 @@ pub enum Order {
         /// The try: its DAG, run, task, copy, number and leg.
         key: TryKey,
         /// Why, for its log.
+        why: String,
+    },
+    /// Whoever runs this executor is about to end its process, by no fault of what it runs: in these words that is told of the
+    /// tries that end by it.
+    Ends {
+        /// Why, for people.
         why: String,
     },
     /// Read anew under [`crate::names::cordon_key`] whether work may be taken. Who does not know this order reads

@@ -70,6 +70,9 @@ pub struct WorkItem {
     /// Whose rights it runs with, where not the executor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<String>,
+    /// The pod that its task asks for, as JSON of a V1Pod: only who makes pods reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_override: Option<String>,
     /// What its task kept for it in tries before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,

@@ -19,6 +19,7 @@ mod link;
 mod log;
 mod names;
 mod namespaces;
+mod passed;
 pub mod permissions;
 mod pieces;
 mod pull;

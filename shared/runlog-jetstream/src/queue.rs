@@ -37,6 +37,7 @@ use crate::{
     limits::{FRESH, IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, SETTLES_IN, WAITING_PULLS},
     link::Link,
     names::{Names, escape, unescape},
+    passed,
     pull::{self, Taken},
     settings::ConnectSettings,
     streams,
@@ -381,6 +382,14 @@ impl Queue for JetStreamQueue {
         self.0.deliveries(taken.map_err(|error| error.port("queue"))?).await
     }
 
+    async fn take_up(&self, address: &str) -> PortResult<Option<Delivery>> {
+        let Some(message) = passed::message(&self.0.link, &self.0.stream, address).await? else {
+            return Ok(None);
+        };
+        let mut taken = self.0.deliveries(vec![Taken { message, served_since: None }]).await?;
+        Ok(taken.pop().map(|delivery| Delivery { waited: Duration::MAX, ..delivery }))
+    }
+
     async fn depth(&self) -> PortResult<u64> {
         // The consumer's own count lags behind. Every item has a subject of its own, and the server
         // counts subjects even where it is asked to list none.
@@ -454,5 +463,9 @@ impl DeliveryHandle for ItemLease {
     async fn nak(&self, delay: Duration) -> PortResult<()> {
         let nanoseconds = u64::try_from(delay.min(LONGEST_SPAN).as_nanos()).unwrap_or(u64::MAX);
         self.say(format!("-NAK {}", json!({ "delay": nanoseconds })).into()).await
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.reply.clone())
     }
 }

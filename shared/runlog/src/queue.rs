@@ -60,6 +60,14 @@ pub trait Queue: Send + Sync + fmt::Debug {
     /// Takes up to `max` items; waits up to `wait` for the first, then returns what there is.
     async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>>;
 
+    /// Takes up a delivery that another process was given, by the address that it passed on
+    /// ([`DeliveryHandle::address`]). How long it waited nobody can tell. `None` where its item is gone, or where
+    /// deliveries can't be passed on.
+    async fn take_up(&self, address: &str) -> PortResult<Option<Delivery>> {
+        let _ = address;
+        Ok(None)
+    }
+
     /// Items stored, in flight ones too.
     async fn depth(&self) -> PortResult<u64>;
 }
@@ -91,4 +99,9 @@ pub trait DeliveryHandle: Send + Sync + fmt::Debug {
     async fn progress(&self) -> PortResult<()>;
     /// The item is handed back, to be delivered again no sooner than after `delay`.
     async fn nak(&self, delay: Duration) -> PortResult<()>;
+    /// By which another process can take this delivery up ([`Queue::take_up`]): both may speak for it then. It is no secret.
+    /// `None` where that can't be.
+    fn address(&self) -> Option<String> {
+        None
+    }
 }

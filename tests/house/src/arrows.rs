@@ -41,6 +41,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
+    ("dagbok-pods", &["events", "protocol", "runlog", "inbox", "runtime"]),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",
@@ -79,6 +80,8 @@ const ONLY_NAMED_BY: &[(&str, &[&str])] = &[
     ("uuid", &["dagbok-runtime"]),
     ("lettre", &["dagbok-alerting"]),
     ("object_store", &["dagbok-objects"]),
+    ("kube", &["dagbok-pods", "dagbok"]),
+    ("k8s-openapi", &["dagbok-pods"]),
 ];
 
 /// Crates that the rules must not stand on: no runtime, no I/O, no chance.

@@ -106,6 +106,7 @@ impl Executor {
             isolation: String::new(),
             name: None,
             protocol: None,
+            part_of: None,
             cordoned: false,
             stays: false,
             draining: self.draining,

@@ -258,6 +258,7 @@ fn about_executor(dice: &mut Dice) -> Fact {
         isolation: String::new(),
         name: None,
         protocol: None,
+        part_of: None,
     }))
 }
 

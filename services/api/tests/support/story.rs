@@ -74,6 +74,7 @@ fn a_task(id: &str, at: u32) -> TaskSpec {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        pod_override: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: Vec::new(),
@@ -103,6 +104,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        pod_overrides: Vec::new(),
         failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 2,
@@ -236,6 +238,7 @@ impl Story {
             isolation: String::new(),
             name: None,
             protocol: None,
+            part_of: None,
         };
         self.tell(Scope::Executor(executor(id)), vec![Fact::ExecutorJoined(Box::new(fact))]).await
     }

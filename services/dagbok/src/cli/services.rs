@@ -89,6 +89,52 @@ pub(crate) enum ExecutorCommand {
                       with 1 where one does not."
     )]
     Conformance(ConformanceArgs),
+    /// Run each try in a pod of Kubernetes: as `[kubernetes]` says, by this process' service account or the kubeconfig
+    Kubernetes(Box<KubernetesArgs>),
+    /// Run the one try that this process was started for, in its pod
+    #[command(hide = true)]
+    One(Box<OneArgs>),
+}
+
+/// `dagbok executor kubernetes`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KubernetesArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// Pods at once [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slots: Option<u32>,
+    /// Queues to pull from, separated by commas [default: kubernetes]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) queues: Vec<String>,
+    /// The image that tries run in, where neither the template nor the task names one
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// A pod in YAML that every other is made from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pod_template_file: Option<PathBuf>,
+    /// What it is called over its lives [default: kubernetes]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// `dagbok executor one`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// Where the try's delivery is
+    #[arg(long, env = dagbok_pods::CLAIM_VARIABLE)]
+    pub(crate) claim: String,
+    /// The queue that it was pulled from
+    #[arg(long, env = dagbok_pods::QUEUE_VARIABLE)]
+    pub(crate) queue: String,
+    /// Under which id it speaks
+    #[arg(long, env = dagbok_pods::EXECUTOR_VARIABLE)]
+    pub(crate) executor: String,
+    /// What the executor is called that made its pod
+    #[arg(long, env = dagbok_pods::MAKER_VARIABLE)]
+    pub(crate) maker: Option<String>,
 }
 
 /// `dagbok executor conformance`.

@@ -21,8 +21,8 @@ use serde_json::json;
 use super::standalone::{ApiParts, check_log, start_alerting, start_api};
 use crate::{
     cli::{
-        AlertingArgs, ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, TriggererArgs,
-        UiArgs,
+        AlertingArgs, ExecutorArgs, Global, KubernetesArgs, NatsArgs, OneArgs, ProcessorArgs,
+        SchedulerArgs, TriggererArgs, UiArgs,
     },
     codes::Code,
     context::{Context, Flags, nats_flags, path_text, push},
@@ -34,6 +34,9 @@ use crate::{
 
 /// How long a service that holds no tries may take to end.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the executor that makes pods is called where figures are sent to.
+const PODS: &str = "dagbok-pods";
 
 /// What a service has once it is connected.
 struct Base {
@@ -90,12 +93,12 @@ impl Base {
 
     /// Says which rights this service's user lacks. A scheduler that can't write the log or the lease would wait for ever:
     /// it ends. Whatever else it lacks may be granted in another form, or never be needed: it is said.
-    async fn check_rights(&self, service: &'static str) -> Result<(), Failure> {
+    async fn check_rights(&self, service: &'static str, queues: &[String]) -> Result<(), Failure> {
         // Where the server does not say what a user may do, what is denied is said when it is.
         let Ok(Some(granted)) = self.connection.permissions().await else { return Ok(()) };
         let config = self.config();
         let namespace = &config.nats.namespace;
-        let missing = granted.missing(service, namespace, &config.executor.queues).join(", ");
+        let missing = granted.missing(service, namespace, queues).join(", ");
         let leading = granted.leading_lacks(namespace);
         if service == "scheduler" && !leading.is_empty() {
             let what = format!("this user may not lead: it lacks {missing}");
@@ -158,7 +161,9 @@ where
         let crew = Crew::new(patience);
         let mut base = Base { context, ports, connection, clock: Clock::system(), crew };
         base.say_up(service);
-        base.check_rights(service).await?;
+        let config = base.config();
+        let pulls = if name == PODS { &config.kubernetes.queues } else { &config.executor.queues };
+        base.check_rights(service, &pulls.clone()).await?;
         base.serve_figures(service).await?;
         // On the heap: every command's future would carry a service's start.
         Box::pin(start(base)).await?.run().await
@@ -298,6 +303,59 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
             "executor",
             dagbok_executor::run(base.ports, settings, base.clock, shutdown),
         );
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok executor kubernetes`.
+pub(crate) async fn kubernetes(global: &Global, args: &KubernetesArgs) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--slots", "kubernetes.slots", args.slots.map(i64::from));
+    let queues = (!args.queues.is_empty()).then(|| args.queues.clone());
+    push(&mut flags, "--queues", "kubernetes.queues", queues);
+    push(&mut flags, "--image", "kubernetes.image", args.image.clone());
+    let template = path_text(args.pod_template_file.as_ref())?;
+    push(&mut flags, "--pod-template-file", "kubernetes.pod_template_file", template);
+    push(&mut flags, "--name", "kubernetes.name", args.name.clone());
+    run(global, &args.nats, flags, ("executor", PODS), async |mut base: Base| {
+        let (settings, client) = services::pods(base.config()).await?;
+        let shutdown = base.crew.shutdown(Stage::Takes);
+        let service = dagbok_pods::run(base.ports, settings, client, base.clock, shutdown);
+        base.crew.add_leaving(Stage::Takes, "executor", service);
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok executor one`: in a pod, for the try that it was made for.
+pub(crate) async fn one(global: &Global, args: &OneArgs) -> Outcome {
+    let bad = |error: dagbok_events::BadId| {
+        Failure::from_error(Code::Usage, &error).next(
+            "this is what a pod runs that `dagbok executor kubernetes` made: don't run it by hand",
+        )
+    };
+    let maker = args.maker.as_deref().map(dagbok_events::ExecutorName::new);
+    let claim = dagbok_executor::Claim {
+        queue: dagbok_events::QueueName::new(args.queue.as_str()).map_err(bad)?,
+        address: args.claim.clone(),
+        maker: maker.transpose().map_err(bad)?,
+    };
+    let id = dagbok_events::ExecutorId::new(args.executor.as_str()).map_err(bad)?;
+    let mut flags = Flags::new();
+    push(&mut flags, "--queue", "executor.queues", Some(vec![args.queue.clone()]));
+    push(&mut flags, "--slots", "executor.slots", Some(1_i64));
+    // Whoever ends a pod has its own patience, by which the try's last words must be said.
+    push(&mut flags, "--drain", "executor.drain", Some("0s".to_owned()));
+    run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
+        let python = Python::find_for_tries(base.config(), None).await?;
+        let mut settings = services::executor(base.config(), &python, base.folder("executor")?)?;
+        (settings.executor, settings.claim) = (id, Some(claim));
+        let down = watch_broker(base.connection.clone(), base.crew.shutdown(Stage::Answers));
+        settings.broker_down = Some(Arc::new(move || down.load(Ordering::Relaxed)));
+        let shutdown = base.crew.shutdown(Stage::Takes);
+        let service = dagbok_executor::run(base.ports, settings, base.clock, shutdown);
+        base.crew.add_leaving(Stage::Takes, "executor", service);
         Ok(base.crew)
     })
     .await

@@ -169,6 +169,7 @@ impl Stage {
             resources: Resources::default(),
             limits: Limits::default(),
             run_as_user: None,
+            pod_override: None,
             checkpoint: None,
             ask: false,
         }

@@ -110,6 +110,9 @@ fn pools(config: &Config) -> Result<Vec<PoolChange>, Failure> {
     config.pools.iter().map(one).collect()
 }
 
+/// By which whoever reads DAG files hears that tries run in pods, and of which queue: `dagbok.parsing.pods` reads it.
+const PODS_VARIABLE: &str = "DAGBOK_PODS";
+
 /// The processor's; `home` keeps compiled modules.
 pub(crate) fn processor(
     config: &Config,
@@ -123,6 +126,9 @@ pub(crate) fn processor(
     // The folder is also where tasks find themselves: a relative one would move with the process.
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     let mut settings = ProcessorSettings::new(folder, python.for_processor(home));
+    if let Some(queue) = config.kubernetes.queues.first().filter(|_| config.kubernetes.enabled) {
+        settings.python.env.insert(PODS_VARIABLE.to_owned(), queue.clone());
+    }
     settings.parse_timeout = config.processor.parse_timeout.0;
     settings.rescan = config.processor.rescan.0;
     settings.debounce = config.processor.debounce.0;
@@ -227,7 +233,7 @@ fn oom_score_adj(config: &Config) -> Result<i32, Failure> {
 }
 
 /// CPUs in thousandths.
-fn milli(key: &str, cpus: f64) -> Result<u64, Failure> {
+pub(super) fn milli(key: &str, cpus: f64) -> Result<u64, Failure> {
     if !(0.001..=1e6).contains(&cpus) {
         let what = format!("{key} is {cpus}: it must be from 0.001 to 1,000,000");
         return Err(Failure::new(Code::Config, what).next(format!("mend `{key}` in dagbok.toml")));
@@ -288,6 +294,30 @@ fn default_slots() -> u32 {
     u32::try_from(cores * 2).unwrap_or(u32::MAX).max(4)
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_dag_files_hears_of_pods_only_where_they_are_made() {
+        let python = serde_json::json!({
+            "executable": "/python", "version": "3.11.7", "missing": [], "new_enough": true,
+        });
+        let python: Python = serde_json::from_value(python).unwrap();
+        let mut config = Config::default();
+        config.processor.dags = Some("/dags".into());
+        let told = |config: &Config| {
+            let settings = processor(config, &python, Path::new("/home")).ok().unwrap();
+            settings.python.env.get(PODS_VARIABLE).cloned()
+        };
+        assert_eq!(told(&config), None);
+        config.kubernetes.enabled = true;
+        assert_eq!(told(&config).as_deref(), Some("kubernetes"));
+        config.kubernetes.queues = vec!["gpu".to_owned(), "cpu".to_owned()];
+        assert_eq!(told(&config).as_deref(), Some("gpu"));
+    }
 }

@@ -1,11 +1,21 @@
 //! Makes the terminal report: the log stored, the traceback within its limit.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{Digest, Failure, LogRef, Usage, encode_any};
+use dagbok_events::{Digest, Failure, FailureKind, Fault, LogRef, LostWhy, Usage, encode_any};
 use dagbok_protocol::{ReportBody, UsageSeries, limits::INLINE_TRACEBACK_BYTES};
 
-use super::{run::Running, said::Said, settle::End, verdict::Verdict};
+use tokio::time::timeout;
+
+use super::{
+    run::Running,
+    said::Said,
+    settle::End,
+    verdict::{Verdict, failure},
+};
 use crate::log::Early;
+
+/// How long is waited for the words of whoever ends the executor's process.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// What a try used.
 #[derive(Debug, Default)]
@@ -25,7 +35,7 @@ impl Running<'_> {
         early: Option<Early>,
         used: Used,
     ) -> End {
-        let verdict = self.masked(verdict);
+        let verdict = self.masked(self.in_their_words(verdict).await);
         if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
             self.tell_failure(failure);
         }
@@ -62,6 +72,20 @@ impl Running<'_> {
             Verdict::Lost(why) => ReportBody::Lost { why, usage, log },
         };
         End::Report { body: Box::new(body), last_word }
+    }
+
+    /// Whoever ends the process that this executor is, a node that is emptied or a pod with more priority, can say why.
+    async fn in_their_words(&self, verdict: Verdict) -> Verdict {
+        let is_ended = matches!(verdict, Verdict::Lost(LostWhy::Drained));
+        if !is_ended || self.shared.settings.claim.is_none() {
+            return verdict;
+        }
+        let mut parting = self.shared.parting.subscribe();
+        let said = parting.wait_for(Option::is_some);
+        let Ok(Ok(why)) = timeout(PARTING, said).await else { return verdict };
+        let why = why.clone().unwrap_or_default();
+        self.log.system("error", why.clone());
+        Verdict::Failed(Box::new(failure(FailureKind::Executor, Fault::System, why)))
     }
 
     /// The verdict without the secrets that the executor knows of.

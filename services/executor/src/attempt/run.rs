@@ -121,7 +121,9 @@ impl Running<'_> {
         if self.waited.load(Ordering::Relaxed) && self.part.lock().is_none() {
             return End::Passed;
         }
-        if self.must_ask() { End::Nak } else { End::report(ReportBody::Returned) }
+        // Where it was passed on to this very process nobody else can have begun it since.
+        let own = self.shared.settings.claim.is_some() && !self.pulled.again;
+        if self.must_ask() && !own { End::Nak } else { End::report(ReportBody::Returned) }
     }
 
     /// A part of what this executor has, once it is free. Who waits for it holds no slot. Where it could never have
@@ -129,6 +131,10 @@ impl Running<'_> {
     /// and no try's number.
     async fn room(&self) -> Result<(), Unstarted> {
         let (shared, asked) = (self.shared, &self.item.resources);
+        if shared.settings.claim.is_some() {
+            // The room was made for it.
+            return Ok(());
+        }
         let passed = || Unstarted::Called(End::Passed);
         // First: nothing is used up of labels, so that a part may be free of what is in the wrong place.
         if let Some(lacks) = shared.room.too_small(asked) {

@@ -102,7 +102,9 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     let again = shared.settings.fencing && (item.ask || delivered > 1 && !passed);
     // What has waited for so long may be given up by now.
     let late = item.ask_after.is_some_and(|after| waited >= after.to_std());
-    let must_ask = offered_again || stale || late;
+    // Meanwhile it may be over by the log: its pod may have waited for long.
+    let claimed = shared.settings.claim.is_some();
+    let must_ask = offered_again || stale || late || claimed;
     let pulled = Pulled { at: Instant::now(), must_ask, again, passed };
     let mut room = (Some(slot), None);
     let end = match &shared.place {

@@ -95,6 +95,9 @@ impl DeliveryHandle for Faulty<dyn DeliveryHandle> {
         self.1.check("queue")?;
         self.0.nak(delay).await
     }
+    fn address(&self) -> Option<String> {
+        self.0.address()
+    }
 }
 
 #[async_trait]

@@ -267,6 +267,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        pod_override: None,
         checkpoint: None,
         run: RunContext {
             run_type: RunType::Manual,

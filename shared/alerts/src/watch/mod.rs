@@ -106,6 +106,9 @@ struct Executor {
     resources: dagbok_events::Resources,
     /// What it is called over its lives.
     name: dagbok_events::ExecutorName,
+    /// Whose part it is, by that name: what it runs takes up slots of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part_of: Option<dagbok_events::ExecutorName>,
 }
 
 /// An executor that is not.

@@ -192,8 +192,8 @@ impl Watch {
         let queues = it.queues.iter().cloned().collect();
         let (hostname, slots, running) = (it.hostname.clone(), it.slots, 0);
         let resources = it.resources.clone();
-        let name = it.called();
-        let joined = Executor { queues, hostname, slots, running, resources, name };
+        let (name, part_of) = (it.called(), it.part_of.clone());
+        let joined = Executor { queues, hostname, slots, running, resources, name, part_of };
         self.let_lost_go();
         // What it takes up nobody misses any more.
         self.lost.retain(|_, lost| {
@@ -222,7 +222,9 @@ impl Watch {
         let Some(gone) = self.executors.remove(id) else { return };
         self.look_at_asking();
         let is_replaced = self.executors.values().any(|other| other.hostname == gone.hostname);
-        if it.why == LeftWhy::Gone && !is_replaced && self.lost.len() < limits::LOST {
+        // A part is gone with its try, and whoever it is a part of tells why.
+        let is_missed = it.why == LeftWhy::Gone && !is_replaced && gone.part_of.is_none();
+        if is_missed && self.lost.len() < limits::LOST {
             let (hostname, queues) = (gone.hostname, gone.queues);
             self.lost.insert(id.clone(), Lost { seq, at, hostname, queues });
         }

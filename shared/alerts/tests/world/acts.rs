@@ -2,8 +2,8 @@
 use dagbok_alerts::{Alert, Matcher, Rule, Thresholds};
 use dagbok_events::{
     DagId, DagRegistered, Deadline, DeadlineFrom, Digest, ExecutorId, ExecutorJoined, ExecutorLeft,
-    Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName, QueueName, RunStarted, RunSucceeded,
-    Scope, TaskId, TaskQueued, TryNumber, TryStarted, TrySucceeded, Usage,
+    ExecutorName, Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName, QueueName, RunStarted,
+    RunSucceeded, Scope, TaskId, TaskQueued, TryNumber, TryStarted, TrySucceeded, Usage,
 };
 use serde_json::{Value, json};
 
@@ -136,16 +136,32 @@ pub(crate) fn thresholds(world: &mut World, said: &Thresholds) {
 }
 
 pub(crate) fn joined(world: &mut World, id: &str, host: &str, queue: &str) {
+    come(world, id, host, vec![QueueName::new(queue).unwrap()], None);
+}
+
+/// A place of the executor that is called so.
+pub(crate) fn part_joined(world: &mut World, id: &str, host: &str, of: &str) {
+    come(world, id, host, Vec::new(), Some(ExecutorName::new(of).unwrap()));
+}
+
+fn come(
+    world: &mut World,
+    id: &str,
+    host: &str,
+    queues: Vec<QueueName>,
+    part_of: Option<ExecutorName>,
+) {
     let joined = ExecutorJoined {
         hostname: host.to_owned(),
         slots: 1,
-        queues: vec![QueueName::new(queue).unwrap()],
+        queues,
         version: String::new(),
         python: String::new(),
         resources: dagbok_events::Resources::default(),
         isolation: String::new(),
         name: None,
         protocol: None,
+        part_of,
     };
     let scope = Scope::Executor(ExecutorId::new(id).unwrap());
     world.log(scope, Fact::ExecutorJoined(Box::new(joined)));

@@ -234,6 +234,7 @@ impl Namespace {
             resources: dagbok_events::Resources::default(),
             limits: dagbok_events::Limits::default(),
             run_as_user: None,
+            pod_override: None,
             checkpoint: None,
             ask: false,
         }

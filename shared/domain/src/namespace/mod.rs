@@ -160,6 +160,10 @@ struct FileState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Executor {
     holds: BTreeSet<(RunNo, InstanceNo)>,
+    /// How many tries its parts hold, which take up its slots.
+    beside: usize,
+    /// Whose part it is, by name.
+    part_of: Option<ExecutorName>,
     /// How many tries it can hold; 0 of one that did not join.
     slots: u32,
     /// Which queues it pulls from.

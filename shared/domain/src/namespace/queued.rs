@@ -175,29 +175,48 @@ impl Queued {
     }
 }
 
-/// Which executor, its slots, queues and resources, when it had some of them free again, and what it is called.
-pub(super) type SavedExecutor =
-    (ExecutorId, u32, Vec<QueueName>, Resources, Timestamp, Option<ExecutorName>);
+/// Which executor, its slots, queues and resources, when it had some of them free again, what it is called, and whose part it is.
+pub(super) type SavedExecutor = (
+    ExecutorId,
+    u32,
+    Vec<QueueName>,
+    Resources,
+    Timestamp,
+    Option<ExecutorName>,
+    Option<ExecutorName>,
+);
 
 impl Executor {
     /// For a snapshot; what it holds is with the runs.
     pub(super) fn saved(&self, id: &ExecutorId) -> SavedExecutor {
         let (queues, resources) = (self.queues.clone(), self.resources.clone());
-        (id.clone(), self.slots, queues, resources, self.freed_at, self.name.clone())
+        let (name, part_of) = (self.name.clone(), self.part_of.clone());
+        (id.clone(), self.slots, queues, resources, self.freed_at, name, part_of)
     }
 
     /// From one.
     pub(super) fn restored(
-        (id, slots, queues, resources, freed_at, name): SavedExecutor,
+        (id, slots, queues, resources, freed_at, name, part_of): SavedExecutor,
         cordons: &BTreeMap<ExecutorName, Cordon>,
     ) -> (ExecutorId, Self) {
         let cordoned = name.as_ref().is_some_and(|name| cordons.contains_key(name));
-        let holds = BTreeSet::new();
-        (id, Self { holds, slots, queues, resources, name, cordoned, freed_at })
+        let (holds, beside) = (BTreeSet::new(), 0);
+        let it =
+            Self { holds, beside, part_of, slots, queues, resources, name, cordoned, freed_at };
+        (id, it)
     }
 
     fn has_room(&self) -> bool {
-        !self.cordoned && self.holds.len() < self.slots as usize
+        !self.cordoned && self.held() < self.slots as usize
+    }
+
+    /// How many of its slots are taken.
+    fn held(&self) -> usize {
+        self.holds.len() + self.beside
+    }
+
+    fn is_part_of(&self, whole: &ExecutorName) -> bool {
+        self.part_of.as_ref() == Some(whole)
     }
 }
 
@@ -206,16 +225,33 @@ impl Namespace {
     pub(super) fn change_executor(&mut self, id: &ExecutorId, change: impl FnOnce(&mut Executor)) {
         let executor = self.executors.entry(id.clone()).or_default();
         let stands = |it: &Executor| (it.slots > 0, it.has_room());
-        let (before, held) = (stands(executor), executor.holds.len());
+        let (before, held) = (stands(executor), executor.held());
         change(executor);
         // Who waits for what it has is given as long from here as anybody.
-        if before.0 != (executor.slots > 0) || executor.holds.len() < held {
+        if before.0 != (executor.slots > 0) || executor.held() < held {
             executor.freed_at = self.clock;
         }
         let after = stands(executor);
+        let whole = executor.part_of.clone().filter(|_| executor.held() != held);
         if before != after {
             let queues = executor.queues.clone();
             self.queued.moved(&queues, before, after, self.clock);
+        }
+        if let Some(whole) = whole {
+            self.count_parts(&whole);
+        }
+    }
+
+    /// What its parts hold takes up slots of the executor of this name.
+    fn count_parts(&mut self, whole: &ExecutorName) {
+        let parts = self.executors.values().filter(|it| it.is_part_of(whole));
+        let held: usize = parts.map(|it| it.holds.len()).sum();
+        let wholes = self.executors.iter().filter(|(_, it)| {
+            it.part_of.is_none() && it.name.as_ref() == Some(whole) && it.beside != held
+        });
+        let wholes: Vec<ExecutorId> = wholes.map(|(id, _)| id.clone()).collect();
+        for id in wholes {
+            self.change_executor(&id, |it| it.beside = held);
         }
     }
 
@@ -225,25 +261,39 @@ impl Namespace {
         let name = f.called();
         let cordoned = self.cordons.contains_key(&name);
         self.change_executor(id, |executor| {
-            (executor.name, executor.cordoned) = (Some(name), cordoned);
+            (executor.name, executor.cordoned) = (Some(name.clone()), cordoned);
+            executor.part_of.clone_from(&f.part_of);
             executor.slots = f.slots;
             executor.resources = f.resources.clone();
             executor.queues.clone_from(&f.queues);
             executor.queues.sort_unstable();
             executor.queues.dedup();
         });
+        self.count_parts(f.part_of.as_ref().unwrap_or(&name));
     }
 
     /// An executor is gone.
     pub(super) fn leave(&mut self, id: &ExecutorId) {
         if self.executors.contains_key(id) {
             self.change_executor(id, |executor| executor.slots = 0);
-            self.executors.remove(id);
+            let left = self.executors.remove(id);
+            if let Some(whole) = left.and_then(|it| it.part_of) {
+                self.count_parts(&whole);
+            }
         }
     }
 
     /// Counts, once a snapshot is whole, who pulls from which queue and has room; and since when.
     pub(super) fn restore_room(&mut self, since: BTreeMap<QueueName, Timestamp>) {
+        let mut held: BTreeMap<ExecutorName, usize> = BTreeMap::new();
+        for it in self.executors.values() {
+            if let Some(whole) = &it.part_of {
+                *held.entry(whole.clone()).or_default() += it.holds.len();
+            }
+        }
+        for it in self.executors.values_mut().filter(|it| it.part_of.is_none()) {
+            it.beside = it.name.as_ref().and_then(|name| held.get(name)).copied().unwrap_or(0);
+        }
         for executor in self.executors.values().filter(|executor| executor.slots > 0) {
             let to = (true, executor.has_room());
             self.queued.moved(&executor.queues, (false, false), to, Timestamp(i64::MIN));

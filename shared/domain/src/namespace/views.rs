@@ -216,6 +216,7 @@ impl Namespace {
             resources: spec.resources.clone(),
             limits: spec.limits,
             run_as_user: spec.run_as_user.clone(),
+            pod_override: run.version().spec.pod_override_of(spec).map(str::to_owned),
             checkpoint: {
                 let kept = run.checkpoint_of(&spec.task_id, instance.map_index);
                 kept.map(|kept| Box::new(kept.clone()))

@@ -666,6 +666,7 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             isolation: String::new(),
             name: None,
             protocol: None,
+            part_of: None,
         }))
     });
     let name = || ExecutorName::new("host").expect("a name");

@@ -80,6 +80,37 @@ fn time_counts_only_while_somebody_could_begin_it() {
 }
 
 #[test]
+fn what_parts_of_an_executor_hold_takes_up_its_slots() {
+    let mut spec = dag("d").with(|dag| dag.max_active_tasks = 64);
+    for n in 0..9 {
+        spec = spec.task(&format!("t{n}"), &[]);
+    }
+    let mut world = world(spec);
+    // Called by its machine's name.
+    world.join("maker");
+    for n in 0..8 {
+        let part = format!("pod{n}");
+        world.join_part(&part, "localhost");
+        world.start(&part, &format!("d/r1/t{n}/1"));
+    }
+    assert_eq!(world.pass(DAY), [] as [&str; 0], "all eight slots are taken");
+    assert_eq!(world.namespace.next_due(world.now), None);
+    let bytes = world.namespace.to_snapshot();
+    let restored = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("its own");
+    assert_eq!(restored.next_due(world.now), None, "a snapshot knows whose parts they are");
+    assert_eq!(restored.to_snapshot(), bytes);
+    // Another life of it begins with the same pods.
+    world.leave("maker");
+    world.join("again");
+    assert_eq!(world.pass(DAY), [] as [&str; 0], "they are there still");
+    world.succeed("pod0", "d/r1/t0/1");
+    world.leave("pod0");
+    assert_eq!(world.pass(secs(599)), [] as [&str; 0], "now there is room for it");
+    let lost = world.pass(secs(1));
+    assert!(lost[0].starts_with("TryLost t8 1 QueuedTooLong"), "{lost:?}");
+}
+
+#[test]
 fn where_no_executor_pulls_from_its_queue_time_counts_and_one_that_comes_is_given_as_long() {
     let mut world = world(dag("d").task("a", &[]));
     assert_eq!(world.pass(secs(500)), [] as [&str; 0]);
@@ -134,4 +165,22 @@ fn a_clock_that_goes_back_makes_no_one_wait_for_longer() {
     world.settle();
     assert_eq!(world.pass(secs(599)), [] as [&str; 0]);
     assert_eq!(world.pass(secs(1)).len(), 2);
+}
+
+#[test]
+fn a_try_s_item_has_the_pod_that_its_task_shares_with_others() {
+    let mut spec = dag("d")
+        .add("a", &[], |task| task.pod_override = Some(1))
+        .add("b", &[], |task| task.pod_override = Some(1))
+        .add("c", &[], |_| ())
+        .add("wrong", &[], |task| task.pod_override = Some(7));
+    spec.pod_overrides = vec!["{}".to_owned(), r#"{"spec":{}}"#.to_owned()];
+    let world = world(spec);
+    let items = world.namespace.queued_tries().into_iter();
+    let items = items.map(|it| world.namespace.work_item(it).expect("an offered try has an item"));
+    let pods: std::collections::BTreeMap<_, _> =
+        items.map(|item| (item.key.task_id.to_string(), item.pod_override)).collect();
+    let shared = || Some(r#"{"spec":{}}"#.to_owned());
+    let of = |name: &str| pods[name].clone();
+    assert_eq!((of("a"), of("b"), of("c"), of("wrong")), (shared(), shared(), None, None));
 }

@@ -60,6 +60,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        pod_overrides: Vec::new(),
         failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 3,
@@ -152,6 +153,7 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         resources: dagbok_events::Resources::default(),
         limits: dagbok_events::Limits::default(),
         run_as_user: None,
+        pod_override: None,
         wants_next_interval: false,
         inlets: Vec::new(),
         outlets: Vec::new(),
@@ -459,13 +461,37 @@ impl World {
         self.join_as(name, dagbok_events::Resources::default(), protocol)
     }
 
+    /// An executor of one try that is a place of another, which is called so.
+    pub(crate) fn join_part(&mut self, name: &str, of: &str) -> Sent {
+        let nothing = dagbok_events::Resources::default();
+        let presence = self.presence(name, nothing, None);
+        let part_of = Some(dagbok_events::ExecutorName::new(of).expect("a name"));
+        let presence = Presence { slots: 1, queues: Vec::new(), part_of, ..presence };
+        self.send_presence(presence)
+    }
+
     fn join_as(
         &mut self,
         name: &str,
         resources: dagbok_events::Resources,
         protocol: Option<u32>,
     ) -> Sent {
-        let presence = Presence {
+        let presence = self.presence(name, resources, protocol);
+        self.send_presence(presence)
+    }
+
+    fn send_presence(&mut self, presence: Presence) -> Sent {
+        let executor = presence.executor.clone();
+        self.send(CommandBody::ExecutorJoined { executor, presence: Box::new(presence) })
+    }
+
+    fn presence(
+        &self,
+        name: &str,
+        resources: dagbok_events::Resources,
+        protocol: Option<u32>,
+    ) -> Presence {
+        Presence {
             executor: executor(name),
             hostname: "localhost".to_owned(),
             slots: 8,
@@ -476,6 +502,7 @@ impl World {
             isolation: String::new(),
             name: None,
             protocol,
+            part_of: None,
             cordoned: false,
             stays: false,
             draining: false,
@@ -483,9 +510,7 @@ impl World {
             lease_ms: None,
             at: self.now,
             holds: Vec::new(),
-        };
-        let executor = executor(name);
-        self.send(CommandBody::ExecutorJoined { executor, presence: Box::new(presence) })
+        }
     }
 
     pub(crate) fn leave(&mut self, name: &str) -> Sent {

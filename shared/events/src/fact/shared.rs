@@ -133,6 +133,9 @@ pub struct ExecutorJoined {
     /// Which version of the protocol it speaks; the first where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u32>,
+    /// The executor that it is a place of, by its name: what it holds takes up slots of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<ExecutorName>,
 }
 
 impl ExecutorJoined {

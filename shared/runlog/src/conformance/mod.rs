@@ -136,6 +136,7 @@ macro_rules! conformance_tests {
             items_come_in_order_with_what_was_published,
             any_text_is_a_key,
             a_key_is_taken_while_stored_and_in_flight,
+            a_delivery_is_passed_on_by_its_address,
             an_empty_pull_waits_no_longer_than_told,
             a_pull_brings_at_most_what_was_asked,
             a_waiting_pull_wakes_for_a_publish,

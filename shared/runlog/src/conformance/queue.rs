@@ -94,6 +94,30 @@ pub async fn a_key_is_taken_while_stored_and_in_flight(fixture: &impl Fixture) {
     assert_eq!((&item.payload[..], item.delivered), (&b"again"[..], 1));
 }
 
+/// Whoever has a delivery can pass it on: who takes it up by its address renews it, and has done with it, as the first could.
+pub async fn a_delivery_is_passed_on_by_its_address(fixture: &impl Fixture) {
+    let ports = fixture.ports().await;
+    let queue = open(&ports, LEASE).await;
+    put(&*queue, &["k"]).await;
+    let item = take(&*queue, 1).await.remove(0);
+    let address = item.handle.address().expect("deliveries can be passed on here");
+    let other = open(&ports, LEASE).await;
+    let taken = other.take_up(&address).await.unwrap().expect("the item is there");
+    assert_eq!((taken.key.as_str(), &taken.payload[..]), ("k", &b"k"[..]));
+    assert_eq!((taken.delivered, taken.waited), (1, Duration::MAX));
+    for _ in 0..8 {
+        taken.handle.progress().await.unwrap();
+        tokio::time::sleep(LEASE / 4).await;
+    }
+    taken.handle.progress().await.unwrap();
+    nothing_comes(&*queue).await;
+    taken.handle.ack().await.unwrap();
+    assert!(other.take_up(&address).await.unwrap().is_none(), "it is done with");
+    assert_eq!(queue.depth().await.unwrap(), 0);
+    let odd = other.take_up("somewhere").await.unwrap_err();
+    assert!(matches!(odd, PortError::Refused { .. }), "{odd}");
+}
+
 /// Waiting has an end, and no waiting is none.
 pub async fn an_empty_pull_waits_no_longer_than_told(fixture: &impl Fixture) {
     let queue = open(&fixture.ports().await, LONG).await;

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::after;
 use crate::{
-    Delivery, DeliveryHandle, PortResult, Published, Queue, QueueSettings, Queues,
+    Delivery, DeliveryHandle, PortError, PortResult, Published, Queue, QueueSettings, Queues,
     limits::check_payload,
 };
 
@@ -180,6 +180,24 @@ impl Queue for Handle {
         }
     }
 
+    async fn take_up(&self, address: &str) -> PortResult<Option<Delivery>> {
+        let odd = || {
+            let why = format!("`{address}` is no address of a delivery");
+            PortError::Refused { what: "queue", why }
+        };
+        let (id, times) = address.split_once('.').ok_or_else(odd)?;
+        let (id, times) = (id.parse().map_err(|_| odd())?, times.parse().map_err(|_| odd())?);
+        let items = self.0.items.lock();
+        let handle = Box::new(ItemLease { queue: Arc::clone(&self.0), id, times });
+        Ok(items.by_id.get(&id).map(|item| Delivery {
+            key: item.key.clone(),
+            payload: item.payload.clone(),
+            delivered: times,
+            waited: Duration::MAX,
+            handle,
+        }))
+    }
+
     async fn depth(&self) -> PortResult<u64> {
         Ok(self.0.items.lock().by_id.len() as u64)
     }
@@ -229,5 +247,9 @@ impl DeliveryHandle for ItemLease {
     async fn nak(&self, delay: Duration) -> PortResult<()> {
         self.settle(|_| delay, false);
         Ok(())
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(format!("{}.{}", self.id, self.times))
     }
 }

@@ -98,6 +98,7 @@ pub(super) fn executor_joined(
         isolation,
         name: _,
         protocol,
+        part_of: _,
     } = fact;
     let row = ExecutorRow {
         executor: id.clone(),

@@ -66,6 +66,7 @@ impl Namespace {
             isolation: presence.isolation.clone(),
             name: presence.name.clone(),
             protocol: presence.protocol,
+            part_of: presence.part_of.clone(),
         }))];
         accepted(vec![answering(command, at, Scope::Executor(executor.clone()), facts)])
     }

@@ -6,7 +6,7 @@ use dagbok_protocol::{Holder, Holders, Reason, in_vain, lacking, lacking_now, sh
 
 use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
 use crate::{
-    namespace::pool::Pool,
+    namespace::{Executor, pool::Pool},
     run::{Cap, Hold, InstanceNo, Run, TaskState},
 };
 
@@ -80,7 +80,8 @@ impl Namespace {
         let (executors, with_room) = self.queued.executors_of(queue);
         let queue = queue.clone();
         if executors == 0 {
-            let others = self.executors.values().filter(|executor| executor.slots > 0).count();
+            let pulls = |it: &&Executor| it.slots > 0 && it.part_of.is_none();
+            let others = self.executors.values().filter(pulls).count();
             return Reason::NoExecutor { queue, others: u32::try_from(others).unwrap_or(u32::MAX) };
         }
         if let Some(lacks) = self.too_large(&queue, place) {

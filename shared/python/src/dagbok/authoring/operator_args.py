@@ -14,8 +14,10 @@ from dagbok.exceptions import AirflowException
 from dagbok.timezone import convert_to_utc, parse
 
 _REFUSED: dict[str, str] = {}
+# What is said of an executor that a task names, where the installation makes no pods.
+EXECUTOR_IGNORED = "executor is ignored: a task's queue says where it runs"
 _WARNED = {
-    "executor": "executor is ignored: a task's queue says where it runs",
+    "executor": EXECUTOR_IGNORED,
 }
 
 

@@ -10,7 +10,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dagbok.authoring.operator import DEFAULT_QUEUE
+from dagbok.authoring.operator_args import EXECUTOR_IGNORED
 from dagbok.exceptions import AirflowException
+from dagbok.parsing.pods import KUBERNETES, pod_override_of, queue_of_pods, wants_pod
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
@@ -78,13 +81,28 @@ def asked_for(config: object, resources: object) -> Asked:
 
 def of_machine(task: BaseOperator) -> Json:
     """Return what a task asks of the machine that it runs on, as fields of its spec."""
-    asked = asked_for(task.executor_config, task.resources).spec()
+    told = asked_for(task.executor_config, task.resources)
+    pods = queue_of_pods()
+    if pods and wants_pod(task.executor):
+        # Who runs tries in pods says so by this label: nobody else has it, whatever its labels say.
+        told.resources.setdefault("labels", {})["executor"] = KUBERNETES
+    asked = told.spec()
+    if pods and wants_pod(task.executor) and task.queue == DEFAULT_QUEUE:
+        asked["queue"] = pods
+    if pods and (pod := pod_override_of(task.executor_config)):
+        asked["pod_override"] = pod
     user = task.run_as_user
     if not user:
         return asked
     if not isinstance(user, str):
         raise AirflowException(f"run_as_user must be a user's name, not {type(user).__name__}")
     return {**asked, "run_as_user": user}
+
+
+def ignored_arguments_of(task: BaseOperator) -> list[str]:
+    """Return a task's arguments that have no effect here: who is asked for by `executor` may be there."""
+    heeded = queue_of_pods() and wants_pod(task.executor)
+    return [what for what in task.ignored_arguments if not (heeded and what == EXECUTOR_IGNORED)]
 
 
 def ignored_of(task: BaseOperator) -> list[str]:
@@ -184,7 +202,8 @@ def _read_pod(pod: object, asked: Asked) -> None:
     """Read the figures of the pod's container that runs the task: `base`, or the first."""
     containers = [one for one in _of(_of(pod, "spec"), "containers") or () if one is not None]
     base = next((one for one in containers if _of(one, "name") == _BASE), next(iter(containers), None))
-    asked.ignored.append("executor_config: of pod_override only the resources of its container are read")
+    if not queue_of_pods():
+        asked.ignored.append("executor_config: of pod_override only the resources of its container are read")
     told = _of(base, "resources")
     for name, value in _items(_of(told, "requests")):
         if name == "memory":

@@ -20,7 +20,8 @@ from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, date_range, effective_weights, own_dates, topological
 from dagbok.parsing.notifiers import retry_email, told_of_failures
-from dagbok.parsing.resources import ignored_of, of_machine
+from dagbok.parsing.pods import kept_once
+from dagbok.parsing.resources import ignored_arguments_of, ignored_of, of_machine
 from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -53,6 +54,8 @@ def dag_spec(dag: DAG, folder: str, file: str) -> Json:
         ordered = topological(dag)
         spec = _settings(dag)
         spec["tasks"] = _tasks(dag, ordered)
+        if pods := kept_once(spec["tasks"]):
+            spec["pod_overrides"] = pods
         if watched := deadlines(dag):
             spec["deadlines"] = watched
         if ignored := _not_carried_out(dag):
@@ -207,7 +210,7 @@ def _not_carried_out(dag: DAG) -> list[Json]:
     told = [{"what": _text(what), **_line(line)} for what in [*dag.ignored_arguments, *not_watched(dag)]]
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
-        ignored = [*task.ignored_arguments, *ignored_of(task)]
+        ignored = [*ignored_arguments_of(task), *ignored_of(task)]
         for what in ignored:
             if what in by_tasks:
                 by_tasks[what]["more"] = by_tasks[what].get("more", 0) + 1
@@ -294,9 +297,9 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
     for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun"):
         if (most := getattr(task, name)) is not None:
             spec[name] = _count(name, most, least=1)
-    spec.update(_past(task) | of_machine(task))
     if task.queue != DEFAULT_QUEUE:
         spec["queue"] = _text(task.queue)
+    spec.update(_past(task) | of_machine(task))
     if weight != 1:
         spec["priority_weight"] = weight
     if task._said_owner and task._said_owner != dag_owner:
