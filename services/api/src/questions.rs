@@ -237,12 +237,11 @@ fn copies_handed_on(
     let mut found = CopiesHandedOn { values: Vec::new(), more_after: None };
     let Some(row) = store.run(run)? else { return Ok(Ok(found)) };
     let (mut bytes, mut looked) = (0, 0);
-    for copy in store.each_copy(run, task) {
+    // The first copy is 0: a task that has none handed nothing on as one of them.
+    let first = MapIndex(after.0.saturating_add(1).max(0));
+    for copy in store.each_copy_from((run, task, first)) {
         let copy = copy?;
         let map = copy.map_index;
-        if map.is_unmapped() || map <= after {
-            continue;
-        }
         if bytes > COPIES_BYTES || looked >= COPIES_LOOKED_AT {
             found.more_after = Some(MapIndex(map.0 - 1));
             break;

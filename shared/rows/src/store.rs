@@ -280,7 +280,16 @@ impl Store {
         &self,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(RowKey, R), StoreError>> + use<R> {
-        self.between(prefix, key::after(prefix).as_deref()).map(|found| {
+        self.scan_between(prefix, key::after(prefix).as_deref())
+    }
+
+    /// Every row whose key is `from` or above and below `to`, in their order.
+    pub fn scan_between<R: DeserializeOwned>(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = Result<(RowKey, R), StoreError>> + use<R> {
+        self.between(from, to).map(|found| {
             let (key, bytes) = found?;
             Ok((key, unpack(&bytes)?))
         })

@@ -217,7 +217,15 @@ impl Shared {
         if let Some(run) = run {
             headers.insert(TAKEN_BY, run.as_str());
         }
-        match self.link.store(&subject, headers, payload).await {
+        let stored = match self.link.store(&subject, headers.clone(), payload.clone()).await {
+            // The stream is gone: made again, where that is ours to do.
+            Err(AskError::NobodyThere(_)) if self.settings.creates => {
+                self.ensure_stream().await?;
+                self.link.store(&subject, headers, payload).await
+            }
+            stored => stored,
+        };
+        match stored {
             Ok(stored) if stored.duplicate => Ok(Published::AlreadyThere),
             Ok(_) => Ok(Published::New),
             Err(error) if error.is(WRONG_LAST_SEQUENCE) => Ok(Published::AlreadyThere),

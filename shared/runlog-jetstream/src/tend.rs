@@ -1,5 +1,5 @@
 //! Streams that are deleted under a running namespace: made again by whoever may make them. What was in them
-//! heals by itself or is said to be lost. All but the log, which nobody can make again: that it is whole is looked at,
+//! heals by itself or is said to be lost; queues of other families are made again by whoever sends to them. All but the log, which nobody can make again: that it is whole is looked at,
 //! too, so that nothing more is built on one that lost entries.
 use std::sync::{Arc, Weak};
 
@@ -17,9 +17,6 @@ use crate::{
     settings::ConnectSettings,
     streams,
 };
-
-/// The family of queues that is not there from the start.
-const TRIGGERS: &str = "triggers";
 
 /// Starts looking after the streams; ends with the connection's last user.
 pub(crate) fn start(link: &Arc<Link>, settings: &ConnectSettings, log: Arc<Identity>) {
@@ -54,10 +51,7 @@ async fn round(
         // The server is away or starting: nothing is known.
         Err(_) => return,
     }
-    let names = Names::new(&settings.namespace);
-    // Its queue is opened later than the others, by who makes them too.
-    let triggers = streams::queue_stream(&names, TRIGGERS);
-    for config in streams::others(&names).into_iter().chain([triggers]) {
+    for config in streams::others(&Names::new(&settings.namespace)) {
         let found: Result<serde_json::Value, _> =
             link.api(&format!("STREAM.INFO.{}", config.name), &json!({})).await;
         match found {

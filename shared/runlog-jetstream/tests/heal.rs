@@ -8,7 +8,7 @@ use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
 use async_nats::jetstream;
 use bytes::Bytes;
 use common::on;
-use dagbok_runlog::{AppendError, Draft, PortError, Queue, QueueSettings, ReadLimit, Seq};
+use dagbok_runlog::{AppendError, Draft, PortError, Published, Queue, QueueSettings, ReadLimit, Seq};
 use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, connect};
 use dagbok_test_support::{NatsServer, SyncInterval, versions};
 use futures::StreamExt as _;
@@ -150,7 +150,14 @@ async fn the_queue_of_triggers_heals_for_who_only_sends() {
     let sender = scheduler.queues.open("triggers", LEASE).await.unwrap();
     sender.publish("k", Bytes::from_static(b"x")).await.unwrap();
     rogue(&server).await.delete_stream("dagbok_a_triggers").await.unwrap();
-    healed("the queue of triggers", || sender.publish("k", Bytes::from_static(b"x"))).await;
+    // At once, and not once somebody comes round.
+    let sent = sender.publish("k", Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(sent, Published::New);
+    let (triggerer, _d) = connect(reader(&server, "a")).await.unwrap();
+    let queue = healed("opening", || triggerer.queues.open("triggers", LEASE)).await;
+    goes_round(&queue, &sender, "k").await;
+    let refused = triggerer.queues.open("others", LEASE).await.unwrap_err();
+    assert!(matches!(refused, PortError::Unavailable { .. }), "who may not make it says so: {refused}");
 }
 
 /// A server that is told to forget the log goes on numbering as if nothing had happened.

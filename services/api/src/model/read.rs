@@ -4,7 +4,10 @@ use dagbok_events::{
     Timestamp, TryNumber, VariableKey,
 };
 
-use dagbok_rows::{Row, key::table};
+use dagbok_rows::{
+    Row,
+    key::{after, table},
+};
 
 use super::{
     Store, StoreError, keys, of_dag,
@@ -219,7 +222,16 @@ impl Store {
         run: &RunKey,
         task_id: &TaskId,
     ) -> impl Iterator<Item = Found<TaskRow>> + use<> {
-        let found = self.scan::<TaskRow>(&keys::within_task::<TaskRow>(run, task_id));
+        self.each_copy_from((run, task_id, MapIndex::UNMAPPED))
+    }
+
+    /// Those from a copy on.
+    pub fn each_copy_from(
+        &self,
+        first: (&RunKey, &TaskId, MapIndex),
+    ) -> impl Iterator<Item = Found<TaskRow>> + use<> {
+        let end = after(&keys::within_task::<TaskRow>(first.0, first.1));
+        let found = self.scan_between::<TaskRow>(&keys::task(first), end.as_deref());
         found.map(|found| Ok(found?.1))
     }
 
