@@ -15,6 +15,7 @@ mod service;
 mod settings;
 mod shared;
 mod spec;
+mod standing;
 mod status;
 mod take;
 mod template;

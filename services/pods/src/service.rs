@@ -2,14 +2,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use dagbok_events::{FailureKind, Fault, QueueName, decode_any, encode_any};
 use dagbok_inbox::Inbox;
-use dagbok_protocol::{CommandBody, Order, PROTOCOL, Presence, names, understands};
+use dagbok_protocol::{CommandBody, Order, PROTOCOL, Presence, names};
 use dagbok_runlog::{Ports, QueueSettings};
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 use futures::{StreamExt as _, future::join_all};
@@ -28,6 +28,7 @@ use crate::{
     book::{Book, Late},
     end,
     shared::{Shared, failed, failure},
+    standing::{self, Standing},
     take, watch,
 };
 
@@ -92,8 +93,7 @@ pub async fn run(
         creations: Semaphore::new(settings.creations),
         take_ups: Semaphore::new(TAKE_UPS),
         book: Book::default(),
-        cordoned: AtomicBool::new(false),
-        look: tokio::sync::Notify::new(),
+        standing: Standing::default(),
         inbox,
         clock,
         shutdown: shutdown.child(),
@@ -120,14 +120,12 @@ fn check(settings: &PodsSettings) -> Result<(), PodsError> {
 async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
     let mut beside = JoinSet::new();
     let beats = AtomicU64::new(0);
-    if let Err(why) = standing(shared).await {
-        return Err(PodsError::Refused(why));
-    }
+    standing::look(shared).await.map_err(PodsError::Refused)?;
     put_presence(shared, &beats).await;
     let joined = presence(shared, &beats);
     beside.spawn(obey(Arc::clone(shared)));
     beside.spawn(renew(Arc::clone(shared), beats));
-    beside.spawn(follow(Arc::clone(shared)));
+    beside.spawn(standing::follow(Arc::clone(shared)));
     beside.spawn(hurry(Arc::clone(shared)));
     let own = Arc::clone(shared);
     beside.spawn(async move { own.join(joined).await });
@@ -198,7 +196,7 @@ fn presence(shared: &Shared, beats: &AtomicU64) -> Presence {
         protocol: Some(PROTOCOL),
         part_of: None,
         draining: shared.shutdown.is_started(),
-        cordoned: shared.cordoned.load(Ordering::Relaxed),
+        cordoned: shared.standing.is_cordoned(),
         stays: false,
         beat: beats.fetch_add(1, Ordering::Relaxed) + 1,
         lease_ms: u64::try_from(settings.lease.as_millis()).ok(),
@@ -261,43 +259,13 @@ async fn obey(shared: Arc<Shared>) {
                             end::unwanted(&shared, name);
                         }
                     }
-                    Ok(Order::LookAtCordon) => shared.look.notify_one(),
+                    Ok(Order::LookAtCordon) => shared.standing.look(),
                     Ok(Order::Ends { .. }) => {}
                     Err(error) => tracing::warn!(%error, "an order can't be read"),
                 }
             }
         }
         backoff.pause().await;
-    }
-}
-
-/// Looks whether work may be taken; an error where the scheduler speaks another version.
-async fn standing(shared: &Shared) -> Result<(), String> {
-    let state = &shared.ports.state;
-    let cordon = names::cordon_key(&shared.settings.name);
-    let Ok((cordon, spoken)) = tokio::try_join!(state.get(&cordon), state.get(names::PROTOCOL))
-    else {
-        return Ok(());
-    };
-    if let Some(spoken) = spoken.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse().ok()) {
-        understands(Some(PROTOCOL), Some(spoken))?;
-    }
-    if shared.cordoned.swap(cordon.is_some(), Ordering::Relaxed) != cordon.is_some() {
-        tracing::info!(cordoned = cordon.is_some(), "whether pods are made has changed");
-    }
-    Ok(())
-}
-
-async fn follow(shared: Arc<Shared>) {
-    loop {
-        tokio::select! {
-            () = sleep(shared.settings.lease / 4) => {}
-            () = shared.look.notified() => {}
-        }
-        if let Err(why) = standing(&shared).await {
-            tracing::error!(why, "this executor takes no work, and leaves");
-            shared.shutdown.start();
-        }
     }
 }
 
@@ -358,7 +326,7 @@ async fn pull(shared: Arc<Shared>, queue: QueueName, makes: TaskTracker) {
         }
     };
     while !shared.shutdown.is_started() {
-        if shared.cordoned.load(Ordering::Relaxed) {
+        if shared.standing.is_cordoned() {
             sleep(PULL_WAIT).await;
             continue;
         }

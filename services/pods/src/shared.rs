@@ -1,5 +1,5 @@
 //! What all parts of the executor of pods share.
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use dagbok_events::{
     Actor, ExecutorId, Failure, FailureKind, Fault, QueueName, TryKey, Usage, encode_any,
@@ -12,7 +12,7 @@ use dagbok_runlog::{Delivery, PortError, PortResult, Ports, QueueSettings};
 use dagbok_runtime::{Backoff, Clock, Shutdown, fresh_command_id};
 use tokio::sync::Semaphore;
 
-use crate::{PodsSettings, api::PodApi, book::Book};
+use crate::{PodsSettings, api::PodApi, book::Book, standing::Standing};
 
 /// Its parts.
 #[derive(Debug)]
@@ -29,10 +29,8 @@ pub(crate) struct Shared {
     pub(crate) creations: Semaphore,
     /// Items of pods of an earlier life that may be taken up at the same time.
     pub(crate) take_ups: Semaphore,
-    /// Whether it takes nothing new.
-    pub(crate) cordoned: AtomicBool,
-    /// Has the cordon looked at.
-    pub(crate) look: tokio::sync::Notify,
+    /// Whether it takes work.
+    pub(crate) standing: Standing,
     /// It ends.
     pub(crate) shutdown: Shutdown,
 }

@@ -1,0 +1,144 @@
+//! Whether pods are made: somebody may have cordoned or drained this executor, or the scheduler may speak another version.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use dagbok_events::decode_any;
+use dagbok_protocol::{Cordon, PROTOCOL, names, understands};
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use crate::shared::Shared;
+
+/// How often is looked, at the least often.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    cordoned: AtomicBool,
+    look: Notify,
+    drain: Mutex<Drain>,
+}
+
+#[derive(Debug, Default)]
+struct Drain {
+    /// The drain that was there at the first look, by its record: it was not said of this life that it leaves.
+    found: Option<Option<u64>>,
+    /// The one that was said since, and when its limit is over.
+    asked: Option<(u64, Option<Instant>)>,
+}
+
+impl Standing {
+    /// Whether it takes nothing new.
+    pub(crate) fn is_cordoned(&self) -> bool {
+        self.cordoned.load(Ordering::Relaxed)
+    }
+
+    /// Has it looked at soon.
+    pub(crate) fn look(&self) {
+        self.look.notify_one();
+    }
+
+    /// Takes in what is said now.
+    fn take(&self, cordon: Option<&Cordon>, is_cordoned: bool) {
+        if self.cordoned.swap(is_cordoned, Ordering::Relaxed) != is_cordoned {
+            tracing::info!(cordoned = is_cordoned, "whether pods are made has changed");
+        }
+        let drain = cordon.filter(|it| it.drain);
+        let mut known = self.drain.lock();
+        let found = *known.found.get_or_insert(drain.map(|it| it.seq));
+        known.asked = drain.filter(|it| Some(it.seq) != found).map(|it| {
+            let until = || it.limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+            known.asked.filter(|(seq, _)| *seq == it.seq).unwrap_or_else(|| (it.seq, until()))
+        });
+    }
+
+    /// Whether it leaves now, where so many pods are there: once it is drained, with its last pod or when its time is over.
+    fn leaves(&self, pods: usize) -> bool {
+        let asked = self.drain.lock().asked;
+        asked.is_some_and(|(_, until)| pods == 0 || until.is_some_and(|it| it <= Instant::now()))
+    }
+}
+
+/// Looks once; an error where the scheduler speaks another version. What can't be read stands as it was.
+pub(crate) async fn look(shared: &Shared) -> Result<(), String> {
+    let state = &shared.ports.state;
+    let cordon = names::cordon_key(&shared.settings.name);
+    let Ok((cordon, spoken)) = tokio::try_join!(state.get(&cordon), state.get(names::PROTOCOL))
+    else {
+        return Ok(());
+    };
+    if let Some(spoken) = spoken.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse().ok()) {
+        understands(Some(PROTOCOL), Some(spoken))?;
+    }
+    // Whatever lies there is a cordon, though by one that can't be read nobody leaves.
+    let said = cordon.as_ref().and_then(|it| decode_any(&it.value).ok());
+    shared.standing.take(said.as_ref(), cordon.is_some());
+    Ok(())
+}
+
+/// Looks for ever, and leaves where it is told to.
+pub(crate) async fn follow(shared: Arc<Shared>) {
+    let every = (shared.settings.lease / 4).min(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            () = sleep(every) => {}
+            () = shared.standing.look.notified() => {}
+        }
+        if let Err(why) = look(&shared).await {
+            tracing::error!(why, "this executor takes no work, and leaves");
+            shared.shutdown.start();
+        }
+        let pods = shared.book.len();
+        if shared.standing.leaves(pods) {
+            tracing::info!(pods, "this executor is drained: it leaves, and a later life finds the pods that are there");
+            shared.shutdown.start();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::{Actor, Timestamp};
+
+    use super::*;
+
+    fn drain(seq: u64, limit_ms: Option<u64>) -> Cordon {
+        Cordon { seq, drain: true, limit_ms, by: Actor::Scheduler, reason: None, at: Timestamp(0) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_drained_leaves_with_its_last_pod_or_when_the_time_is_over() {
+        let it = Standing::default();
+        it.take(None, false);
+        assert!(!it.leaves(0));
+        it.take(Some(&drain(7, Some(60_000))), true);
+        assert!(it.is_cordoned() && it.leaves(0) && !it.leaves(1));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        it.take(Some(&drain(7, Some(60_000))), true);
+        assert!(!it.leaves(1), "a look begins no time anew");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(it.leaves(1));
+        it.take(Some(&drain(9, None)), true);
+        assert!(!it.leaves(1), "said anew without a limit");
+        it.take(None, false);
+        assert!(!it.is_cordoned() && !it.leaves(0));
+    }
+
+    #[test]
+    fn a_life_that_begins_drained_stays_and_makes_nothing() {
+        let it = Standing::default();
+        it.take(Some(&drain(7, None)), true);
+        assert!(it.is_cordoned() && !it.leaves(0));
+        it.take(Some(&drain(8, None)), true);
+        assert!(it.leaves(0), "that is said of this life");
+    }
+}
