@@ -12,6 +12,7 @@ CARGO ?= cargo
 # The binary finds its Python here, whatever is on PATH.
 export DAGBOK_PYTHON := $(VENV)/bin/python
 export DAGBOK_NATS_DIR := $(NATS)
+export DAGBOK_KMOCK_PYTHON := $(TOOLS)/kmock/bin/python
 # DAG files that must run as they are, where this machine has them; without them those tests skip.
 ACCEPTANCE ?= $(wildcard $(CURDIR)/../shared/acceptance/seed/dags)
 ifneq ($(ACCEPTANCE),)
@@ -39,6 +40,11 @@ $(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt
 
 $(NATS)/.installed: tests/nats/install.sh $(wildcard tests/nats/requirements-*.txt)
 	PYTHON=$(PYTHON) tests/nats/install.sh $(NATS)
+	touch $@
+
+$(TOOLS)/kmock/.installed: tests/kmock/requirements.txt
+	$(PYTHON) -m venv $(TOOLS)/kmock
+	$(TOOLS)/kmock/bin/python -m pip install --quiet --disable-pip-version-check -r tests/kmock/requirements.txt
 	touch $@
 
 $(TOOLS)/airflow/.installed: $(VENV)/.installed tests/airflow/install.py tests/airflow/requirements.txt
@@ -90,7 +96,7 @@ demo: build ## Sets up everything and runs the daily training pipeline, live
 	DAGBOK_EXAMPLE_STORE=$(CURDIR)/dagbok-demo/models target/release/dagbok dags test deploy/examples/dags/recommendation_training.py --keep dagbok-demo
 
 .PHONY: test
-test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed tests/executors/node_modules/.installed web ## Sets up everything that the tests need and passes them all
+test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/kmock/.installed $(TOOLS)/airflow/.installed tests/executors/node_modules/.installed web ## Sets up everything that the tests need and passes them all
 	$(CARGO) test --locked --workspace --no-run
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python -m pytest -q shared/python/tests
