@@ -1,6 +1,6 @@
 //! Tries that are queued and that nobody begins.
-use dagbok_events::{DagSpec, LostWhy, Micros};
-use dagbok_protocol::{RefusalCode, ReportBody, limits::QUEUED_TOO_LONG_RETRIES};
+use dagbok_events::{DagSpec, LostWhy, MapIndex, Micros};
+use dagbok_protocol::{Reason, RefusalCode, ReportBody, limits::QUEUED_TOO_LONG_RETRIES};
 
 use super::support::*;
 
@@ -95,6 +95,9 @@ fn what_parts_of_an_executor_hold_takes_up_its_slots() {
     }
     assert_eq!(world.pass(DAY), [] as [&str; 0], "all eight slots are taken");
     assert_eq!(world.namespace.next_due(world.now), None);
+    let why = world.why("d", Some("r1"), Some("t8"), MapIndex::UNMAPPED).is.reasons;
+    let [Reason::ExecutorsFull { executors: 1, holders, .. }] = &why[..] else { panic!("{why:?}") };
+    assert_eq!(holders.named.len() + holders.more as usize, 8, "those in its parts");
     let bytes = world.namespace.to_snapshot();
     let restored = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("its own");
     assert_eq!(restored.next_due(world.now), None, "a snapshot knows whose parts they are");

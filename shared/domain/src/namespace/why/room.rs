@@ -1,7 +1,7 @@
 //! What has no room for a task, and who takes it up.
 use std::collections::BTreeSet;
 
-use dagbok_events::{DagId, QueueName, Resources, Timestamp};
+use dagbok_events::{DagId, ExecutorName, QueueName, Resources, Timestamp};
 use dagbok_protocol::{Holder, Holders, Reason, in_vain, lacking, lacking_now, share, short_of};
 
 use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
@@ -97,14 +97,25 @@ impl Namespace {
             return Reason::Offered { queue, executors };
         }
         let before = self.queued.before(&queue, place).take(COUNTED as usize).count();
-        let pulls = |run: &Run, no: InstanceNo| {
-            let executor = run.instance(no).state.executor();
-            let executor = executor.and_then(|executor| self.executors.get(executor));
-            executor.is_some_and(|executor| executor.queues.contains(&queue))
+        let holders = {
+            let pulls = self.runs_for(&queue);
+            self.holders(|run, no, _| pulls(run, no))
         };
-        let holders = self.holders(|run, no, _| pulls(run, no));
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         Reason::ExecutorsFull { queue, executors, before, holders }
+    }
+
+    /// Tells whether a task runs on an executor that pulls from a queue, or on a part of one.
+    fn runs_for(&self, queue: &QueueName) -> impl Fn(&Run, InstanceNo) -> bool {
+        let names: BTreeSet<&ExecutorName> =
+            self.pulling(queue).filter_map(|it| it.name.as_ref()).collect();
+        move |run, no| {
+            let executor = run.instance(no).state.executor();
+            executor.and_then(|executor| self.executors.get(executor)).is_some_and(|it| {
+                it.queues.contains(queue)
+                    || it.part_of.as_ref().is_some_and(|whole| names.contains(whole))
+            })
+        }
     }
 
     /// What executors that pull from a queue lack for a try, where none of them could ever have it.
@@ -165,12 +176,9 @@ impl Namespace {
                 short = short_of(&free, asked);
             }
         }
-        let has_some = |run: &Run, no: InstanceNo| {
-            let executor = run.instance(no).state.executor();
-            let executor = executor.and_then(|executor| self.executors.get(executor));
-            executor.is_some_and(|executor| executor.queues.contains(queue))
-                && share(&short, &run.spec(no).resources)
-        };
+        let pulls = self.runs_for(queue);
+        let has_some =
+            |run: &Run, no: InstanceNo| pulls(run, no) && share(&short, &run.spec(no).resources);
         let holders = self.holders(|run, no, _| has_some(run, no));
         lacks.map(|lacks| Reason::Resources { queue: queue.clone(), executors, lacks, holders })
     }
