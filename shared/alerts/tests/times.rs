@@ -8,8 +8,8 @@ use serde_json::json;
 use world::{
     HOUR, World,
     acts::{
-        MINUTE, begin, deadline, end, joined, left, of, open, part_joined, queue, scope, start,
-        succeed, tasks, thresholds, wait, whole, world,
+        MINUTE, begin, deadline, end, filled, joined, left, of, open, part_joined, queue, scope,
+        start, succeed, tasks, thresholds, wait, whole, world,
     },
     key,
 };
@@ -294,14 +294,21 @@ fn what_is_queued_while_an_executor_has_room_is_told_apart() {
     joined(&mut pods, "a", "one", "default");
     part_joined(&mut pods, "pod-a", "pod-a", "one");
     begin(&mut pods, 0);
-    queue(&mut pods, 0, "train");
-    start(&mut pods, 0, "train", "pod-a");
     queue(&mut pods, 0, "tell");
+    filled(&mut pods, "a", true);
     wait(&mut pods, HOUR);
-    assert_eq!(cause(&pods), "no_room", "its one slot is taken by its pod");
+    assert_eq!(cause(&pods), "no_room", "its slots are taken by pods that wait");
     left(&mut pods, "pod-a", LeftWhy::Gone);
     wait(&mut pods, HOUR);
     assert!(open(&pods, Rule::ExecutorLost).is_none(), "a pod is no executor that is missed");
+    let mut again = world(&[], &tasks());
+    joined(&mut again, "a", "one", "default");
+    filled(&mut again, "a", true);
+    filled(&mut again, "a", false);
+    begin(&mut again, 0);
+    queue(&mut again, 0, "tell");
+    wait(&mut again, HOUR);
+    assert_eq!(cause(&again), "free_slots");
     let mut nobody = world(&[], &tasks());
     begin(&mut nobody, 0);
     queue(&mut nobody, 0, "train");

@@ -199,6 +199,13 @@ pub enum CommandBody {
         /// What it is called, or the id of one of its lives.
         executor: String,
     },
+    /// An executor that makes places for its tries, as pods, has none left for another, or has one again.
+    ExecutorFull {
+        /// Which executor.
+        executor: ExecutorId,
+        /// Whether it is full.
+        full: bool,
+    },
     /// An executor said goodbye; the tries it still held are handed back or lost.
     ExecutorLeft {
         /// Id of the executor that holds or held the try.

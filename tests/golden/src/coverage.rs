@@ -26,7 +26,7 @@ facts! {
     RunCancelled, RunCleared, RunDeleted, TaskExpanded, TaskCleared, TaskQueued, TaskRuledOut, TryStarted,
     TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, TryNamed,
     ReportRefused, PoolSet, PoolDeleted, LimitsSet, ExecutorJoined, ExecutorLeft,
-    ExecutorCordoned, ExecutorUncordoned,
+    ExecutorCordoned, ExecutorUncordoned, ExecutorFull,
     ClockWentBack,
     ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten, AssetUpdated, QueuedAssetsDropped,
     TaskMarked, RunMarked, RunNoted,

@@ -5,7 +5,7 @@ use dagbok_events::{DagId, Fault, QueueName, Resources, RunKey, TaskId, Timestam
 use dagbok_protocol::{in_vain, is_in_vain, lacking};
 use serde::{Deserialize, Serialize};
 
-use super::{Copy, Executor, Queued, Watch, dag_labels};
+use super::{Copy, Queued, Watch, dag_labels};
 use crate::{AlertScope, Labels, Rule, Severity, limits};
 
 /// Something that is wrong.
@@ -173,17 +173,11 @@ impl Watch {
         let asked = self.asks(dag_id, task).unwrap_or(&nothing);
         self.executors.values().any(|it| {
             it.queues.contains(queue)
-                && self.taken_of(it) < it.slots
+                && !it.is_full
+                && it.running < it.slots
                 && !self.cordoned.contains(&it.name)
                 && lacking(&it.resources, asked).is_none()
         })
-    }
-
-    /// How many slots of an executor are taken: by what it runs, and by what its parts do.
-    fn taken_of(&self, executor: &Executor) -> u32 {
-        let parts =
-            self.executors.values().filter(|it| it.part_of.as_ref() == Some(&executor.name));
-        parts.fold(executor.running, |taken, it| taken.saturating_add(it.running))
     }
 
     /// What executors lack for a task, where none of them could ever have what it asks for.

@@ -74,7 +74,8 @@ const fn about(fact: &Fact) -> About {
         Fact::ExecutorJoined(_)
         | Fact::ExecutorLeft(_)
         | Fact::ExecutorCordoned(_)
-        | Fact::ExecutorUncordoned(_) => About::Executor,
+        | Fact::ExecutorUncordoned(_)
+        | Fact::ExecutorFull(_) => About::Executor,
         Fact::ClockWentBack(_) => About::Clock,
         Fact::ReportRefused(_) => About::Report,
         Fact::BundlePublished(_)
@@ -151,6 +152,7 @@ impl Watch {
         match fact {
             Fact::ExecutorJoined(joined) => self.joined(seq, id, joined),
             Fact::ExecutorLeft(left) => self.left(seq, at, id, *left),
+            Fact::ExecutorFull(it) => self.filled(id, it.full),
             _ => {}
         }
     }

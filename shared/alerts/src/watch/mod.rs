@@ -106,9 +106,12 @@ struct Executor {
     resources: dagbok_events::Resources,
     /// What it is called over its lives.
     name: dagbok_events::ExecutorName,
-    /// Whose part it is, by that name: what it runs takes up slots of that one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    part_of: Option<dagbok_events::ExecutorName>,
+    /// Whether it is a part of another, which comes and goes with its try.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_part: bool,
+    /// Whether it said that it has no place for another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_full: bool,
 }
 
 /// An executor that is not.

@@ -192,8 +192,9 @@ impl Watch {
         let queues = it.queues.iter().cloned().collect();
         let (hostname, slots, running) = (it.hostname.clone(), it.slots, 0);
         let resources = it.resources.clone();
-        let (name, part_of) = (it.called(), it.part_of.clone());
-        let joined = Executor { queues, hostname, slots, running, resources, name, part_of };
+        let (name, is_part, is_full) = (it.called(), it.part_of.is_some(), false);
+        let joined =
+            Executor { queues, hostname, slots, running, resources, name, is_part, is_full };
         self.let_lost_go();
         // What it takes up nobody misses any more.
         self.lost.retain(|_, lost| {
@@ -211,6 +212,19 @@ impl Watch {
         } else {
             self.cordoned.remove(name);
         }
+        self.look_at_queued();
+    }
+
+    /// An executor has no place for another try, or has one again.
+    pub(super) fn filled(&mut self, id: &ExecutorId, is_full: bool) {
+        if let Some(executor) = self.executors.get_mut(id) {
+            executor.is_full = is_full;
+            self.look_at_queued();
+        }
+    }
+
+    /// Whether there is room for what is queued may be otherwise from now on.
+    fn look_at_queued(&mut self) {
         let dags: Vec<DagId> = self.queued.keys().cloned().collect();
         for dag_id in dags {
             self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(dag_id.clone())));
@@ -223,7 +237,7 @@ impl Watch {
         self.look_at_asking();
         let is_replaced = self.executors.values().any(|other| other.hostname == gone.hostname);
         // A part is gone with its try, and whoever it is a part of tells why.
-        let is_missed = it.why == LeftWhy::Gone && !is_replaced && gone.part_of.is_none();
+        let is_missed = it.why == LeftWhy::Gone && !is_replaced && !gone.is_part;
         if is_missed && self.lost.len() < limits::LOST {
             let (hostname, queues) = (gone.hostname, gone.queues);
             self.lost.insert(id.clone(), Lost { seq, at, hostname, queues });

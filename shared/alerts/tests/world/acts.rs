@@ -1,7 +1,7 @@
 //! What happens in the tests, in few words.
 use dagbok_alerts::{Alert, Matcher, Rule, Thresholds};
 use dagbok_events::{
-    DagId, DagRegistered, Deadline, DeadlineFrom, Digest, ExecutorId, ExecutorJoined, ExecutorLeft,
+    DagId, DagRegistered, Deadline, DeadlineFrom, Digest, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft,
     ExecutorName, Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName, QueueName, RunStarted,
     RunSucceeded, Scope, TaskId, TaskQueued, TryNumber, TryStarted, TrySucceeded, Usage,
 };
@@ -142,6 +142,12 @@ pub(crate) fn joined(world: &mut World, id: &str, host: &str, queue: &str) {
 /// A place of the executor that is called so.
 pub(crate) fn part_joined(world: &mut World, id: &str, host: &str, of: &str) {
     come(world, id, host, Vec::new(), Some(ExecutorName::new(of).unwrap()));
+}
+
+/// It has no place for another try, or has one again.
+pub(crate) fn filled(world: &mut World, id: &str, full: bool) {
+    let scope = Scope::Executor(ExecutorId::new(id).unwrap());
+    world.log(scope, Fact::ExecutorFull(ExecutorFull { full }));
 }
 
 fn come(

@@ -37,6 +37,9 @@ impl Namespace {
                 for fact in &record.facts {
                     match fact {
                         Fact::ExecutorJoined(f) => self.join(id, f),
+                        Fact::ExecutorFull(f) if self.executors.contains_key(id) => {
+                            self.change_executor(id, |executor| executor.full = f.full);
+                        }
                         Fact::ExecutorLeft(_) => self.leave(id),
                         _ => {}
                     }

@@ -160,8 +160,8 @@ struct FileState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Executor {
     holds: BTreeSet<(RunNo, InstanceNo)>,
-    /// How many tries its parts hold, which take up its slots.
-    beside: usize,
+    /// Whether it said that it has no place for another.
+    full: bool,
     /// Whose part it is, by name.
     part_of: Option<ExecutorName>,
     /// How many tries it can hold; 0 of one that did not join.

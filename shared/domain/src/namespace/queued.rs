@@ -175,7 +175,8 @@ impl Queued {
     }
 }
 
-/// Which executor, its slots, queues and resources, when it had some of them free again, what it is called, and whose part it is.
+/// Which executor, its slots, queues and resources, when it had some of them free again, what it is called, whose part it is, and
+/// whether it said that it is full.
 pub(super) type SavedExecutor = (
     ExecutorId,
     u32,
@@ -184,6 +185,7 @@ pub(super) type SavedExecutor = (
     Timestamp,
     Option<ExecutorName>,
     Option<ExecutorName>,
+    bool,
 );
 
 impl Executor {
@@ -191,32 +193,21 @@ impl Executor {
     pub(super) fn saved(&self, id: &ExecutorId) -> SavedExecutor {
         let (queues, resources) = (self.queues.clone(), self.resources.clone());
         let (name, part_of) = (self.name.clone(), self.part_of.clone());
-        (id.clone(), self.slots, queues, resources, self.freed_at, name, part_of)
+        (id.clone(), self.slots, queues, resources, self.freed_at, name, part_of, self.full)
     }
 
     /// From one.
     pub(super) fn restored(
-        (id, slots, queues, resources, freed_at, name, part_of): SavedExecutor,
+        (id, slots, queues, resources, freed_at, name, part_of, full): SavedExecutor,
         cordons: &BTreeMap<ExecutorName, Cordon>,
     ) -> (ExecutorId, Self) {
         let cordoned = name.as_ref().is_some_and(|name| cordons.contains_key(name));
-        let (holds, beside) = (BTreeSet::new(), 0);
-        let it =
-            Self { holds, beside, part_of, slots, queues, resources, name, cordoned, freed_at };
-        (id, it)
+        let holds = BTreeSet::new();
+        (id, Self { holds, full, part_of, slots, queues, resources, name, cordoned, freed_at })
     }
 
     fn has_room(&self) -> bool {
-        !self.cordoned && self.held() < self.slots as usize
-    }
-
-    /// How many of its slots are taken.
-    fn held(&self) -> usize {
-        self.holds.len() + self.beside
-    }
-
-    fn is_part_of(&self, whole: &ExecutorName) -> bool {
-        self.part_of.as_ref() == Some(whole)
+        !self.cordoned && !self.full && self.holds.len() < self.slots as usize
     }
 }
 
@@ -225,33 +216,17 @@ impl Namespace {
     pub(super) fn change_executor(&mut self, id: &ExecutorId, change: impl FnOnce(&mut Executor)) {
         let executor = self.executors.entry(id.clone()).or_default();
         let stands = |it: &Executor| (it.slots > 0, it.has_room());
-        let (before, held) = (stands(executor), executor.held());
+        let (before, held, full) = (stands(executor), executor.holds.len(), executor.full);
         change(executor);
         // Who waits for what it has is given as long from here as anybody.
-        if before.0 != (executor.slots > 0) || executor.held() < held {
+        let is_freed = executor.holds.len() < held || full && !executor.full;
+        if before.0 != (executor.slots > 0) || is_freed {
             executor.freed_at = self.clock;
         }
         let after = stands(executor);
-        let whole = executor.part_of.clone().filter(|_| executor.held() != held);
         if before != after {
             let queues = executor.queues.clone();
             self.queued.moved(&queues, before, after, self.clock);
-        }
-        if let Some(whole) = whole {
-            self.count_parts(&whole);
-        }
-    }
-
-    /// What its parts hold takes up slots of the executor of this name.
-    fn count_parts(&mut self, whole: &ExecutorName) {
-        let parts = self.executors.values().filter(|it| it.is_part_of(whole));
-        let held: usize = parts.map(|it| it.holds.len()).sum();
-        let wholes = self.executors.iter().filter(|(_, it)| {
-            it.part_of.is_none() && it.name.as_ref() == Some(whole) && it.beside != held
-        });
-        let wholes: Vec<ExecutorId> = wholes.map(|(id, _)| id.clone()).collect();
-        for id in wholes {
-            self.change_executor(&id, |it| it.beside = held);
         }
     }
 
@@ -261,7 +236,7 @@ impl Namespace {
         let name = f.called();
         let cordoned = self.cordons.contains_key(&name);
         self.change_executor(id, |executor| {
-            (executor.name, executor.cordoned) = (Some(name.clone()), cordoned);
+            (executor.name, executor.cordoned, executor.full) = (Some(name), cordoned, false);
             executor.part_of.clone_from(&f.part_of);
             executor.slots = f.slots;
             executor.resources = f.resources.clone();
@@ -269,31 +244,18 @@ impl Namespace {
             executor.queues.sort_unstable();
             executor.queues.dedup();
         });
-        self.count_parts(f.part_of.as_ref().unwrap_or(&name));
     }
 
     /// An executor is gone.
     pub(super) fn leave(&mut self, id: &ExecutorId) {
         if self.executors.contains_key(id) {
             self.change_executor(id, |executor| executor.slots = 0);
-            let left = self.executors.remove(id);
-            if let Some(whole) = left.and_then(|it| it.part_of) {
-                self.count_parts(&whole);
-            }
+            self.executors.remove(id);
         }
     }
 
     /// Counts, once a snapshot is whole, who pulls from which queue and has room; and since when.
     pub(super) fn restore_room(&mut self, since: BTreeMap<QueueName, Timestamp>) {
-        let mut held: BTreeMap<ExecutorName, usize> = BTreeMap::new();
-        for it in self.executors.values() {
-            if let Some(whole) = &it.part_of {
-                *held.entry(whole.clone()).or_default() += it.holds.len();
-            }
-        }
-        for it in self.executors.values_mut().filter(|it| it.part_of.is_none()) {
-            it.beside = it.name.as_ref().and_then(|name| held.get(name)).copied().unwrap_or(0);
-        }
         for executor in self.executors.values().filter(|executor| executor.slots > 0) {
             let to = (true, executor.has_room());
             self.queued.moved(&executor.queues, (false, false), to, Timestamp(i64::MIN));

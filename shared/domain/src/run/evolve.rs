@@ -101,6 +101,7 @@ impl Run {
             | Fact::ExecutorJoined(_)
             | Fact::ExecutorCordoned(_)
             | Fact::ExecutorUncordoned(_)
+            | Fact::ExecutorFull(_)
             | Fact::ExecutorLeft(_)
             | Fact::ClockWentBack(_)
             | Fact::ForeignEntrySkipped(_)

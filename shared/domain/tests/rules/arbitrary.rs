@@ -7,7 +7,7 @@ use dagbok_events::{
     BackfillSkipped, BackfillUnpaused, BundlePublished, Cause, CheckpointDropped, CheckpointFiles,
     CheckpointKept, ClockWentBack, CommandId, DagDisappeared, DagForgotten, DagImportFailed,
     DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused, DagVersionsForgotten,
-    ExecutorCordoned, ExecutorId, ExecutorJoined, ExecutorLeft, ExecutorName, ExecutorUncordoned,
+    ExecutorCordoned, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft, ExecutorName, ExecutorUncordoned,
     Expand, ExpectedRuns, Extent, Fact, Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet,
     LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload, PoolDeleted, PoolName, PoolSet,
     QueueName, Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled,
@@ -674,8 +674,10 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
         Fact::ExecutorCordoned(ExecutorCordoned { name: name(), drain, limit: None })
     });
     let uncordoned = Just(Fact::ExecutorUncordoned(ExecutorUncordoned { name: name() }));
+    let full = any::<bool>().prop_map(|full| Fact::ExecutorFull(ExecutorFull { full }));
     let left = select(vec![LeftWhy::Drained, LeftWhy::Gone]);
     Union::new([
+        full.boxed(),
         (pool(), number(), any::<bool>())
             .prop_map(|(pool, slots, include_deferred)| {
                 let description = include_deferred.then(|| "for models".to_owned());

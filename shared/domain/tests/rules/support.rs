@@ -513,6 +513,11 @@ impl World {
         }
     }
 
+    /// It has no place for another, or has one again.
+    pub(crate) fn full(&mut self, name: &str, full: bool) -> Sent {
+        self.send(CommandBody::ExecutorFull { executor: executor(name), full })
+    }
+
     pub(crate) fn leave(&mut self, name: &str) -> Sent {
         self.send(CommandBody::ExecutorLeft { executor: executor(name) })
     }
@@ -797,6 +802,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
         Fact::ExecutorCordoned(f) => format!("ExecutorCordoned {} {}", f.name, f.drain),
         Fact::ExecutorUncordoned(f) => format!("ExecutorUncordoned {}", f.name),
+        Fact::ExecutorFull(f) => format!("ExecutorFull {}", f.full),
         Fact::ClockWentBack(f) => format!("ClockWentBack from {} to {}", f.from, f.to),
         Fact::ForeignEntrySkipped(f) => format!("ForeignEntrySkipped {}", f.seq),
         Fact::DagForgotten(_) => "DagForgotten".to_owned(),

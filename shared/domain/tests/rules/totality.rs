@@ -65,6 +65,7 @@ fn ask_all(world: &mut World, now: Timestamp) -> Result<(), TestCaseError> {
         CommandBody::DagFileRead(Box::new(file)),
         CommandBody::DagFileGone { file: "d0.py".to_owned() },
         CommandBody::CancelRun { dag_id: dag_id("d0"), run_id: run_key("d0", "r0").run_id },
+        CommandBody::ExecutorFull { executor: executor("e0"), full: true },
         CommandBody::ExecutorLeft { executor: executor("e0") },
     ];
     for (task, n) in [("t0", 1), ("t1", 1), ("t0", u16::MAX)] {

@@ -48,7 +48,7 @@ pub use secret::{
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    ClockWentBack, ExecutorCordoned, ExecutorJoined, ExecutorLeft, ExecutorUncordoned,
+    ClockWentBack, ExecutorCordoned, ExecutorFull, ExecutorJoined, ExecutorLeft, ExecutorUncordoned,
     ForeignEntrySkipped, HistoryForgotten, LeftWhy, LimitsSet, PoolDeleted, PoolSet,
 };
 pub use task::{
@@ -138,6 +138,8 @@ pub enum Fact {
     ExecutorCordoned(ExecutorCordoned),
     /// Who is called so takes work again.
     ExecutorUncordoned(ExecutorUncordoned),
+    /// An executor has no place for another try, whatever its tries that began take up; or has one again.
+    ExecutorFull(ExecutorFull),
     /// The scheduler's clock shows much less than it did: what it had put off until then is due earlier.
     ClockWentBack(ClockWentBack),
     /// An entry of the log that is no record of ours is passed over by every fold; it stays where it is.

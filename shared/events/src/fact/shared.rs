@@ -179,6 +179,14 @@ pub struct ExecutorUncordoned {
     pub name: ExecutorName,
 }
 
+/// See [`crate::Fact::ExecutorFull`]. Scope: the executor. Said by one whose tries have places before they begin, as who makes
+/// pods: what waits for such a place takes up a slot, and no other fact tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutorFull {
+    /// Whether it is.
+    pub full: bool,
+}
+
 /// How an executor went.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

@@ -73,6 +73,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::ExecutorJoined(_) => "ExecutorJoined",
         Fact::ExecutorCordoned(_) => "ExecutorCordoned",
         Fact::ExecutorUncordoned(_) => "ExecutorUncordoned",
+        Fact::ExecutorFull(_) => "ExecutorFull",
         Fact::ExecutorLeft(_) => "ExecutorLeft",
         Fact::ClockWentBack(_) => "ClockWentBack",
         Fact::ForeignEntrySkipped(_) => "ForeignEntrySkipped",

@@ -191,6 +191,7 @@ fn fold_fact(
         // The first is folded with its place among those of its record; of the others no row tells: what a timetable
         // answers is promised by a fact of its own.
         Fact::AssetUpdated(_)
+        | Fact::ExecutorFull(_)
         | Fact::ScheduleForetold(_)
         | Fact::ClockWentBack(_)
         | Fact::ForeignEntrySkipped(_) => {}

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, Record,
+    Actor, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, Record,
     RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
 };
 use dagbok_protocol::{
@@ -69,6 +69,22 @@ impl Namespace {
             part_of: presence.part_of.clone(),
         }))];
         accepted(vec![answering(command, at, Scope::Executor(executor.clone()), facts)])
+    }
+
+    pub(super) fn executor_full(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        executor: &ExecutorId,
+        full: bool,
+    ) -> Decision {
+        match self.executors.get(executor) {
+            Some(it) if it.slots > 0 && it.full != full => {
+                let facts = vec![Fact::ExecutorFull(ExecutorFull { full })];
+                accepted(vec![answering(command, at, Scope::Executor(executor.clone()), facts)])
+            }
+            _ => unchanged(),
+        }
     }
 
     pub(super) fn executor_left(

@@ -105,6 +105,9 @@ impl Namespace {
             CommandBody::CordonExecutor(_) | CommandBody::UncordonExecutor { .. } => {
                 self.change_cordon(at, command)
             }
+            CommandBody::ExecutorFull { executor, full } => {
+                self.executor_full(at, command, executor, *full)
+            }
             CommandBody::ExecutorLeft { executor } => self.executor_left(at, command, executor),
         }
     }
@@ -162,6 +165,7 @@ impl Namespace {
             | CommandBody::Report(_)
             | CommandBody::CordonExecutor(_)
             | CommandBody::UncordonExecutor { .. }
+            | CommandBody::ExecutorFull { .. }
             | CommandBody::ExecutorJoined { .. } => false,
         }
     }
