@@ -1,5 +1,8 @@
 //! An executor of one try: what it runs was pulled by somebody else, who made a place for it (a pod) and passed the delivery on.
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dagbok_events::{ExecutorName, QueueName};
 use dagbok_runlog::{Delivery, PortError};
@@ -15,9 +18,14 @@ pub struct Claim {
     pub queue: QueueName,
     /// Its address there.
     pub address: String,
+    /// Whose item it is, as the queue names it: a queue that was lost and made again numbers its items anew.
+    pub key: String,
     /// What the executor is called that pulled it: the try takes up a slot of that one.
     pub maker: Option<ExecutorName>,
 }
+
+/// For so long a delivery is asked for that nobody gives.
+const ASKED_FOR: Duration = Duration::from_mins(5);
 
 /// What is said where the process is ended before the try was taken up: whoever started it tells the end then.
 const TOO_SOON: &str = "it was ended before its try was taken up";
@@ -49,13 +57,17 @@ pub(crate) async fn run(shared: Arc<Shared>, claim: Claim, tries: TaskTracker) {
     shared.shutdown.start();
 }
 
-/// The delivery, however long that takes; `None` where its item is gone.
+/// The delivery; `None` where its item is gone, or it is not given in time.
 async fn take_up(shared: &Shared, claim: &Claim) -> Option<Delivery> {
     let work = pull::open(shared, &claim.queue).await?;
-    let mut backoff = Backoff::default();
+    let (mut backoff, begun) = (Backoff::default(), Instant::now());
     loop {
         match work.take_up(&claim.address).await {
-            Ok(taken) => return taken,
+            Ok(taken) => return taken.filter(|it| it.key == claim.key),
+            Err(error) if begun.elapsed() >= ASKED_FOR => {
+                shared.standing.refuse(format!("its item can't be taken up: {error}"));
+                return None;
+            }
             // It will never be another answer: whoever made this place sees the item, and tells.
             Err(error @ PortError::Refused { .. }) => {
                 tracing::error!(%error, "the item can't be taken up");

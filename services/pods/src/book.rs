@@ -15,6 +15,7 @@ const HELD: usize = 500;
 
 /// One pod, from the delivery of its item to its end.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that was seen of it, in no order")]
 pub(crate) struct Entry {
     /// Whose.
     pub(crate) key: TryKey,
@@ -38,6 +39,10 @@ pub(crate) struct Entry {
     pub(crate) why: Option<String>,
     /// The scheduler wants it no more.
     pub(crate) unwanted: bool,
+    /// It was waited for for too long, and is being looked after.
+    pub(crate) late: bool,
+    /// Since when the executor in it is not there, where it was.
+    pub(crate) silent: Option<Instant>,
     /// It is being ended, and was told so.
     pub(crate) parted: bool,
     /// Its end is being told.
@@ -61,6 +66,8 @@ impl Entry {
             spoke: false,
             why: None,
             unwanted: false,
+            late: false,
+            silent: None,
             parted: false,
             ends: false,
             uid: None,
@@ -135,18 +142,29 @@ impl Book {
         gone.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The pods that have waited for so long, to run or for the executor in them to speak.
+    /// The pods that have waited for so long, to run or for the executor in them to speak: each is told of once.
     pub(crate) fn overdue(&self, limit: Duration) -> Vec<Late> {
-        let pods = self.pods.lock();
-        let late =
-            pods.iter().filter(|(_, it)| !it.spoke && !it.ends && it.since.elapsed() >= limit);
-        late.map(|(name, entry)| Late {
-            name: name.clone(),
-            executor: entry.executor.clone(),
-            runs: entry.runs,
-            why: entry.why.clone(),
+        let mut pods = self.pods.lock();
+        let is_late =
+            |it: &Entry| !it.spoke && !it.late && !it.ends && it.since.elapsed() >= limit;
+        let late = pods.iter_mut().filter(|(_, it)| is_late(it));
+        late.map(|(name, entry)| {
+            entry.late = true;
+            Late {
+                name: name.clone(),
+                executor: entry.executor.clone(),
+                runs: entry.runs,
+                why: entry.why.clone(),
+            }
         })
         .collect()
+    }
+
+    /// The pods in which somebody spoke, and who.
+    pub(crate) fn speaking(&self) -> Vec<(String, ExecutorId)> {
+        let pods = self.pods.lock();
+        let speaking = pods.iter().filter(|(_, it)| it.spoke && !it.ends);
+        speaking.map(|(name, it)| (name.clone(), it.executor.clone())).collect()
     }
 
     /// The name of a try's pod.

@@ -9,11 +9,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     api::ApiError,
-    shared::{Shared, failed, failure},
+    shared::{SILENCE, Shared, failed, failure},
+    spec::{WORKER, worker_of},
 };
 
-/// So often a request to the API server is made again, with growing waits up to 30 s, before the pod is left to the next look.
-const ATTEMPTS: u32 = 12;
+/// So often a request to the API server is made again, with growing waits, before the pod is left to the next look: some five minutes.
+const ATTEMPTS: u32 = 16;
+/// The first of those waits, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// For so long is asked whether an end is told that nobody can tell.
+const ASKED_FOR: Duration = Duration::from_mins(5);
 
 /// An item that is there once its container is over is looked for again so often, this far apart, before it counts as left.
 const LOOKS: u32 = 4;
@@ -51,7 +56,7 @@ pub(crate) async fn conclude(shared: &Shared, name: &str, body: Option<ReportBod
     let handle: Option<Arc<dyn DeliveryHandle>> = match (handle, item) {
         // A pod of an earlier life, whose item was not taken up yet.
         (None, Some(item)) => {
-            let taken = shared.take_up(&item).await.ok().flatten();
+            let taken = shared.take_up(&key, &item).await.ok().flatten();
             taken.map(|it| Arc::from(it.handle))
         }
         (handle, _) => handle,
@@ -78,7 +83,7 @@ async fn clear_away(shared: &Shared, name: &str, pod: Pod) {
         delete(shared, name).await;
         return;
     }
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     for _ in 0..ATTEMPTS {
         let marked = {
             let _turn = shared.creations.acquire().await.expect("turns are not closed");
@@ -100,11 +105,11 @@ async fn rest(backoff: &mut Backoff, error: &ApiError) {
 /// Deletes a pod, as often as it takes.
 pub(crate) async fn delete(shared: &Shared, name: &str) {
     let uid = shared.book.with(name, |entry| entry.uid.clone()).flatten();
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     for _ in 0..ATTEMPTS {
         let deleted = {
             let _turn = shared.creations.acquire().await.expect("turns are not closed");
-            shared.api.delete(name, uid.as_deref()).await
+            delete_own(shared, name, uid.clone()).await
         };
         let Err(error) = deleted else { return };
         if backoff.is_worth_telling() {
@@ -113,6 +118,21 @@ pub(crate) async fn delete(shared: &Shared, name: &str) {
         rest(&mut backoff, &error).await;
     }
     tracing::error!(pod = name, "a pod is left: the next look finds it again");
+}
+
+/// Deletes the pod of this name that is this executor's: one that was never seen here may be another's by now.
+async fn delete_own(shared: &Shared, name: &str, uid: Option<String>) -> Result<(), ApiError> {
+    let uid = match uid {
+        Some(uid) => uid,
+        None => {
+            let Some(there) = shared.api.get(name).await? else { return Ok(()) };
+            let labels = there.metadata.labels.unwrap_or_default();
+            let is_own = labels.get(WORKER) == Some(&worker_of(&shared.settings));
+            let Some(uid) = there.metadata.uid.filter(|_| is_own) else { return Ok(()) };
+            uid
+        }
+    };
+    shared.api.delete(name, &uid).await
 }
 
 /// Waits until the executor in a pod surely says nothing more; whether it was there. An object that is gone says nothing of its
@@ -125,17 +145,17 @@ pub(crate) async fn silence(shared: &Shared, name: &str) -> bool {
     let key = names::presence_key(&executor);
     let look =
         (shared.settings.lease / 20).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    let (told, mut spoke) = (Instant::now(), false);
+    let mut spoke = false;
     loop {
         // It goes by itself with the goodbye, or two leases after the last renewal.
         match shared.ports.state.get(&key).await {
             Ok(None) => return spoke,
-            Ok(Some(_)) => spoke = true,
-            Err(_) => {}
-        }
-        if told.elapsed() > shared.settings.lease * 3 {
-            tracing::warn!(pod = name, %executor, "the pod is gone and the executor in it still speaks");
-            return spoke;
+            Ok(Some(_)) if !spoke => {
+                tracing::info!(pod = name, %executor, "the pod is gone and the executor in it still speaks: its end is waited for");
+                spoke = true;
+            }
+            // Where nobody can tell it may be there.
+            Ok(Some(_)) | Err(_) => {}
         }
         sleep(look).await;
     }
@@ -147,7 +167,7 @@ pub(crate) async fn outlast(shared: &Shared, name: &str, executor: &ExecutorId, 
     let key = names::presence_key(executor);
     let lease = shared.settings.lease;
     let mut silent = Instant::now();
-    while silent.elapsed() <= lease * 3 {
+    while silent.elapsed() <= lease * SILENCE {
         sleep(lease / 4).await;
         if shared.book.with(name, |entry| entry.ends) != Some(false) {
             return;
@@ -165,27 +185,27 @@ pub(crate) async fn outlast(shared: &Shared, name: &str, executor: &ExecutorId, 
 
 /// Whether a container that is over left its item behind: what it had to tell is not told.
 pub(crate) async fn is_unsaid(shared: &Shared, name: &str) -> bool {
-    let Some(item) = shared.book.with(name, |entry| entry.item.clone()).flatten() else {
-        return false;
-    };
+    let found = shared.book.with(name, |entry| Some((entry.key.clone(), entry.item.clone()?)));
+    let Some((key, item)) = found.flatten() else { return false };
     let mut backoff = Backoff::default();
-    let mut looks = 0;
+    let (mut looks, begun) = (0, Instant::now());
     loop {
-        match shared.take_up(&item).await {
+        match shared.take_up(&key, &item).await {
             Ok(None) => return false,
             // Its acknowledgement may be on its way.
             Ok(Some(_)) if looks < LOOKS => looks += 1,
             Ok(Some(_)) => return true,
-            Err(error @ PortError::Unavailable { .. }) => {
+            Err(error @ PortError::Unavailable { .. }) if begun.elapsed() < ASKED_FOR => {
                 if backoff.is_worth_telling() {
                     tracing::warn!(pod = name, %error, "whether a pod's end is told can't be seen yet");
                 }
                 backoff.pause().await;
                 continue;
             }
+            // Told a second time an end is refused, and told by nobody it is waited for.
             Err(error) => {
                 tracing::warn!(pod = name, %error, "whether a pod's end is told can't be seen");
-                return false;
+                return true;
             }
         }
         sleep(LOOK).await;

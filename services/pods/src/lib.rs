@@ -9,6 +9,7 @@
 mod api;
 mod book;
 mod end;
+mod late;
 mod merge;
 mod names;
 mod service;
@@ -23,5 +24,5 @@ mod watch;
 
 pub use service::{PodsError, run};
 pub use settings::{FATAL_REASONS, PodsSettings};
-pub use spec::{CLAIM_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE, QUEUE_VARIABLE};
+pub use spec::{CLAIM_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE, QUEUE_VARIABLE, TRY_VARIABLE};
 pub use template::{Template, TemplateError};

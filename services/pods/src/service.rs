@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::{FailureKind, Fault, QueueName, decode_any, encode_any};
+use dagbok_events::{QueueName, decode_any, encode_any};
 use dagbok_inbox::Inbox;
 use dagbok_protocol::{CommandBody, Order, PROTOCOL, Presence, names};
 use dagbok_runlog::{Ports, QueueSettings};
@@ -25,9 +25,9 @@ use tokio_util::task::TaskTracker;
 use crate::{
     PodsSettings,
     api::PodApi,
-    book::{Book, Late},
-    end,
-    shared::{Shared, failed, failure},
+    book::Book,
+    end, late,
+    shared::Shared,
     standing::{self, Standing},
     take, watch,
 };
@@ -36,8 +36,10 @@ use crate::{
 const PULL_WAIT: Duration = Duration::from_millis(250);
 /// Two puts of the presence for a change are at least this far apart.
 const CHANGE_EVERY: Duration = Duration::from_secs(1);
-/// How often is looked for pods that wait for too long, at most.
-const OVERDUE_EVERY: Duration = Duration::from_secs(1);
+/// So long all slots are taken, or one is free, before that is told.
+const FULL_EVERY: Duration = Duration::from_secs(5);
+/// How often it is told anew.
+const FULL_AGAIN: Duration = Duration::from_mins(1);
 /// Items of pods of an earlier life that are taken up at the same time.
 const TAKE_UPS: usize = 16;
 /// What the goodbye may take.
@@ -94,6 +96,7 @@ pub async fn run(
         take_ups: Semaphore::new(TAKE_UPS),
         book: Book::default(),
         standing: Standing::default(),
+        heard: parking_lot::Mutex::new(None),
         inbox,
         clock,
         shutdown: shutdown.child(),
@@ -126,9 +129,13 @@ async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
     beside.spawn(obey(Arc::clone(shared)));
     beside.spawn(renew(Arc::clone(shared), beats));
     beside.spawn(standing::follow(Arc::clone(shared)));
-    beside.spawn(hurry(Arc::clone(shared)));
+    beside.spawn(late::hurry(Arc::clone(shared)));
+    beside.spawn(late::listen(Arc::clone(shared)));
     let own = Arc::clone(shared);
-    beside.spawn(async move { own.join(joined).await });
+    beside.spawn(async move {
+        own.join(joined).await;
+        tell_full(own).await;
+    });
     let (tell, listed) = oneshot::channel();
     beside.spawn(watch::watch(Arc::clone(shared), pods, tell));
     tokio::select! {
@@ -158,7 +165,10 @@ async fn serve(shared: &Arc<Shared>, pods: Api<Pod>) -> Result<(), PodsError> {
     if timeout(GOODBYE, goodbye).await.is_err() {
         tracing::warn!("the executor could not say goodbye: it will be found to be gone");
     }
-    broken.map_or(Ok(()), Err)
+    match broken.or_else(|| shared.standing.refused().map(PodsError::Refused)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// Waits until it is to end: asked to, or because one of its parts broke, without which it would only seem to live.
@@ -209,8 +219,38 @@ async fn put_presence(shared: &Shared, beats: &AtomicU64) {
     let presence = encode_any(&presence(shared, beats));
     let key = names::presence_key(&shared.settings.executor);
     let put = shared.ports.state.put(&key, presence.into(), Some(shared.settings.lease * 2));
-    if !matches!(timeout(shared.settings.lease / 4, put).await, Ok(Ok(_))) {
+    let was_put = matches!(timeout(shared.settings.lease / 4, put).await, Ok(Ok(_)));
+    if !was_put {
         tracing::warn!("the presence can't be put; trying again");
+    }
+    let mut heard = shared.heard.lock();
+    *heard = was_put.then(|| heard.unwrap_or_else(Instant::now));
+}
+
+/// Tells when every slot has its pod, and when one is free again. Most of those pods may wait for a node, of which no fact tells; while
+/// there is no place for more, nobody counts the time of what waits in the queues. That is long, so it is told seldom, and again
+/// from time to time: who was taken for gone is not full where it is found again.
+async fn tell_full(shared: Arc<Shared>) {
+    let slots = shared.settings.slots as usize;
+    let mut told: Option<(bool, Instant)> = None;
+    let mut seen = (false, Instant::now());
+    loop {
+        sleep(FULL_EVERY / 5).await;
+        let full = shared.book.len() >= slots;
+        if full != seen.0 {
+            seen = (full, Instant::now());
+        }
+        // One that ends and is followed by the next at once is no news.
+        let lasts = seen.1.elapsed() >= FULL_EVERY;
+        let is_news = match told {
+            None => full,
+            Some((was, at)) => was != full || full && at.elapsed() >= FULL_AGAIN,
+        };
+        if lasts && is_news {
+            let executor = shared.settings.executor.clone();
+            shared.tell(CommandBody::ExecutorFull { executor, full }).await;
+            told = Some((full, Instant::now()));
+        }
     }
 }
 
@@ -267,45 +307,6 @@ async fn obey(shared: Arc<Shared>) {
         }
         backoff.pause().await;
     }
-}
-
-/// Gives up pods that wait for too long.
-async fn hurry(shared: Arc<Shared>) {
-    let limit = shared.settings.pending_timeout;
-    let every = (limit / 10).clamp(Duration::from_millis(20), OVERDUE_EVERY);
-    loop {
-        sleep(every).await;
-        join_all(shared.book.overdue(limit).into_iter().map(|late| give_up(&shared, late))).await;
-    }
-}
-
-/// Gives up one, unless the executor in it speaks: then it runs, though the API server could not say so.
-async fn give_up(shared: &Arc<Shared>, late: Late) {
-    match shared.ports.state.get(&names::presence_key(&late.executor)).await {
-        Ok(None) => {}
-        Ok(Some(_)) => {
-            shared.book.with(&late.name, |entry| (entry.spoke, entry.runs) = (true, true));
-            return;
-        }
-        // That is looked at again.
-        Err(_) => return,
-    }
-    let (name, limit) = (late.name, shared.settings.pending_timeout.as_secs_f64());
-    let why = if late.runs {
-        format!(
-            "the try's pod {name} runs, and the executor in it has said nothing within {limit} s: its own log says more"
-        )
-    } else {
-        let why = late.why.unwrap_or_else(|| "nobody said why".to_owned());
-        format!("the try's pod {name} did not begin within {limit} s: {why}")
-    };
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        // It may have run and told its end while nobody could see it.
-        let unsaid = end::is_unsaid(&shared, &name).await;
-        let body = unsaid.then(|| failure(failed(FailureKind::CouldNotStart, Fault::System, &why)));
-        end::conclude(&shared, &name, body, end::Pod::Doomed).await;
-    });
 }
 
 /// Pulls from one queue until the executor ends.

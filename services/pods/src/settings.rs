@@ -30,7 +30,7 @@ pub struct PodsSettings {
     pub template: Template,
     /// The image that tries run in, where neither task nor template names one.
     pub image: Option<String>,
-    /// The program in it.
+    /// The program in it; where there is none, the template's, or `dagbok`.
     pub command: Vec<String>,
     /// What it is told by its environment.
     pub env: BTreeMap<String, String>,
@@ -75,7 +75,7 @@ impl PodsSettings {
             namespace: "default".to_owned(),
             template: Template::default(),
             image: None,
-            command: vec!["dagbok".to_owned()],
+            command: Vec::new(),
             env: BTreeMap::new(),
             env_secrets: Vec::new(),
             gpu: "nvidia.com/gpu".to_owned(),

@@ -10,9 +10,13 @@ use dagbok_protocol::{
 };
 use dagbok_runlog::{Delivery, PortError, PortResult, Ports, QueueSettings};
 use dagbok_runtime::{Backoff, Clock, Shutdown, fresh_command_id};
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{PodsSettings, api::PodApi, book::Book, standing::Standing};
+
+/// Who has renewed nothing for so many leases is gone.
+pub(crate) const SILENCE: u32 = 3;
 
 /// Its parts.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) take_ups: Semaphore,
     /// Whether it takes work.
     pub(crate) standing: Standing,
+    /// Since when the keyed state answers each time; `None` while it does not.
+    pub(crate) heard: Mutex<Option<Instant>>,
     /// It ends.
     pub(crate) shutdown: Shutdown,
 }
@@ -57,14 +63,21 @@ impl Shared {
         }
     }
 
-    /// The delivery at an address of a queue; `None` where its item is gone.
+    /// The delivery of a try's item at an address of a queue; `None` where that is gone. A queue that was lost and made again
+    /// numbers its items anew: what is at the address then is another's.
     pub(crate) async fn take_up(
         &self,
+        key: &TryKey,
         (queue, address): &(QueueName, String),
     ) -> PortResult<Option<Delivery>> {
         let settings = QueueSettings { lease: self.settings.lease };
         let work = self.ports.queues.open(&names::work_queue(queue), settings).await?;
-        work.take_up(address).await
+        Ok(work.take_up(address).await?.filter(|it| it.key == names::work_key(key)))
+    }
+
+    /// Whether the keyed state has answered for so long that who is not there says nothing, and not that nobody could be heard.
+    pub(crate) fn is_heard_well(&self) -> bool {
+        self.heard.lock().is_some_and(|since| since.elapsed() > self.settings.lease * SILENCE)
     }
 
     /// Reports about a try, in the name of whoever ran it.

@@ -1,5 +1,5 @@
 //! A try's pod: the template, what Dagbok says, what the task says, in this order, as in Airflow. Pure.
-use dagbok_protocol::WorkItem;
+use dagbok_protocol::{WorkItem, names::work_key};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -28,13 +28,19 @@ pub const QUEUE_VARIABLE: &str = "DAGBOK_POD_QUEUE";
 /// And under which id it speaks.
 pub const EXECUTOR_VARIABLE: &str = "DAGBOK_POD_EXECUTOR";
 
+/// And whose item that must be.
+pub const TRY_VARIABLE: &str = "DAGBOK_POD_TRY";
 /// And whose slot it takes up: what the executor is called that made the pod.
 pub const MAKER_VARIABLE: &str = "DAGBOK_POD_MAKER";
+
+/// What a pod runs where nobody says another.
+const PROGRAM: &str = "dagbok";
 
 /// By which Airflow's own code knows that it is in such a pod.
 const IN_POD: &str = "AIRFLOW_IS_K8S_EXECUTOR_POD";
 /// What is not a task's to say of its environment.
-const OWN: [&str; 5] = [IN_POD, CLAIM_VARIABLE, QUEUE_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE];
+const OWN: [&str; 6] =
+    [IN_POD, CLAIM_VARIABLE, QUEUE_VARIABLE, TRY_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE];
 
 /// Why there can be no such pod: the task's fault, or the settings'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +149,8 @@ fn own(settings: &PodsSettings, item: &WorkItem, address: &str) -> Value {
     }
     if !settings.command.is_empty() {
         base["command"] = settings.command.clone().into();
+    } else if settings.template.pod()["spec"]["containers"][0]["command"].is_null() {
+        base["command"] = json!([PROGRAM]);
     }
     if !settings.env_secrets.is_empty() {
         let from = settings.env_secrets.iter().map(|name| json!({ "secretRef": { "name": name } }));
@@ -167,6 +175,7 @@ fn env(settings: &PodsSettings, item: &WorkItem, pod: &str, address: &str) -> Va
         (IN_POD, "True"),
         (CLAIM_VARIABLE, address),
         (QUEUE_VARIABLE, item.queue.as_str()),
+        (TRY_VARIABLE, work_key(&item.key).as_str()),
         (EXECUTOR_VARIABLE, executor_of(pod, address).as_str()),
         (MAKER_VARIABLE, settings.name.as_str()),
     ]

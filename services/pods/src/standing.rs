@@ -26,6 +26,7 @@ pub(crate) struct Standing {
     cordoned: AtomicBool,
     look: Notify,
     drain: Mutex<Drain>,
+    refused: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +41,11 @@ impl Standing {
     /// Whether it takes nothing new.
     pub(crate) fn is_cordoned(&self) -> bool {
         self.cordoned.load(Ordering::Relaxed)
+    }
+
+    /// Why no scheduler has this executor any more, where that is so.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.lock().clone()
     }
 
     /// Has it looked at soon.
@@ -95,6 +101,7 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         }
         if let Err(why) = look(&shared).await {
             tracing::error!(why, "this executor takes no work, and leaves");
+            *shared.standing.refused.lock() = Some(why);
             shared.shutdown.start();
         }
         let pods = shared.book.len();

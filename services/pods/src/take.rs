@@ -71,7 +71,7 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     if let Err(second) = shared.book.insert(&name, entry) {
         // Its lease ran out meanwhile: from now on this delivery is the one to renew.
         tracing::debug!(pod = name, "delivered again while its pod is there");
-        shared.book.with(&name, |entry| entry.handle = second.handle);
+        shared.book.with(&name, |entry| (entry.handle, entry.item) = (second.handle, second.item));
         return;
     }
     let pod = match &address {
@@ -107,13 +107,15 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     }
 }
 
-/// Hands an item on unbegun, later and later, with a note of which delivery that was: whoever has it next finds by that that
-/// nobody can have begun it.
+/// Hands an item on, later and later. Where nobody can have begun it, neither here nor before, a note of which delivery that was
+/// says so to whoever has it next.
 async fn pass_on(shared: &Shared, item: &WorkItem, handle: &dyn DeliveryHandle, delivered: u32) {
-    let note = delivered.to_string().into_bytes().into();
     let key = names::passed_key(&item.key);
-    if let Err(error) = shared.ports.state.put(&key, note, Some(NOTED_FOR)).await {
-        tracing::warn!(key = %item.key, %error, "who takes this try up next will think that it may have begun");
+    if !item.ask && (delivered == 1 || was_passed_on(shared, &key, delivered).await) {
+        let note = delivered.to_string().into_bytes().into();
+        if let Err(error) = shared.ports.state.put(&key, note, Some(NOTED_FOR)).await {
+            tracing::warn!(key = %item.key, %error, "who takes this try up next will think that it may have begun");
+        }
     }
     let doubled = (delivered.saturating_sub(1) / 4).min(16);
     let whole = (PASSED.0 * 2_u32.pow(doubled)).min(PASSED.1);
@@ -123,6 +125,13 @@ async fn pass_on(shared: &Shared, item: &WorkItem, handle: &dyn DeliveryHandle, 
     if let Err(error) = handle.nak(whole / 2 + whole / 2 * part / u32::from(u8::MAX)).await {
         tracing::warn!(key = %item.key, %error, "an item without room comes back only after its lease");
     }
+}
+
+/// Whether the delivery before this one was handed on unbegun.
+async fn was_passed_on(shared: &Shared, key: &str, delivered: u32) -> bool {
+    let Ok(Some(note)) = shared.ports.state.get(key).await else { return false };
+    let passed = std::str::from_utf8(&note.value).ok().and_then(|text| text.parse::<u32>().ok());
+    passed.and_then(|passed| passed.checked_add(1)) == Some(delivered)
 }
 
 /// Until it is there, or never will be.
@@ -141,9 +150,11 @@ async fn make(shared: &Shared, name: &str, item: &WorkItem, pod: &Value) -> Came
                     shared.book.with(name, |entry| entry.executor = executor);
                     return Came::There;
                 }
-                Whose::Over => {
-                    end::conclude(shared, name, None, end::Pod::Gone).await;
-                    return Came::Off;
+                Whose::Over(executor) => {
+                    // Where its end is told this is refused.
+                    shared.book.with(name, |entry| entry.executor = executor);
+                    let why = format!("the try's pod {name} is over and kept, and its item is there still");
+                    return Came::Never(FailureKind::Executor, Fault::System, why);
                 }
                 Whose::Anothers => {
                     let why = format!("another program's pod is called {name}");
@@ -204,8 +215,8 @@ fn later(shared: &Shared, name: &str, why: &str, backoff: &mut Backoff) -> Durat
 enum Whose {
     /// This try's, with this executor in it.
     Ours(ExecutorId),
-    /// This try's, and its end is told: it is only kept.
-    Over,
+    /// This try's, with this executor in it, and it is only kept.
+    Over(ExecutorId),
     /// Another program's.
     Anothers,
     /// That can't be told yet, or it is about to go.
@@ -224,8 +235,9 @@ async fn whose(shared: &Shared, name: &str, pod: &Value) -> Whose {
     if said.get(TRY).map(String::as_str) != pod["metadata"]["annotations"][TRY].as_str() {
         return Whose::Anothers;
     }
+    let executor = executor_of(name, said.get(ADDRESS).map_or("", String::as_str));
     if labels.contains_key(DONE) {
-        return Whose::Over;
+        return Whose::Over(executor);
     }
     let own = worker_of(&shared.settings);
     if labels.get(WORKER) != Some(&own) {
@@ -235,7 +247,7 @@ async fn whose(shared: &Shared, name: &str, pod: &Value) -> Whose {
             return Whose::NotYet;
         }
     }
-    Whose::Ours(executor_of(name, said.get(ADDRESS).map_or("", String::as_str)))
+    Whose::Ours(executor)
 }
 
 /// The executor ends, and this has no pod: somebody else may make it.

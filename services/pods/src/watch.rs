@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use dagbok_events::{FailureKind, Fault, OutOfMemory, OutOfMemoryBy, QueueName, Timestamp, TryKey};
 use dagbok_protocol::ReportBody;
 use dagbok_runlog::DeliveryHandle;
+use dagbok_runtime::Backoff;
 use futures::{StreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -24,6 +25,10 @@ use crate::{
     spec::{ADDRESS, QUEUE, TRY, WORKER, selector, worker_of},
     status::{self, Ending, Stand},
 };
+
+/// The first wait after an API server that does not say whether a pod is there, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// So many seconds one watch takes: one that is dead without a word is found by that.
 const WATCH_FOR: u32 = 45;
@@ -135,7 +140,8 @@ fn take_up(shared: &Arc<Shared>, name: String, item: (QueueName, String)) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let _turn = shared.take_ups.acquire().await.expect("turns are not closed");
-        match shared.take_up(&item).await {
+        let Some(key) = shared.book.with(&name, |entry| entry.key.clone()) else { return };
+        match shared.take_up(&key, &item).await {
             Ok(None) => {}
             Ok(Some(taken)) => {
                 let handle: Arc<dyn DeliveryHandle> = Arc::from(taken.handle);
@@ -189,6 +195,8 @@ fn look(shared: &Arc<Shared>, pod: &Pod) {
                 end::Pod::Doomed,
             )
         }
+        // Else what goes on beside it would do so on a node where nobody counts it.
+        Stand::Over(ending) if status::goes_on(pod) => (Some(told(pod, ending)), end::Pod::Doomed),
         Stand::Over(ending) => (Some(told(pod, ending)), end::Pod::Bad),
     };
     let shared = Arc::clone(shared);
@@ -227,10 +235,15 @@ fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
     );
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        if is_anothers(&shared, &name).await {
-            tracing::warn!(pod = name, "another that makes pods has taken this one over");
-            drop(shared.book.remove(&name));
-            return;
+        match stays(&shared, &name).await {
+            Stays::Gone => {}
+            // A list may be older than what was made meanwhile.
+            Stays::Ours => return,
+            Stays::Anothers => {
+                tracing::warn!(pod = name, "another that makes pods has taken this one over");
+                drop(shared.book.remove(&name));
+                return;
+            }
         }
         let spoke = !unwanted && end::silence(&shared, &name).await;
         // It may have told its end while nobody watched it.
@@ -247,12 +260,43 @@ fn gone(shared: &Arc<Shared>, name: String, pod: Option<&Pod>) {
     });
 }
 
-/// Whether a pod that is not seen here any more is there, under the label of another that makes pods.
-async fn is_anothers(shared: &Shared, name: &str) -> bool {
-    let uid = shared.book.with(name, |entry| entry.uid.clone()).flatten();
-    let Ok(Some(there)) = shared.api.get(name).await else { return false };
-    let labels = there.metadata.labels.unwrap_or_default();
-    there.metadata.uid == uid && labels.get(WORKER) != Some(&worker_of(&shared.settings))
+/// What the API server says of a pod that a list or the watch has not any more.
+enum Stays {
+    /// It is there, and this executor's.
+    Ours,
+    /// It is there, under the label of another that makes pods.
+    Anothers,
+    /// It is not there.
+    Gone,
+}
+
+/// Asks until there is an answer: a pod that is told dead is tried anew, and who can't be asked may have it still.
+async fn stays(shared: &Shared, name: &str) -> Stays {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    loop {
+        match shared.api.get(name).await {
+            Ok(None) => return Stays::Gone,
+            Ok(Some(there)) => {
+                let Some(uid) = shared.book.with(name, |entry| entry.uid.clone()) else {
+                    return Stays::Gone;
+                };
+                let labels = there.metadata.labels.unwrap_or_default();
+                let is_another = uid.is_some() && there.metadata.uid != uid;
+                return if is_another || labels.contains_key(DONE) {
+                    Stays::Gone
+                } else if labels.get(WORKER) == Some(&worker_of(&shared.settings)) {
+                    Stays::Ours
+                } else {
+                    Stays::Anothers
+                };
+            }
+            Err(error) if backoff.is_worth_telling() => {
+                tracing::warn!(pod = name, %error, "whether a pod is gone can't be seen yet");
+            }
+            Err(_) => {}
+        }
+        backoff.pause().await;
+    }
 }
 
 /// What the executor in the pod could not say of its end.

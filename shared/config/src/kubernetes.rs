@@ -43,7 +43,7 @@ pub struct Kubernetes {
     /// The image that tries run in, where neither the template nor the task names one: it has `dagbok`, Python and what
     /// DAG files import.
     pub image: Option<String>,
-    /// The program in the image.
+    /// The program in the image; where not set, the template's `command`, or `dagbok`.
     pub command: Vec<String>,
     /// Environment of the container that runs the task.
     pub env: BTreeMap<String, String>,
@@ -86,7 +86,7 @@ impl Default for Kubernetes {
             namespace: None,
             pod_template_file: None,
             image: None,
-            command: vec!["dagbok".to_owned()],
+            command: Vec::new(),
             env: BTreeMap::new(),
             env_secrets: Vec::new(),
             delete_worker_pods: true,

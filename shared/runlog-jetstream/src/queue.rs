@@ -218,9 +218,10 @@ impl Shared {
             headers.insert(TAKEN_BY, run.as_str());
         }
         let stored = match self.link.store(&subject, headers.clone(), payload.clone()).await {
-            // The stream is gone: made again, where that is ours to do.
+            // The stream is gone: made again, where that is ours to do. What was in it is offered anew.
             Err(AskError::NobodyThere(_)) if self.settings.creates => {
                 self.ensure_stream().await?;
+                tracing::warn!(stream = self.stream, "nobody was there for what is sent: the stream is looked after");
                 self.link.store(&subject, headers, payload).await
             }
             stored => stored,

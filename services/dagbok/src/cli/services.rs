@@ -129,6 +129,9 @@ pub(crate) struct OneArgs {
     /// The queue that it was pulled from
     #[arg(long, env = dagbok_pods::QUEUE_VARIABLE)]
     pub(crate) queue: String,
+    /// Whose item that is, as the queue names it
+    #[arg(long = "try", env = dagbok_pods::TRY_VARIABLE)]
+    pub(crate) key: String,
     /// Under which id it speaks
     #[arg(long, env = dagbok_pods::EXECUTOR_VARIABLE)]
     pub(crate) executor: String,

@@ -339,6 +339,7 @@ pub(crate) async fn one(global: &Global, args: &OneArgs) -> Outcome {
     let claim = dagbok_executor::Claim {
         queue: dagbok_events::QueueName::new(args.queue.as_str()).map_err(bad)?,
         address: args.claim.clone(),
+        key: args.key.clone(),
         maker: maker.transpose().map_err(bad)?,
     };
     let id = dagbok_events::ExecutorId::new(args.executor.as_str()).map_err(bad)?;
@@ -383,7 +384,9 @@ pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome 
     run(global, &args.nats, flags, ("processor", "dagbok-processor"), async |mut base: Base| {
         let folder = base.config().processor.dags.clone();
         let python = Python::find_for(base.config(), folder.as_deref()).await?;
-        let settings = services::processor(base.config(), &python, &base.home()?.join("cache"))?;
+        let cache = base.home()?.join("cache");
+        let mut settings = services::processor(base.config(), &python, &cache)?;
+        services::hear_of_pods(&mut settings, base.config());
         let shutdown = base.crew.shutdown(Stage::Takes);
         base.crew.add(
             Stage::Takes,

@@ -126,9 +126,6 @@ pub(crate) fn processor(
     // The folder is also where tasks find themselves: a relative one would move with the process.
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     let mut settings = ProcessorSettings::new(folder, python.for_processor(home));
-    if let Some(queue) = config.kubernetes.queues.first().filter(|_| config.kubernetes.enabled) {
-        settings.python.env.insert(PODS_VARIABLE.to_owned(), queue.clone());
-    }
     settings.parse_timeout = config.processor.parse_timeout.0;
     settings.rescan = config.processor.rescan.0;
     settings.debounce = config.processor.debounce.0;
@@ -298,6 +295,13 @@ pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Where pods are made, whoever reads DAG files hears so. Not in one process with the rest, which makes none.
+pub(crate) fn hear_of_pods(settings: &mut ProcessorSettings, config: &Config) {
+    if let Some(queue) = config.kubernetes.queues.first().filter(|_| config.kubernetes.enabled) {
+        settings.python.env.insert(PODS_VARIABLE.to_owned(), queue.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +315,9 @@ mod tests {
         let mut config = Config::default();
         config.processor.dags = Some("/dags".into());
         let told = |config: &Config| {
-            let settings = processor(config, &python, Path::new("/home")).ok().unwrap();
+            let mut settings = processor(config, &python, Path::new("/home")).ok().unwrap();
+            assert_eq!(settings.python.env.get(PODS_VARIABLE), None, "in one process, or a test");
+            hear_of_pods(&mut settings, config);
             settings.python.env.get(PODS_VARIABLE).cloned()
         };
         assert_eq!(told(&config), None);

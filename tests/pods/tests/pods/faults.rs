@@ -42,17 +42,79 @@ async fn a_pod_is_deleted_again_when_the_server_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_every_kind_of_request_are_outlived() {
+    for keeps in [false, true] {
+        let rig = Rig::with(|settings| settings.delete_worker_pods = !keeps).await;
+        let home = tempfile::tempdir().unwrap();
+        for method in [Method::POST, Method::GET, Method::DELETE, Method::PATCH] {
+            rig.server.fail(fault(method, 500, 3));
+        }
+        rig.server.cut_watches();
+        let kubelet = kubelet(&rig, home.path().to_owned());
+        let key = rig.queue("a", json!({})).await;
+        assert!(matches!(rig.end_of(&key).await, ReportBody::Succeeded { .. }));
+        if keeps {
+            let (name, _) = rig.pod("a").await;
+            let done = || rig.server.pods()[&name]["metadata"]["labels"]["airflow_executor_done"] == "True";
+            until("it is marked", async || done()).await;
+            assert_eq!(rig.server.asked("PATCH"), 4);
+        } else {
+            rig.nothing_is_left().await;
+            assert_eq!(rig.server.asked("DELETE"), 4);
+        }
+        kubelet.abort();
+    }
+}
+
+/// A list that began before a pod was made, and is read to its end after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_older_than_a_pod_does_not_end_it() {
     let rig = Rig::new().await;
     let home = tempfile::tempdir().unwrap();
-    for method in [Method::POST, Method::GET, Method::DELETE, Method::PATCH] {
-        rig.server.fail(fault(method, 500, 3));
-    }
-    rig.server.cut_watches();
-    let kubelet = kubelet(&rig, home.path().to_owned());
     let key = rig.queue("a", json!({})).await;
+    let (name, pod) = rig.pod("a").await;
+    rig.server.set_unlisted(Some(name.clone()));
+    let asked = rig.server.asked("GET");
+    // While it is asked whether the pod is gone the server does not answer.
+    rig.server.forget();
+    rig.server.cut_watches();
+    rig.queue("b", json!({})).await;
+    rig.pod("b").await;
+    until("the list is read, and the pod asked for", async || rig.server.asked("GET") > asked + 2).await;
+    tokio::time::sleep(rig.settings.lease).await;
+    assert_eq!(rig.reports_of(&key), [], "it is there");
+    rig.server.set_unlisted(None);
+    run_pod(rig.ports.clone(), &pod, home.path()).await;
+    rig.server.set_status(&name, base_is("Succeeded", json!({"terminated": {"exitCode": 0}})));
     assert!(matches!(rig.end_of(&key).await, ReportBody::Succeeded { .. }));
+    until("it is cleared away", async || !rig.server.pods().contains_key(&name)).await;
+    assert_eq!(rig.reports_of(&key).len(), 2);
+}
+
+/// The executors in pods come back one after the other once a broker does that was away.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_come_back_yet_after_an_outage_is_not_given_up() {
+    let mut rig = Rig::with(|settings| {
+        (settings.pending_timeout, settings.lease) = (Duration::from_secs(1), Duration::from_secs(1));
+    })
+    .await;
+    let key = rig.queue("a", json!({})).await;
+    let (name, pod) = rig.pod("a").await;
+    rig.server.set_status(&name, base_is("Running", json!({"running": {}})));
+    // It is killed and comes back: older than it may wait, as far as the new life can tell.
+    rig.kill().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.begin();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(rig.reports_of(&key), [], "nobody could speak for long enough");
+    let executor = env_of(&pod)[dagbok_pods::EXECUTOR_VARIABLE].clone();
+    rig.ports.state.put(&format!("presence/{executor}"), "x".into(), None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(rig.reports_of(&key), [], "it speaks");
+    // And says nothing more for as long.
+    rig.ports.state.delete(&format!("presence/{executor}")).await.unwrap();
+    let (kind, why) = rig.failure_of(&key).await;
+    assert!(kind == dagbok_events::FailureKind::Executor && why.contains("for three leases"), "{why}");
     rig.nothing_is_left().await;
-    kubelet.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +159,10 @@ async fn a_pod_whose_end_is_told_takes_no_slot_while_it_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_on_a_node_out_of_reach_keeps_no_slot() {
-    let rig = Rig::with(|settings| settings.slots = 1).await;
+    let rig = Rig::with(|settings| {
+        (settings.slots, settings.lease) = (1, Duration::from_millis(500));
+    })
+    .await;
     rig.server.set_lingers(true);
     let key = rig.queue("a", json!({})).await;
     let (name, pod) = rig.pod("a").await;
@@ -111,7 +176,7 @@ async fn a_pod_on_a_node_out_of_reach_keeps_no_slot() {
         pod["status"]["conditions"] = json!([{"type": "DisruptionTarget", "status": "True",
             "reason": "DeletionByTaintManager", "message": "node.kubernetes.io/unreachable"}]);
     });
-    tokio::time::sleep(rig.settings.lease).await;
+    tokio::time::sleep(rig.settings.lease * 5).await;
     assert_eq!(rig.reports_of(&key), [], "it speaks");
     rig.ports.state.delete(&presence).await.unwrap();
     let (kind, why) = rig.failure_of(&key).await;

@@ -59,17 +59,21 @@ async fn who_has_lost_a_pod_to_another_says_nothing_of_it() {
     assert_eq!(rig.reports_of(&key), []);
 }
 
+/// Its end is told, or nobody knows it: then the try is not left waiting for a word that never comes.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_kept_and_done_with_has_its_item_acknowledged() {
+async fn one_that_is_kept_and_done_with_while_its_item_is_there_is_told_once_more() {
     let mut rig = Rig::new().await;
     let key = rig.queue("a", json!({})).await;
-    let (name, _) = rig.pod("a").await;
+    let (name, pod) = rig.pod("a").await;
     rig.kill().await;
     rig.server
         .change(&name, |pod| pod["metadata"]["labels"]["airflow_executor_done"] = "True".into());
     rig.begin();
     until("its item is acknowledged", async || rig.depth().await == 0).await;
-    assert_eq!(rig.reports_of(&key), [], "its end is told");
+    let (kind, why) = rig.failure_of(&key).await;
+    assert!(kind == FailureKind::Executor && why.contains("is over and kept"), "{why}");
+    let by = rig.reports.lock()[0].executor.to_string();
+    assert_eq!(by, env_of(&pod)[EXECUTOR_VARIABLE], "a scheduler that knows its end refuses it");
     assert!(rig.server.pods().contains_key(&name));
 }
 

@@ -6,7 +6,7 @@ use dagbok_events::{
 };
 use dagbok_executor::{Claim, ExecutorSettings, Runner};
 use dagbok_pods::{
-    CLAIM_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE, PodsSettings, QUEUE_VARIABLE,
+    CLAIM_VARIABLE, EXECUTOR_VARIABLE, MAKER_VARIABLE, PodsSettings, QUEUE_VARIABLE, TRY_VARIABLE,
 };
 use dagbok_protocol::{Command, CommandBody, Order, Report, ReportBody, WorkItem, names};
 use dagbok_runlog::{Ports, QueueSettings, memory};
@@ -37,6 +37,8 @@ pub(crate) struct Rig {
     pub(crate) server: Server,
     pub(crate) settings: PodsSettings,
     pub(crate) reports: Arc<Mutex<Vec<Report>>>,
+    /// What was said of whether it is full.
+    pub(crate) full: Arc<Mutex<Vec<bool>>>,
     life: Option<(Shutdown, JoinHandle<()>)>,
     scheduler: JoinHandle<()>,
 }
@@ -75,9 +77,11 @@ impl Rig {
         let mut settings = settings();
         change(&mut settings);
         let reports = Arc::new(Mutex::new(Vec::new()));
-        let scheduler = tokio::spawn(hear(ports.clone(), Arc::clone(&reports)));
+        let full = Arc::new(Mutex::new(Vec::new()));
+        let heard = hear(ports.clone(), Arc::clone(&reports), Arc::clone(&full));
+        let scheduler = tokio::spawn(heard);
         let server = Server::start().await;
-        let mut rig = Self { ports, server, settings, reports, life: None, scheduler };
+        let mut rig = Self { ports, server, settings, reports, full, life: None, scheduler };
         rig.begin();
         rig
     }
@@ -189,13 +193,15 @@ impl Rig {
 }
 
 /// Keeps what is reported.
-async fn hear(ports: Ports, reports: Arc<Mutex<Vec<Report>>>) {
+async fn hear(ports: Ports, reports: Arc<Mutex<Vec<Report>>>, full: Arc<Mutex<Vec<bool>>>) {
     let inbox = ports.queues.open(names::INBOX, QueueSettings { lease: LONG }).await.unwrap();
     loop {
         for delivery in inbox.pull(100, LONG).await.unwrap() {
             let command: Command = decode_packed(&delivery.payload).unwrap();
-            if let CommandBody::Report(report) = command.body {
-                reports.lock().push(*report);
+            match command.body {
+                CommandBody::Report(report) => reports.lock().push(*report),
+                CommandBody::ExecutorFull { full: is_full, .. } => full.lock().push(is_full),
+                _ => {}
             }
             delivery.handle.ack().await.unwrap();
         }
@@ -221,6 +227,7 @@ pub(crate) async fn run_pod(ports: Ports, pod: &Value, home: &std::path::Path) {
     let claim = Claim {
         queue: QueueName::new(env[QUEUE_VARIABLE].as_str()).unwrap(),
         address: env[CLAIM_VARIABLE].clone(),
+        key: env[TRY_VARIABLE].clone(),
         maker: Some(ExecutorName::new(env[MAKER_VARIABLE].as_str()).unwrap()),
     };
     let executor = ExecutorId::new(env[EXECUTOR_VARIABLE].as_str()).unwrap();

@@ -49,6 +49,8 @@ struct Held {
     /// The next requests to make a pod are carried out, and answered with 500.
     unanswered: u32,
     slow: Option<Duration>,
+    /// Lists are older than this pod.
+    unlisted: Option<String>,
     asked: BTreeMap<String, u64>,
 }
 
@@ -196,6 +198,11 @@ impl Server {
         self.held.lock().slow = slow;
     }
 
+    /// Has lists be of the moment before this pod was made.
+    pub(crate) fn set_unlisted(&self, name: Option<String>) {
+        self.held.lock().unlisted = name;
+    }
+
     /// Ends all watches.
     pub(crate) fn cut_watches(&self) {
         self.cut.send_modify(|it| *it += 1);
@@ -262,6 +269,7 @@ async fn list(State(server): State<Server>, Query(asked): Asked) -> Response {
     let mut found = held
         .pods
         .iter()
+        .filter(|(name, _)| held.unlisted.as_ref() != Some(*name))
         .filter(|(name, pod)| after.is_none_or(|after| *name > after) && selects(&selector, pod));
     let page: Vec<_> = found.by_ref().take(limit).collect();
     let more =

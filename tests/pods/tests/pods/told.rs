@@ -100,7 +100,7 @@ async fn a_pod_that_is_deleted_by_hand_is_told_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_still_speaks_is_not_told_dead() {
-    let rig = Rig::new().await;
+    let rig = Rig::with(|settings| settings.lease = Duration::from_millis(500)).await;
     let key = rig.queue("forced", json!({})).await;
     let (name, pod) = rig.pod("forced").await;
     rig.server.set_status(&name, base_is("Running", json!({"running": {}})));
@@ -110,7 +110,7 @@ async fn who_still_speaks_is_not_told_dead() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     // By force: the object is gone, and the process lives on its node.
     rig.server.remove(&name);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(rig.settings.lease * 7).await;
     assert_eq!(rig.reports_of(&key), [], "it could be run twice");
     rig.ports.state.delete(&presence).await.unwrap();
     rig.failure_of(&key).await;
@@ -145,14 +145,17 @@ async fn a_container_that_runs_and_never_speaks_is_not_waited_for_for_ever() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_is_away_for_longer_than_pods_may_wait_costs_no_try_that_runs() {
-    let rig = Rig::with(|settings| settings.pending_timeout = Duration::from_secs(1)).await;
+    let rig = Rig::with(|settings| {
+        (settings.pending_timeout, settings.lease) = (Duration::from_secs(1), Duration::from_secs(1));
+    })
+    .await;
     let key = rig.queue("a", json!({})).await;
     let (name, pod) = rig.pod("a").await;
     rig.server.set_down(true);
     let executor = crate::rig::env_of(&pod)[dagbok_pods::EXECUTOR_VARIABLE].clone();
     let presence = format!("presence/{executor}");
     rig.ports.state.put(&presence, "x".into(), None).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(rig.reports_of(&key), [], "it runs");
     let home = tempfile::tempdir().unwrap();
     crate::rig::run_pod(rig.ports.clone(), &pod, home.path()).await;
@@ -168,13 +171,16 @@ async fn an_api_server_that_is_away_for_longer_than_pods_may_wait_costs_no_try_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_while_the_api_server_was_away_is_not_told_again() {
-    let rig = Rig::with(|settings| settings.pending_timeout = Duration::from_secs(1)).await;
+    let rig = Rig::with(|settings| {
+        (settings.pending_timeout, settings.lease) = (Duration::from_secs(1), Duration::from_secs(1));
+    })
+    .await;
     let key = rig.queue("a", json!({})).await;
     let (_, pod) = rig.pod("a").await;
     rig.server.set_down(true);
     let home = tempfile::tempdir().unwrap();
     crate::rig::run_pod(rig.ports.clone(), &pod, home.path()).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     rig.server.set_down(false);
     rig.nothing_is_left().await;
     assert_eq!(rig.reports_of(&key).len(), 2, "started and succeeded");
@@ -239,4 +245,44 @@ async fn a_quota_that_is_used_up_is_waited_for_and_then_told() {
     let (kind, why) = rig.failure_of(&key).await;
     assert!(kind == FailureKind::CouldNotStart && why.contains("exceeded quota: team"), "{why}");
     until("nothing is left", async || rig.depth().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_beside_a_try_that_failed_does_not_stay() {
+    let rig = Rig::with(|settings| settings.delete_worker_pods_on_failure = false).await;
+    let key = rig.queue("a", json!({})).await;
+    let (name, _) = rig.pod("a").await;
+    let container = |name: &str, state: serde_json::Value| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": state});
+    rig.server.set_status(&name, json!({"phase": "Running", "containerStatuses": [
+        container("base", json!({"terminated": {"exitCode": 1, "reason": "Error"}})),
+        container("mesh", json!({"running": {}}))]}));
+    let (kind, why) = rig.failure_of(&key).await;
+    assert!(kind == FailureKind::Executor && why.contains("with code 1"), "{why}");
+    rig.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_may_have_begun_elsewhere_is_not_passed_on_as_one_that_has_not() {
+    let rig = Rig::new().await;
+    let asks = json!({"resources": {"gpus": 1}});
+    let key = rig.queue("a", asks).await;
+    let note = || async {
+        let found = rig.ports.state.get(&dagbok_protocol::names::passed_key(&key)).await.unwrap();
+        found.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse::<u32>().ok())
+    };
+    until("it is passed on", async || note().await.is_some_and(|note| note >= 2)).await;
+    // Somebody takes it up, and is gone without a word.
+    rig.ports.state.delete(&dagbok_protocol::names::passed_key(&key)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(note().await, None, "whoever has it next must ask");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_no_slot_is_left_is_told_where_it_lasts() {
+    let rig = Rig::with(|settings| settings.slots = 1).await;
+    rig.queue("a", json!({})).await;
+    let (name, _) = rig.pod("a").await;
+    until("it is told", async || *rig.full.lock() == [true]).await;
+    rig.server.remove(&name);
+    until("and that one is free", async || *rig.full.lock() == [true, false]).await;
 }

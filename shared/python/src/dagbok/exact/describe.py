@@ -165,6 +165,8 @@ def _not_carried_out(dag: Any) -> list[Json]:
 def _ignored(task: Any) -> list[str]:
     asked = {
         "run_as_user is refused in exact mode": getattr(task, "run_as_user", None),
+        "executor is ignored in exact mode": getattr(task, "executor", None),
+        "executor_config is ignored in exact mode": getattr(task, "executor_config", None),
         "a task that waits for a person's answer fails in exact mode": _waits_for_a_person(task),
     }
     return [what for what, is_asked in asked.items() if is_asked]
