@@ -15,5 +15,5 @@ mod term;
 pub use config::{ConfigError, Loaded, load, load_policy, load_without_secrets, schema};
 pub use error::AlertingError;
 pub use service::{Parts, Settings, run};
-pub use stores::{StoreObserved, Stores};
+pub use stores::{BigThings, StoreObserved, Stores};
 pub use term::calendars::with_calendars;

@@ -34,6 +34,8 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshots>,
     /// What the broker may hold; `None` where there is no broker.
     pub stores: Option<Arc<dyn Stores>>,
+    /// Where big things lie; `None` where that is with everything else.
+    pub blobs: Option<Arc<dyn BigThings>>,
 }
 
 /// How alerting is set up.

@@ -9,3 +9,11 @@ pub trait Stores: fmt::Debug + Send + Sync {
     /// Looks now. What has no limit, or can't be looked at, is not among them.
     fn look(&self) -> BoxFuture<'_, Vec<StoreObserved>>;
 }
+
+/// Whoever can tell whether the object store where big things lie does what it is asked.
+pub trait BigThings: fmt::Debug + Send + Sync {
+    /// Where they lie, for people.
+    fn place(&self) -> String;
+    /// Looks now; what is wrong, for people, where something is.
+    fn look(&self) -> BoxFuture<'_, Result<(), String>>;
+}

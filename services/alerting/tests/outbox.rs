@@ -195,6 +195,7 @@ fn live(
     let fresh = memory::ports();
     let parts = Parts {
         stores: None,
+        blobs: None,
         run_log: Arc::clone(run_log),
         alert_log,
         state: fresh.state,

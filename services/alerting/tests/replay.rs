@@ -121,6 +121,7 @@ fn live(run_log: &Arc<dyn RunLog>, alert_log: &Arc<dyn RunLog>, config: &Path) -
         signals: Arc::clone(&fresh.signals),
         snapshots: Arc::clone(&fresh.snapshots),
         stores: None,
+        blobs: None,
     };
     let settings = Settings::new("default", Some(config.to_owned()));
     runtime.spawn(async move {

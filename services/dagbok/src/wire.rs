@@ -9,7 +9,7 @@ pub(crate) use embedded::{
     alert_log, alert_log_read_only, archive, log_read_only, open, open_failure, read_only,
 };
 pub(crate) use nats::{Broker, connect, failure, look};
-pub(crate) use objects::{claimed_on, objects};
+pub(crate) use objects::{big_things, claimed_on, objects};
 
 /// The folder in an installation's home that its executor works in.
 pub(crate) const EXECUTOR: &str = "executor";

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AlertScope, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten,
+    AlertScope, BlobsObserved, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten,
     HeartbeatReceived, Labels, ProjectionObserved, Rule, SignOfLife, SignOfLifeAccepted,
     SignOfLifeFailed, StoreObserved,
 };
@@ -98,6 +98,8 @@ pub enum AlertFact {
     ProjectionObserved(ProjectionObserved),
     /// How much is taken of what the broker may hold, where it changed or it is long since that was noted.
     StoreObserved(StoreObserved),
+    /// The object store where big things lie has not done what it is asked for a while, or does so again.
+    BlobsObserved(BlobsObserved),
 }
 
 /// See [`AlertFact::ClockWentBack`].

@@ -74,11 +74,13 @@ pub enum Rule {
     DiskFilling,
     /// Alerting has not folded what the run log has for some time.
     ProjectionBehind,
+    /// The object store where big things lie does not do what it is asked.
+    BlobsAway,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::RunFailed,
         Self::RunMissing,
         Self::CallbackFailed,
@@ -110,6 +112,7 @@ impl Rule {
         Self::ReportsRefused,
         Self::DiskFilling,
         Self::ProjectionBehind,
+        Self::BlobsAway,
     ];
 
     /// As it stands in facts and labels.
@@ -146,6 +149,7 @@ impl Rule {
             Self::ReportsRefused => "reports_refused",
             Self::DiskFilling => "disk_filling",
             Self::ProjectionBehind => "projection_behind",
+            Self::BlobsAway => "blobs_away",
         }
     }
 

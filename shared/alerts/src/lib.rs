@@ -48,7 +48,7 @@ pub use fact::{
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
 pub use lives::{
-    CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten, HeartbeatReceived,
+    BlobsObserved, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten, HeartbeatReceived,
     ProjectionObserved, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed, StoreObserved,
 };
 pub use mute::MuteTime;

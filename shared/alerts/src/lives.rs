@@ -106,6 +106,16 @@ pub struct StoreObserved {
     pub most: u64,
 }
 
+/// See [`crate::AlertFact::BlobsObserved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlobsObserved {
+    /// Where it is, as its URL is written.
+    pub place: String,
+    /// What it answers, for people; none where it does what it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
 /// See [`crate::AlertFact::ProjectionObserved`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectionObserved {

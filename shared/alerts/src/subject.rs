@@ -32,7 +32,8 @@ impl AlertFact {
             | Self::CalendarRefused(_)
             | Self::DiskObserved(_)
             | Self::ProjectionObserved(_)
-            | Self::StoreObserved(_) => None,
+            | Self::StoreObserved(_)
+            | Self::BlobsObserved(_) => None,
         }
     }
 }

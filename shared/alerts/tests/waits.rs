@@ -3,7 +3,7 @@
 mod world;
 
 use dagbok_alerts::{
-    AlertFact, AlertRecord, AskBody, By, CalendarRefused, CalendarTaken, ConfigurationTaken,
+    AlertFact, AlertRecord, AskBody, BlobsObserved, By, CalendarRefused, CalendarTaken, ConfigurationTaken,
     Contact, DiskObserved, Person, ProjectionObserved, Purpose, Route, Rule, Schedule, Severity,
     review,
 };
@@ -454,4 +454,33 @@ fn who_is_behind_says_so_until_it_has_caught_up() {
     note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 0 }));
     note(&mut world, AlertFact::ProjectionObserved(ProjectionObserved { behind: 7 }));
     assert!(open(&world, Rule::ProjectionBehind).is_some());
+}
+
+#[test]
+fn an_object_store_that_does_not_answer_is_told_of_until_it_does() {
+    let mut world = World::new();
+    let seen = |refused: Option<&str>| BlobsObserved {
+        place: "s3://bucket/dagbok".to_owned(),
+        refused: refused.map(str::to_owned),
+    };
+    assert!(!world.book.blobs_are_news(&seen(None)), "that it answers is no news");
+    let away = seen(Some("AccessDenied: no"));
+    assert!(world.book.blobs_are_news(&away));
+    note(&mut world, AlertFact::BlobsObserved(away.clone()));
+    let alert = open(&world, Rule::BlobsAway).unwrap();
+    assert_eq!(alert.labels["severity"], "critical");
+    assert!(alert.summary.contains("AccessDenied: no") && alert.summary.contains("s3://bucket"));
+    assert!(!world.book.blobs_are_news(&away), "nor that it says the same again");
+    assert!(world.book.blobs_are_news(&seen(Some("SlowDown"))));
+    // Closed by hand it is well until it answers.
+    let id = alert.id;
+    world.ask(AskBody::Resolve { id });
+    world.settle();
+    note(&mut world, AlertFact::BlobsObserved(seen(Some("SlowDown"))));
+    assert!(open(&world, Rule::BlobsAway).is_none());
+    note(&mut world, AlertFact::BlobsObserved(seen(None)));
+    note(&mut world, AlertFact::BlobsObserved(away));
+    assert!(open(&world, Rule::BlobsAway).is_some());
+    note(&mut world, AlertFact::BlobsObserved(seen(None)));
+    assert!(open(&world, Rule::BlobsAway).is_none());
 }

@@ -122,7 +122,8 @@ impl Pages {
             | AlertFact::CalendarRefused(_)
             | AlertFact::DiskObserved(_)
             | AlertFact::ProjectionObserved(_)
-            | AlertFact::StoreObserved(_) => return,
+            | AlertFact::StoreObserved(_)
+            | AlertFact::BlobsObserved(_) => return,
         };
         say.extend(self.ended(&end));
     }

@@ -211,6 +211,7 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
     let (own, _) = open(&folder.path().join("alerts"), Options::default())?;
     let stands_on = Parts {
         stores: None,
+        blobs: None,
         run_log: Arc::clone(&ports.log),
         alert_log: own.log,
         state: ports.state,

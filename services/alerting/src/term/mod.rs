@@ -1,4 +1,5 @@
 //! One term of leading: the loop that folds, decides, appends, and only then sends.
+mod blobs;
 pub(crate) mod calendars;
 mod desk;
 mod duty;
@@ -95,6 +96,9 @@ impl Term {
         let (post, mut outcomes) = Post::new(Arc::new(senders));
         if let Some(stores) = &self.parts.stores {
             post.watch(Arc::clone(stores), &self.end);
+        }
+        if let Some(blobs) = &self.parts.blobs {
+            post.watch_blobs(Arc::clone(blobs), &self.end);
         }
         let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
         let studies = Studies::new(Arc::clone(&self.parts.run_log), &self.settings.namespace);
@@ -326,6 +330,11 @@ fn record(desk: &mut Desk, now: Timestamp, came: Came) {
                 if desk.book.store_is_news(now, &it) {
                     desk.note(now, AlertFact::StoreObserved(it));
                 }
+            }
+        }
+        Came::Blobs(it) => {
+            if desk.book.blobs_are_news(&it) {
+                desk.note(now, AlertFact::BlobsObserved(it));
             }
         }
         Came::Sign { number, answered } => {

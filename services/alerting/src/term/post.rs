@@ -1,7 +1,7 @@
 //! Sends messages, each apart, and tells what came of it.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dagbok_alerts::{Answered, StoreObserved};
+use dagbok_alerts::{Answered, BlobsObserved, StoreObserved};
 use dagbok_events::Timestamp;
 use dagbok_runtime::Shutdown;
 use tokio::{
@@ -10,11 +10,12 @@ use tokio::{
 };
 
 use super::{
+    blobs,
     calendars::{Asking, Fetched},
     desk::Sending,
 };
 use crate::{
-    Stores,
+    BigThings, Stores,
     config::{Looked, Reloader, Ways},
     receivers::Senders,
 };
@@ -54,6 +55,8 @@ pub(crate) enum Came {
     Configuration(Box<(Reloader, Looked)>),
     /// Of a look at what the broker may hold.
     Stores(Vec<StoreObserved>),
+    /// Of looks at where big things lie.
+    Blobs(BlobsObserved),
 }
 
 /// Looks at the configuration on a thread for such work, and hands back who looked.
@@ -134,6 +137,17 @@ impl Post {
                     () = end.started() => return,
                     () = tokio::time::sleep(STORES_EVERY) => {}
                 }
+            }
+        });
+    }
+
+    /// Has where big things lie looked at, likewise.
+    pub(crate) fn watch_blobs(&self, blobs: Arc<dyn BigThings>, end: &Shutdown) {
+        let (outcomes, end) = (self.outcomes.clone(), end.clone());
+        end.clone().spawn(async move {
+            tokio::select! {
+                () = end.started() => {}
+                () = blobs::watch(&*blobs, &outcomes) => {}
             }
         });
     }

@@ -442,7 +442,7 @@ pub(crate) async fn alerting(global: &Global, args: &AlertingArgs) -> Outcome {
         let log = base.alert_log(true).await?;
         let broker: Arc<dyn dagbok_alerting::Stores> =
             Arc::new(wire::Broker(base.connection.clone()));
-        let stands_on = (log, Some(broker));
+        let stands_on = (log, Some(broker), wire::big_things(base.config())?);
         start_alerting(&mut base.crew, &base.ports, stands_on, settings, &base.clock);
         Ok(base.crew)
     })

@@ -86,7 +86,8 @@ async fn serve(context: &Context, args: &Standalone) -> Outcome {
         dagbok_scheduler::run(ports.clone(), scheduler, clock.clone(), deciding),
     );
     let alerting = services::alerting(config, &home);
-    start_alerting(&mut crew, &ports, (alert_log, None), alerting, &clock);
+    let stands_on = (alert_log, None, wire::big_things(config)?);
+    start_alerting(&mut crew, &ports, stands_on, alerting, &clock);
     let taking = crew.shutdown(Stage::Takes);
     crew.add(
         Stage::Takes,
@@ -104,11 +105,18 @@ async fn serve(context: &Context, args: &Standalone) -> Outcome {
     crew.run().await
 }
 
+/// The log of alerting, what the broker may hold, and where big things lie.
+pub(crate) type WatchedByAlerting = (
+    Arc<dyn RunLog>,
+    Option<Arc<dyn dagbok_alerting::Stores>>,
+    Option<Arc<dyn dagbok_alerting::BigThings>>,
+);
+
 /// Starts alerting, which stands on the two logs and the small primitives.
 pub(crate) fn start_alerting(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    (alert_log, stores): (Arc<dyn RunLog>, Option<Arc<dyn dagbok_alerting::Stores>>),
+    (alert_log, stores, blobs): WatchedByAlerting,
     settings: dagbok_alerting::Settings,
     clock: &Clock,
 ) {
@@ -119,6 +127,7 @@ pub(crate) fn start_alerting(
         signals: Arc::clone(&ports.signals),
         snapshots: Arc::clone(&ports.snapshots),
         stores,
+        blobs,
     };
     let shutdown = crew.shutdown(Stage::Tells);
     let service = dagbok_alerting::run(stands_on, settings, clock.clone(), shutdown);

@@ -2,7 +2,10 @@
 //! installation's.
 use std::{
     path::Path,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use dagbok_objects::{
 use dagbok_protocol::names::BLOBS_PLACE;
 use dagbok_runlog::{PortError, PortResult, Ports};
 use dagbok_runtime::fresh_id;
+use futures::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::{codes::Code, failure::Failure};
@@ -91,6 +95,42 @@ pub(crate) fn objects(config: &Config) -> Result<Option<Objects>, Failure> {
             "mend `[blobs]` (or `[logging]`) in dagbok.toml; `dagbok doctor` asks the store itself",
         )
     })
+}
+
+/// The store as alerting looks at it; `None` where there is none.
+pub(crate) fn big_things(
+    config: &Config,
+) -> Result<Option<Arc<dyn dagbok_alerting::BigThings>>, Failure> {
+    let watched = |objects| -> Arc<dyn dagbok_alerting::BigThings> {
+        Arc::new(Watched { objects, wrote: AtomicBool::new(false) })
+    };
+    Ok(objects(config)?.map(watched))
+}
+
+#[derive(Debug)]
+struct Watched {
+    objects: Objects,
+    /// Whether something could be written: alerting may have been given the right to read alone.
+    wrote: AtomicBool,
+}
+
+impl dagbok_alerting::BigThings for Watched {
+    fn place(&self) -> String {
+        self.objects.place().to_owned()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            let read = |error: PortError| error.to_string();
+            self.objects.look(false).await.map_err(read)?;
+            match self.objects.look(true).await {
+                Ok(_) => self.wrote.store(true, Ordering::Relaxed),
+                Err(error) if self.wrote.load(Ordering::Relaxed) => return Err(read(error)),
+                Err(_) => {}
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Puts the store beside `ports`' own blobs, which is as `claims` knows. One that does not answer now is told of and used

@@ -39,9 +39,9 @@ impl Book {
         let wordless = self.wordless.keys().cloned().map(AlertScope::Receiver);
         keys.extend(wordless.map(|scope| (Rule::TemplateFailing, scope)));
         keys.push((Rule::ConfigurationRefused, AlertScope::Namespace));
-        for rule in [Rule::MessagesWaiting, Rule::DiskFilling, Rule::ProjectionBehind] {
-            keys.push((rule, AlertScope::Namespace));
-        }
+        let of_all =
+            [Rule::MessagesWaiting, Rule::DiskFilling, Rule::ProjectionBehind, Rule::BlobsAway];
+        keys.extend(of_all.map(|rule| (rule, AlertScope::Namespace)));
         keys.extend(self.stores().map(|scope| (Rule::DiskFilling, scope)));
         let calendars = self.calendars.keys().cloned().map(AlertScope::Schedule);
         keys.extend(calendars.map(|scope| (Rule::CalendarRefused, scope)));
@@ -146,6 +146,7 @@ impl Book {
             (Rule::DiskFilling | Rule::ProjectionBehind, AlertScope::Namespace) => {
                 self.wrong_with_machine(rule, own)
             }
+            (Rule::BlobsAway, AlertScope::Namespace) => self.wrong_with_blobs(own),
             (Rule::DiskFilling, AlertScope::Store(name)) => self.wrong_with_store(name, own),
             (Rule::MessagesWaiting, AlertScope::Namespace) => {
                 let (first, count, receivers) = self.overdue(now)?;

@@ -69,6 +69,7 @@ impl Book {
             AlertFact::DiskObserved(it) => self.disk_observed(at, it),
             AlertFact::ProjectionObserved(it) => self.projection_observed(at, it.behind),
             AlertFact::StoreObserved(it) => self.store_observed(at, it),
+            AlertFact::BlobsObserved(it) => self.blobs_observed(at, it),
             AlertFact::AlertOpened(it) => self.opened(at, it),
             AlertFact::AlertRecurred(it) => self.recurred(at, it),
             AlertFact::AlertAcknowledged(it) => {
@@ -171,6 +172,7 @@ impl Book {
             | AlertFact::DiskObserved(_)
             | AlertFact::ProjectionObserved(_)
             | AlertFact::StoreObserved(_)
+            | AlertFact::BlobsObserved(_)
             | AlertFact::ConfigurationTaken(_)
             | AlertFact::ConfigurationRefused(_)
             | AlertFact::AlertOpened(_)
@@ -328,7 +330,10 @@ impl Book {
             }
             (Rule::CalendarRefused, AlertScope::Schedule(name)) => self.calendar_closed(name),
             (Rule::MessagesWaiting, AlertScope::Namespace) => self.unsent_closed = Some(at),
-            (Rule::DiskFilling | Rule::ProjectionBehind, AlertScope::Namespace) => {
+            (
+                Rule::DiskFilling | Rule::ProjectionBehind | Rule::BlobsAway,
+                AlertScope::Namespace,
+            ) => {
                 self.machine_is_well(rule);
             }
             (Rule::DiskFilling, AlertScope::Store(name)) => self.store_is_well(name),

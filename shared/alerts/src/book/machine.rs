@@ -9,7 +9,7 @@ use super::{
     room::{Filling, Room, Seen},
 };
 use crate::{
-    AlertScope, Condition, DiskObserved, Rule, Severity, StoreObserved,
+    AlertScope, BlobsObserved, Condition, DiskObserved, Rule, Severity, StoreObserved,
     limits::{DISK_LOW, STORE_GONE, STORES},
 };
 
@@ -37,6 +37,19 @@ pub(crate) struct Machine {
     behind: Option<(Timestamp, u64)>,
     /// Somebody said that this is well, until it has caught up.
     behind_closed: bool,
+    /// The object store that does not do what it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blobs: Option<BlobsAway>,
+}
+
+/// An object store that does not do what it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct BlobsAway {
+    since: Timestamp,
+    place: String,
+    why: String,
+    /// Somebody said that this is well, until it answers again.
+    is_closed: bool,
 }
 
 impl Book {
@@ -55,6 +68,15 @@ impl Book {
     /// Whether alerting counts as behind the run log.
     pub fn is_behind(&self) -> bool {
         self.machine.behind.is_some()
+    }
+
+    /// Whether how the object store answers is to be noted: where that is otherwise than it was.
+    pub fn blobs_are_news(&self, seen: &BlobsObserved) -> bool {
+        match (&self.machine.blobs, &seen.refused) {
+            (None, refused) => refused.is_some(),
+            (Some(_), None) => true,
+            (Some(known), Some(why)) => known.place != seen.place || known.why != *why,
+        }
     }
 
     /// The stores of which something is known.
@@ -101,9 +123,25 @@ impl Book {
         self.touched_keys.note(|| (Rule::ProjectionBehind, AlertScope::Namespace));
     }
 
+    pub(super) fn blobs_observed(&mut self, at: Timestamp, it: &BlobsObserved) {
+        let known = self.machine.blobs.take().filter(|known| known.place == it.place);
+        self.machine.blobs = it.refused.clone().map(|why| BlobsAway {
+            since: known.as_ref().map_or(at, |known| known.since),
+            place: it.place.clone(),
+            why,
+            is_closed: known.is_some_and(|known| known.is_closed),
+        });
+        self.touched_keys.note(|| (Rule::BlobsAway, AlertScope::Namespace));
+    }
+
     pub(super) fn machine_is_well(&mut self, rule: Rule) {
         match rule {
             Rule::DiskFilling => self.machine.disk.closed = true,
+            Rule::BlobsAway => {
+                if let Some(blobs) = &mut self.machine.blobs {
+                    blobs.is_closed = true;
+                }
+            }
             _ => self.machine.behind_closed = true,
         }
     }
@@ -119,6 +157,9 @@ impl Book {
         machine.disk.clock_back(to);
         machine.stores.values_mut().for_each(|room| room.clock_back(to));
         machine.behind = machine.behind.map(|(at, behind)| (at.min(to), behind));
+        if let Some(blobs) = &mut machine.blobs {
+            blobs.since = blobs.since.min(to);
+        }
     }
 
     /// What is wrong with it, by [`Condition`]s of `own` making.
@@ -141,6 +182,20 @@ impl Book {
         let details = vec![("free".to_owned(), left)];
         // One that got worse wakes somebody.
         Some(Condition { due: Some(changed), ..own(severity, seen, summary, details) })
+    }
+
+    /// What is wrong with the object store.
+    pub(super) fn wrong_with_blobs(
+        &self,
+        own: impl Fn(Severity, Timestamp, String, Vec<(String, String)>) -> Condition,
+    ) -> Option<Condition> {
+        let BlobsAway { since, place, why, .. } =
+            self.machine.blobs.as_ref().filter(|it| !it.is_closed)?;
+        let summary = format!(
+            "the object store does not do what it is asked: {why}; logs and values at {place} can't be read, and what is large stays near"
+        );
+        let details = vec![("error".to_owned(), why.clone()), ("place".to_owned(), place.clone())];
+        Some(own(Severity::Critical, *since, summary, details))
     }
 
     /// What is wrong with a store of the broker.

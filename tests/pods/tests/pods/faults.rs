@@ -6,7 +6,7 @@ use dagbok_protocol::ReportBody;
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, base_is, kubelet, run_pod, until},
+    rig::{Rig, base_is, env_of, kubelet, run_pod, until},
     server::Fault,
 };
 
