@@ -150,7 +150,8 @@ impl PodApi {
 
     /// Deletes a pod, if it is that one; one that is gone is deleted.
     pub(crate) async fn delete(&self, name: &str, uid: &str) -> Result<(), ApiError> {
-        let options = json!({ "kind": "DeleteOptions", "apiVersion": "v1", "preconditions": { "uid": uid } });
+        let options =
+            json!({ "kind": "DeleteOptions", "apiVersion": "v1", "preconditions": { "uid": uid } });
         let path = format!("{}/{name}", self.path);
         let body = options.to_string().into_bytes();
         let answer = self.ask(Method::DELETE, &path, "application/json", body).await?;

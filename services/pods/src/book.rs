@@ -15,7 +15,10 @@ const HELD: usize = 500;
 
 /// One pod, from the delivery of its item to its end.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing that was seen of it, in no order")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that was seen of it, in no order"
+)]
 pub(crate) struct Entry {
     /// Whose.
     pub(crate) key: TryKey,
@@ -145,8 +148,7 @@ impl Book {
     /// The pods that have waited for so long, to run or for the executor in them to speak: each is told of once.
     pub(crate) fn overdue(&self, limit: Duration) -> Vec<Late> {
         let mut pods = self.pods.lock();
-        let is_late =
-            |it: &Entry| !it.spoke && !it.late && !it.ends && it.since.elapsed() >= limit;
+        let is_late = |it: &Entry| !it.spoke && !it.late && !it.ends && it.since.elapsed() >= limit;
         let late = pods.iter_mut().filter(|(_, it)| is_late(it));
         late.map(|(name, entry)| {
             entry.late = true;

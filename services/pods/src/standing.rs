@@ -106,7 +106,10 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         }
         let pods = shared.book.len();
         if shared.standing.leaves(pods) {
-            tracing::info!(pods, "this executor is drained: it leaves, and a later life finds the pods that are there");
+            tracing::info!(
+                pods,
+                "this executor is drained: it leaves, and a later life finds the pods that are there"
+            );
             shared.shutdown.start();
         }
     }

@@ -153,7 +153,9 @@ async fn make(shared: &Shared, name: &str, item: &WorkItem, pod: &Value) -> Came
                 Whose::Over(executor) => {
                     // Where its end is told this is refused.
                     shared.book.with(name, |entry| entry.executor = executor);
-                    let why = format!("the try's pod {name} is over and kept, and its item is there still");
+                    let why = format!(
+                        "the try's pod {name} is over and kept, and its item is there still"
+                    );
                     return Came::Never(FailureKind::Executor, Fault::System, why);
                 }
                 Whose::Anothers => {

@@ -48,8 +48,9 @@ pub use fact::{
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
 pub use lives::{
-    BlobsObserved, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten, HeartbeatReceived,
-    ProjectionObserved, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed, StoreObserved,
+    BlobsObserved, CalendarRefused, CalendarTaken, DiskObserved, HeartbeatForgotten,
+    HeartbeatReceived, ProjectionObserved, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed,
+    StoreObserved,
 };
 pub use mute::MuteTime;
 pub use oncall::{Contact, Crew, Person, Rotation, Schedule, Shift};

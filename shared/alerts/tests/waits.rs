@@ -3,9 +3,9 @@
 mod world;
 
 use dagbok_alerts::{
-    AlertFact, AlertRecord, AskBody, BlobsObserved, By, CalendarRefused, CalendarTaken, ConfigurationTaken,
-    Contact, DiskObserved, Person, ProjectionObserved, Purpose, Route, Rule, Schedule, Severity,
-    review,
+    AlertFact, AlertRecord, AskBody, BlobsObserved, By, CalendarRefused, CalendarTaken,
+    ConfigurationTaken, Contact, DiskObserved, Person, ProjectionObserved, Purpose, Route, Rule,
+    Schedule, Severity, review,
 };
 use dagbok_events::{
     DeadlineFrom, ExecutorId, Fact, ForeignReport, Leg, MapIndex, Micros, RefusedWhy,

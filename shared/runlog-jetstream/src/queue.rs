@@ -221,7 +221,10 @@ impl Shared {
             // The stream is gone: made again, where that is ours to do. What was in it is offered anew.
             Err(AskError::NobodyThere(_)) if self.settings.creates => {
                 self.ensure_stream().await?;
-                tracing::warn!(stream = self.stream, "nobody was there for what is sent: the stream is looked after");
+                tracing::warn!(
+                    stream = self.stream,
+                    "nobody was there for what is sent: the stream is looked after"
+                );
                 self.link.store(&subject, headers, payload).await
             }
             stored => stored,

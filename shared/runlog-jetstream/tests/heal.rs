@@ -8,7 +8,9 @@ use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
 use async_nats::jetstream;
 use bytes::Bytes;
 use common::on;
-use dagbok_runlog::{AppendError, Draft, PortError, Published, Queue, QueueSettings, ReadLimit, Seq};
+use dagbok_runlog::{
+    AppendError, Draft, PortError, Published, Queue, QueueSettings, ReadLimit, Seq,
+};
 use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, connect};
 use dagbok_test_support::{NatsServer, SyncInterval, versions};
 use futures::StreamExt as _;
@@ -157,7 +159,10 @@ async fn the_queue_of_triggers_heals_for_who_only_sends() {
     let queue = healed("opening", || triggerer.queues.open("triggers", LEASE)).await;
     goes_round(&queue, &sender, "k").await;
     let refused = triggerer.queues.open("others", LEASE).await.unwrap_err();
-    assert!(matches!(refused, PortError::Unavailable { .. }), "who may not make it says so: {refused}");
+    assert!(
+        matches!(refused, PortError::Unavailable { .. }),
+        "who may not make it says so: {refused}"
+    );
 }
 
 /// A server that is told to forget the log goes on numbering as if nothing had happened.

@@ -62,7 +62,11 @@ mod tests {
                 if self.hangs.load(Ordering::Relaxed) {
                     std::future::pending::<()>().await;
                 }
-                if self.is_wrong.load(Ordering::Relaxed) { Err("denied".to_owned()) } else { Ok(()) }
+                if self.is_wrong.load(Ordering::Relaxed) {
+                    Err("denied".to_owned())
+                } else {
+                    Ok(())
+                }
             })
         }
     }

@@ -72,7 +72,7 @@ fn a_side_container_that_goes_on_is_told_from_one_that_the_kubelet_ends() {
 
 #[test]
 fn a_container_that_admission_puts_first_is_not_the_task_s() {
-    let told = json!({"name": crate::spec::CLAIM_VARIABLE, "value": "$JS.ACK.a"});
+    let told = json!({"name": CLAIM_VARIABLE, "value": "$JS.ACK.a"});
     let limits = |memory: &str| json!({"limits": {"memory": memory}});
     let spec = json!({"containers": [
         {"name": "mesh", "resources": limits("1Gi"), "env": [{"name": "A", "value": "b"}]},

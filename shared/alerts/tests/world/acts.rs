@@ -1,9 +1,10 @@
 //! What happens in the tests, in few words.
 use dagbok_alerts::{Alert, Matcher, Rule, Thresholds};
 use dagbok_events::{
-    DagId, DagRegistered, Deadline, DeadlineFrom, Digest, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft,
-    ExecutorName, Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName, QueueName, RunStarted,
-    RunSucceeded, Scope, TaskId, TaskQueued, TryNumber, TryStarted, TrySucceeded, Usage,
+    DagId, DagRegistered, Deadline, DeadlineFrom, Digest, ExecutorFull, ExecutorId, ExecutorJoined,
+    ExecutorLeft, ExecutorName, Fact, Interval, LeftWhy, Leg, MapIndex, Micros, PoolName,
+    QueueName, RunStarted, RunSucceeded, Scope, TaskId, TaskQueued, TryNumber, TryStarted,
+    TrySucceeded, Usage,
 };
 use serde_json::{Value, json};
 

@@ -48,8 +48,9 @@ pub use secret::{
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    ClockWentBack, ExecutorCordoned, ExecutorFull, ExecutorJoined, ExecutorLeft, ExecutorUncordoned,
-    ForeignEntrySkipped, HistoryForgotten, LeftWhy, LimitsSet, PoolDeleted, PoolSet,
+    ClockWentBack, ExecutorCordoned, ExecutorFull, ExecutorJoined, ExecutorLeft,
+    ExecutorUncordoned, ForeignEntrySkipped, HistoryForgotten, LeftWhy, LimitsSet, PoolDeleted,
+    PoolSet,
 };
 pub use task::{
     RuledOut, TaskCleared, TaskExpanded, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut,

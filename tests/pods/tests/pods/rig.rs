@@ -184,6 +184,15 @@ impl Rig {
         until("every pod is gone", async || self.server.pods().is_empty()).await;
     }
 
+    /// A pod that runs is deleted: its kubelet lets it go.
+    pub(crate) async fn is_asked_to_go(&self, name: &str) {
+        let told = || {
+            let pods = self.server.pods();
+            pods.get(name).is_none_or(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
+        };
+        until("the pod is asked to go", async || told()).await;
+    }
+
     /// Has the scheduler order the end of a try.
     pub(crate) async fn order_end(&self, key: &TryKey) {
         let order = encode_any(&Order::Kill { key: key.clone(), why: "cancelled".into() });

@@ -266,11 +266,10 @@ async fn list(State(server): State<Server>, Query(asked): Asked) -> Response {
     let held = server.held.lock();
     let limit: usize = asked.get("limit").and_then(|it| it.parse().ok()).unwrap_or(usize::MAX);
     let after = asked.get("continue").filter(|it| !it.is_empty());
-    let mut found = held
-        .pods
-        .iter()
-        .filter(|(name, _)| held.unlisted.as_ref() != Some(*name))
-        .filter(|(name, pod)| after.is_none_or(|after| *name > after) && selects(&selector, pod));
+    let mut found =
+        held.pods.iter().filter(|(name, _)| held.unlisted.as_ref() != Some(*name)).filter(
+            |(name, pod)| after.is_none_or(|after| *name > after) && selects(&selector, pod),
+        );
     let page: Vec<_> = found.by_ref().take(limit).collect();
     let more =
         if found.next().is_some() { page.last().map(|(name, _)| (*name).clone()) } else { None };

@@ -146,7 +146,8 @@ async fn a_container_that_runs_and_never_speaks_is_not_waited_for_for_ever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_is_away_for_longer_than_pods_may_wait_costs_no_try_that_runs() {
     let rig = Rig::with(|settings| {
-        (settings.pending_timeout, settings.lease) = (Duration::from_secs(1), Duration::from_secs(1));
+        (settings.pending_timeout, settings.lease) =
+            (Duration::from_secs(1), Duration::from_secs(1));
     })
     .await;
     let key = rig.queue("a", json!({})).await;
@@ -172,7 +173,8 @@ async fn an_api_server_that_is_away_for_longer_than_pods_may_wait_costs_no_try_t
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_while_the_api_server_was_away_is_not_told_again() {
     let rig = Rig::with(|settings| {
-        (settings.pending_timeout, settings.lease) = (Duration::from_secs(1), Duration::from_secs(1));
+        (settings.pending_timeout, settings.lease) =
+            (Duration::from_secs(1), Duration::from_secs(1));
     })
     .await;
     let key = rig.queue("a", json!({})).await;
@@ -252,13 +254,16 @@ async fn what_goes_on_beside_a_try_that_failed_does_not_stay() {
     let rig = Rig::with(|settings| settings.delete_worker_pods_on_failure = false).await;
     let key = rig.queue("a", json!({})).await;
     let (name, _) = rig.pod("a").await;
-    let container = |name: &str, state: serde_json::Value| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": state});
-    rig.server.set_status(&name, json!({"phase": "Running", "containerStatuses": [
+    let container = |name: &str, state: Value| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": state});
+    rig.server.set_status(
+        &name,
+        json!({"phase": "Running", "containerStatuses": [
         container("base", json!({"terminated": {"exitCode": 1, "reason": "Error"}})),
-        container("mesh", json!({"running": {}}))]}));
+        container("mesh", json!({"running": {}}))]}),
+    );
     let (kind, why) = rig.failure_of(&key).await;
     assert!(kind == FailureKind::Executor && why.contains("with code 1"), "{why}");
-    rig.nothing_is_left().await;
+    rig.is_asked_to_go(&name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, Record,
-    RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
+    Actor, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy,
+    Record, RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
 };
 use dagbok_protocol::{
     Command, PROTOCOL, Presence, RefusalCode, Report, limits::QUEUED_TOO_LONG_RETRIES,
