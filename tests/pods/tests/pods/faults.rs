@@ -99,7 +99,7 @@ async fn a_list_that_is_older_than_a_pod_does_not_end_it() {
 async fn who_has_not_come_back_yet_after_an_outage_is_not_given_up() {
     let mut rig = Rig::with(|settings| {
         (settings.pending_timeout, settings.lease) =
-            (Duration::from_secs(1), Duration::from_secs(1));
+            (Duration::from_millis(500), Duration::from_secs(1));
     })
     .await;
     let key = rig.queue("a", json!({})).await;
@@ -109,7 +109,7 @@ async fn who_has_not_come_back_yet_after_an_outage_is_not_given_up() {
     rig.kill().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     rig.begin();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_millis(2_600)).await;
     assert_eq!(rig.reports_of(&key), [], "nobody could speak for long enough");
     let executor = env_of(&pod)[dagbok_pods::EXECUTOR_VARIABLE].clone();
     rig.ports.state.put(&format!("presence/{executor}"), "x".into(), None).await.unwrap();
