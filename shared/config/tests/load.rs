@@ -198,7 +198,7 @@ fn flags_and_variables_are_held_to_the_same_bounds() {
 /// and what has no lower bound says here that zero means something.
 #[test]
 fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
-    const ZERO_IS_LIKE_ANY_OTHER: [&str; 1] = ["executor.oom_score_adj"];
+    const ZERO_IS_LIKE_ANY_OTHER: [&str; 2] = ["executor.oom_score_adj", "kubernetes.gpus"];
     const ZERO_MEANS_AT_ONCE: [&str; 4] =
         ["executor.drain", "executor.kill_grace", "processor.debounce", "scheduler.max_losses"];
     const ZERO_MEANS_FOR_EVER: [&str; 13] = [
