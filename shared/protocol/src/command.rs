@@ -201,9 +201,9 @@ pub enum CommandBody {
     },
     /// An executor that makes places for its tries, as pods, has none left for another, or has one again.
     ExecutorFull {
-        /// Which executor.
+        /// Id of the executor that says so.
         executor: ExecutorId,
-        /// Whether it is full.
+        /// Whether it has no place left for another try.
         full: bool,
     },
     /// An executor said goodbye; the tries it still held are handed back or lost.

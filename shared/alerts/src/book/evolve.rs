@@ -3,7 +3,7 @@ use dagbok_events::Timestamp;
 
 use super::{
     Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Incidents, Refused,
-    SIGNS, Silence,
+    SIGNS, Silence, machine::is_observed,
 };
 use crate::{
     AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, AlertSilenced,
@@ -66,10 +66,10 @@ impl Book {
             | AlertFact::HeartbeatForgotten(_) => self.lives(at, fact),
             AlertFact::CalendarTaken(it) => self.calendar_taken(it),
             AlertFact::CalendarRefused(it) => self.calendar_refused(at, it),
-            AlertFact::DiskObserved(it) => self.disk_observed(at, it),
-            AlertFact::ProjectionObserved(it) => self.projection_observed(at, it.behind),
-            AlertFact::StoreObserved(it) => self.store_observed(at, it),
-            AlertFact::BlobsObserved(it) => self.blobs_observed(at, it),
+            AlertFact::DiskObserved(_)
+            | AlertFact::ProjectionObserved(_)
+            | AlertFact::StoreObserved(_)
+            | AlertFact::BlobsObserved(_) => self.observed(at, fact),
             AlertFact::AlertOpened(it) => self.opened(at, it),
             AlertFact::AlertRecurred(it) => self.recurred(at, it),
             AlertFact::AlertAcknowledged(it) => {
@@ -330,12 +330,7 @@ impl Book {
             }
             (Rule::CalendarRefused, AlertScope::Schedule(name)) => self.calendar_closed(name),
             (Rule::MessagesWaiting, AlertScope::Namespace) => self.unsent_closed = Some(at),
-            (
-                Rule::DiskFilling | Rule::ProjectionBehind | Rule::BlobsAway,
-                AlertScope::Namespace,
-            ) => {
-                self.machine_is_well(rule);
-            }
+            (rule, AlertScope::Namespace) if is_observed(rule) => self.machine_is_well(rule),
             (Rule::DiskFilling, AlertScope::Store(name)) => self.store_is_well(name),
             (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
                 if let Some(beat) = self.heartbeats.get_mut(name) {

@@ -9,7 +9,7 @@ use super::{
     room::{Filling, Room, Seen},
 };
 use crate::{
-    AlertScope, BlobsObserved, Condition, DiskObserved, Rule, Severity, StoreObserved,
+    AlertFact, AlertScope, BlobsObserved, Condition, DiskObserved, Rule, Severity, StoreObserved,
     limits::{DISK_LOW, STORE_GONE, STORES},
 };
 
@@ -52,6 +52,11 @@ struct BlobsAway {
     is_closed: bool,
 }
 
+/// Whether a rule is about what is observed of all.
+pub(super) const fn is_observed(rule: Rule) -> bool {
+    matches!(rule, Rule::DiskFilling | Rule::ProjectionBehind | Rule::BlobsAway)
+}
+
 impl Book {
     /// Whether what is free of a disk is to be noted at `now`: where it changed by a part of a hundred, or seldom.
     pub fn disk_is_news(&self, now: Timestamp, seen: &DiskObserved) -> bool {
@@ -84,7 +89,18 @@ impl Book {
         self.machine.stores.keys().cloned().map(AlertScope::Store)
     }
 
-    pub(super) fn disk_observed(&mut self, at: Timestamp, it: &DiskObserved) {
+    /// Takes in what was observed.
+    pub(super) fn observed(&mut self, at: Timestamp, fact: &AlertFact) {
+        match fact {
+            AlertFact::DiskObserved(it) => self.disk_observed(at, it),
+            AlertFact::ProjectionObserved(it) => self.projection_observed(at, it.behind),
+            AlertFact::StoreObserved(it) => self.store_observed(at, it),
+            AlertFact::BlobsObserved(it) => self.blobs_observed(at, it),
+            _ => {}
+        }
+    }
+
+    fn disk_observed(&mut self, at: Timestamp, it: &DiskObserved) {
         let machine = &mut self.machine;
         if machine.host != it.host || machine.folder != it.folder {
             machine.host.clone_from(&it.host);
@@ -97,7 +113,7 @@ impl Book {
         }
     }
 
-    pub(super) fn store_observed(&mut self, at: Timestamp, it: &StoreObserved) {
+    fn store_observed(&mut self, at: Timestamp, it: &StoreObserved) {
         let stores = &mut self.machine.stores;
         let key = |name: &String| (Rule::DiskFilling, AlertScope::Store(name.clone()));
         let is_gone = |name: &String, room: &Room| {
@@ -116,14 +132,14 @@ impl Book {
         }
     }
 
-    pub(super) fn projection_observed(&mut self, at: Timestamp, behind: u64) {
+    fn projection_observed(&mut self, at: Timestamp, behind: u64) {
         let since = self.machine.behind.map_or(at, |(since, _)| since);
         self.machine.behind = (behind > 0).then_some((since, behind));
         self.machine.behind_closed &= behind > 0;
         self.touched_keys.note(|| (Rule::ProjectionBehind, AlertScope::Namespace));
     }
 
-    pub(super) fn blobs_observed(&mut self, at: Timestamp, it: &BlobsObserved) {
+    fn blobs_observed(&mut self, at: Timestamp, it: &BlobsObserved) {
         let known = self.machine.blobs.take().filter(|known| known.place == it.place);
         self.machine.blobs = it.refused.clone().map(|why| BlobsAway {
             since: known.as_ref().map_or(at, |known| known.since),
