@@ -78,8 +78,7 @@ struct Entry {
 }
 
 impl<'a> Zip<'a> {
-    /// Reads the directory. Of two files by one name the later counts, and one whose name can't be told is passed over,
-    /// as Python's import passes it over.
+    /// Reads the directory. Of two files by one name the later counts, and one whose name is no UTF-8 is passed over.
     pub fn open(content: &'a [u8]) -> Result<Self, ZipError> {
         let damaged = |why: &str| ZipError::Damaged(why.to_owned());
         let tail = content.len().saturating_sub(END_LENGTH + COMMENT);

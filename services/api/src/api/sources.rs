@@ -315,7 +315,7 @@ mod tests {
             [("a.py", b"print(1)\n"), ("lib/b.py", b"X = 1\n"), ("c.txt", b"text")];
         let zip = zip_of(&files, Packed::Deflated);
         let mut tar = tar::Builder::new(Vec::new());
-        for (name, content) in [("sub/x.zip", &zip[..]), ("y.zip", b"no zip")] {
+        for (name, content) in [("sub/x.zip", &zip[..]), ("y.zip", &b"no zip"[..])] {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
