@@ -71,7 +71,7 @@ def value(running: Standalone, dag_id: str, run_id: str, task_id: str) -> Any:
     assert running.trigger(dag_id, run_id).status_code == 200
     assert running.api.wait_run(dag_id, run_id) == "success"
     at = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-    return running.api.get(at, deserialize="true")["value"]
+    return running.api.get(at)["value"]
 
 
 def words(running: Standalone, **of: str) -> str:
@@ -94,8 +94,7 @@ def test_dags_run_from_zips_and_each_with_its_own_modules(tmp_path: Path, dags: 
             assert running.trigger(dag_id, "r0").status_code == 200
         assert value(running, "one_defers", "r1", "waits") == "first"
         assert value(running, "two_defers", "r1", "waits") == "second"
-        log = running.api.get("/dags/one/dagRuns/r1/taskInstances/speaks/logs/1")
-        assert "the word is first" in str(log["content"])
+        assert "the word is first" in running.cli.ok("tasks", "logs", "one", "r1", "speaks")
         source = running.api.get("/dagSources/one")
         assert source["content"] == FIRST.format(dag_id="one")
         assert "WORD = 'first'" in words(running)
