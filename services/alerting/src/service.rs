@@ -6,7 +6,7 @@ use dagbok_runlog::{KeyedState, RunLog, Signals, Snapshots};
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 
 use crate::{
-    AlertingError, Stores,
+    AlertingError, BigThings, Stores,
     term::{Term, TermEnd},
 };
 

@@ -106,7 +106,10 @@ impl Namespace {
     }
 
     /// Tells whether a task runs on an executor that pulls from a queue, or on a part of one.
-    fn runs_for(&self, queue: &QueueName) -> impl Fn(&Run, InstanceNo) -> bool {
+    fn runs_for<'a>(
+        &'a self,
+        queue: &'a QueueName,
+    ) -> impl Fn(&Run, InstanceNo) -> bool + use<'a> {
         let names: BTreeSet<&ExecutorName> =
             self.pulling(queue).filter_map(|it| it.name.as_ref()).collect();
         move |run, no| {
