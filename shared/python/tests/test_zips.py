@@ -127,8 +127,16 @@ def test_two_zips_do_not_mix_and_a_zip_comes_before_what_is_installed(folder: Fo
 
 @pytest.mark.parametrize("stem", ["queue", "dagbok", "__init__", "my-dag", "first.v2"])
 def test_a_module_may_be_called_as_one_of_pythons_or_ours(folder: Folder, stem: str) -> None:
-    text = "from airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n"
-    text += "with DAG('d', schedule=None): EmptyOperator(task_id='t')\n"
+    text = """
+import inspect
+from queue import Queue
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+from dagbok import task
+def f(): return 1
+assert inspect.getsource(f) == "def f(): return 1\\n"
+with DAG("d", schedule=None): EmptyOperator(task_id="t")
+"""
     write(folder, "x.zip", {f"{stem}.py": text})
     (answer,) = folder.parse(f"x.zip/{stem}.py")
     assert answer["errors"] == []
