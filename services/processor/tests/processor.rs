@@ -95,7 +95,10 @@ async fn whatever_a_file_does_there_is_a_clear_error_and_the_others_are_read() {
         &format!("{head}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"),
     );
     bench.write("noisy.py", &format!("print('{{' * 1000)\n{}", dag("noisy")));
-    bench.write("package.zip", &zip_of(&[("inside.py", b"airflow dag")], Packed::Stored)[..60]);
+    bench.write_bytes(
+        "package.zip",
+        &zip_of(&[("inside.py", b"airflow dag")], Packed::Stored)[..60],
+    );
     let mut running = bench.start();
     let files = running.next_read(8).await;
     let of = |name: &str| files.iter().find(|file| file.file == name).unwrap();
@@ -160,9 +163,9 @@ fn told(files: &[DagFile]) -> Vec<(&str, Vec<&str>, Option<&str>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_modules_of_a_zip_are_files_that_change_with_it() {
     let bench = Bench::new();
-    bench.write("team/p.zip", package("one"));
-    bench.write("data.zip", zip_of(&[("a.csv", b"airflow dag")], Packed::Stored));
-    bench.write("ignored.zip", package("ignored"));
+    bench.write_bytes("team/p.zip", &package("one"));
+    bench.write_bytes("data.zip", &zip_of(&[("a.csv", b"airflow dag")], Packed::Stored));
+    bench.write_bytes("ignored.zip", &package("ignored"));
     bench.write(".airflowignore", "ignored.zip\n");
     let mut running = bench.start();
     let files = running.next_read(2).await;
@@ -173,13 +176,13 @@ async fn the_modules_of_a_zip_are_files_that_change_with_it() {
     assert_eq!(files[0].bundle.as_str(), bundle);
 
     // What a module imports from its zip changes with it; and so does what may have changed.
-    bench.write("team/p.zip", package("two"));
+    bench.write_bytes("team/p.zip", &package("two"));
     let files = running.next_read(2).await;
     assert_eq!(told(&files), [(first, vec!["two"], None), (second, vec!["other"], None)]);
     assert!(matches!(running.next().await, Said::Bundle(changed) if changed != bundle));
 
     // One that can't be read, as one that is being written: what it had is not gone.
-    bench.write("team/p.zip", &package("three")[..400]);
+    bench.write_bytes("team/p.zip", &package("three")[..400]);
     let files = running.next_read(2).await;
     let broken = Some("BadZipFile");
     assert_eq!(told(&files), [(first, vec![], broken), (second, vec![], broken)]);
@@ -202,7 +205,10 @@ async fn the_modules_of_a_zip_are_files_that_change_with_it() {
     }
 
     // Whole again, with one module less.
-    bench.write("team/p.zip", zip_of(&[("second.py", &dag("other").into_bytes())], Packed::Stored));
+    bench.write_bytes(
+        "team/p.zip",
+        &zip_of(&[("second.py", &dag("other").into_bytes())], Packed::Stored),
+    );
     let mut gone = BTreeSet::new();
     let mended = loop {
         match running.next().await {
@@ -284,7 +290,7 @@ async fn a_file_that_makes_dags_of_what_lies_in_a_folder_makes_one_of_a_new_file
          with DAG(path.stem, schedule=None): pass\n",
     );
     let mut running = bench.start();
-    let ids = |file: &dagbok_protocol::DagFile| -> Vec<String> {
+    let ids = |file: &DagFile| -> Vec<String> {
         file.dags.iter().map(|dag| dag.spec.dag_id.to_string()).collect()
     };
     assert_eq!(ids(&running.next_read(1).await[0]), ["first"]);

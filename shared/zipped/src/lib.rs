@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_defused_by_what_it_says_and_by_what_it_does() {
-        let zip = zip_of(&[("a.py", &[0; 100_000])], Packed::Deflated);
+        let zip = zip_of(&[("a.py", &vec![0; 100_000])], Packed::Deflated);
         let entry = zip.windows(4).position(|at| at == ENTRY).unwrap();
         let saying = |bytes: u64| {
             let mut content = zip.clone();

@@ -70,7 +70,12 @@ impl Bench {
     }
 
     /// Writes a file of the folder, whole at once, as editors and git do.
-    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        self.write_bytes(name, text.as_bytes());
+    }
+
+    /// The same of what is no text.
+    pub(crate) fn write_bytes(&self, name: &str, text: &[u8]) {
         let path = self.dags().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let draft = self.root.path().join("draft");
