@@ -8,6 +8,7 @@ use dagbok_protocol::{
     text, too_large,
 };
 use dagbok_runlog::digest_of;
+use dagbok_zipped::ZipError;
 use serde::Deserialize;
 
 /// What one file holds.
@@ -101,6 +102,11 @@ impl ParsedFile {
     pub(crate) fn failed(file: &str, exception: &str, message: String, traceback: String) -> Self {
         let error = ImportError { line: None, exception: exception.to_owned(), message, traceback };
         Self { file: file.to_owned(), errors: vec![cut(error)], ..Self::default() }
+    }
+
+    /// What lies in a zip that can't be read.
+    pub(crate) fn of_zip(file: &str, error: &ZipError) -> Self {
+        Self::failed(file, "BadZipFile", error.to_string(), String::new())
     }
 
     /// Adds what the parser noted of the import before its end, `stdout` being all that it said.

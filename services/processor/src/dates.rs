@@ -5,6 +5,7 @@ use dagbok_events::{ExpectedRuns, decode_any, encode_any};
 use dagbok_protocol::{DatesAnswer, DatesQuestion, names};
 use dagbok_runlog::{Signal, Signals};
 use dagbok_runtime::{Backoff, Shutdown};
+use dagbok_zipped::splits;
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
@@ -76,7 +77,8 @@ impl Dates {
     /// Whether a file of the folder is meant, and nothing beside it.
     fn has(&self, file: &str) -> bool {
         let plain = file.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        plain && self.folder.join(file).is_file()
+        let mut zips = splits(file).map(|(zip, _)| zip);
+        plain && (self.folder.join(file).is_file() || zips.any(|it| self.folder.join(it).is_file()))
     }
 
     async fn answer(&self, asked: &DatesQuestion, stop: &Shutdown) -> Option<DatesAnswer> {

@@ -25,7 +25,7 @@ mod watch;
 
 pub use answer::ParsedFile;
 pub use home::mark_home;
-pub use once::{OnceError, find_once, parse_all, parse_once, tell_once};
+pub use once::{OnceError, find_once, modules_in, parse_all, parse_once, tell_once};
 pub use project::project_around;
 pub use service::run;
 pub use settings::{IgnoreSyntax, ProcessorError, ProcessorSettings, Python};

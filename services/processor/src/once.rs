@@ -1,5 +1,5 @@
 //! Reads one file and no more: for `dags show FILE` and `dags test FILE`.
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use dagbok_events::{Actor, Digest};
 use dagbok_inbox::{Ask, AskError, Inbox};
@@ -10,8 +10,13 @@ use futures::{StreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
-    ParsedFile, ProcessorSettings, Python, bundle::pack, candidate::Kind, foretell::Last,
-    parser::Parsers, service::blocking, snapshot::Snapshot,
+    ParsedFile, ProcessorSettings, Python,
+    bundle::pack,
+    candidate::{Kind, kind_of},
+    foretell::Last,
+    parser::Parsers,
+    service::blocking,
+    snapshot::Snapshot,
 };
 
 /// Why a file could not be read and told of.
@@ -55,6 +60,16 @@ async fn parse_by(parsers: &Parsers, folder: &Path, file: &str, within: Duration
     if last.is_empty() { parsed } else { parse(&last).await }
 }
 
+/// The modules of a zip that are read for DAGs, by their names in it; why there are none where it can't be read.
+pub fn modules_in(zip: &Path) -> Result<Vec<String>, String> {
+    let content = std::fs::read(zip).map_err(|error| error.to_string())?;
+    match kind_of(&zip.to_string_lossy(), &content) {
+        Kind::Zip(modules) => Ok(modules.to_vec()),
+        Kind::BrokenZip(error) => Err(error.to_string()),
+        Kind::DagFile | Kind::Other => Ok(Vec::new()),
+    }
+}
+
 /// Finds the file of `folder` that defines `dag_id`, parsing one file after another until it is found;
 /// those that mention the id come first. `None` where none does.
 pub async fn find_once(
@@ -62,15 +77,15 @@ pub async fn find_once(
     dag_id: &str,
     clock: &Clock,
 ) -> Result<Option<ParsedFile>, OnceError> {
-    let snapshot = take(settings, clock).await?;
-    let (folder, id) = (settings.folder.clone(), dag_id.to_owned());
+    let snapshot = Arc::new(take(settings, clock).await?);
+    let (folder, id, taken) = (settings.folder.clone(), dag_id.to_owned(), Arc::clone(&snapshot));
     let files = blocking(move || {
-        let dag_files = snapshot.files.iter().filter(|(_, facts)| facts.kind == Kind::DagFile);
-        let mut files: Vec<(bool, String)> = dag_files
-            .map(|(name, _)| {
-                let text = std::fs::read(folder.join(name)).unwrap_or_default();
+        let mut files: Vec<(bool, String)> = taken
+            .dag_files()
+            .map(|name| {
+                let text = std::fs::read(folder.join(&name)).unwrap_or_default();
                 let mentions = text.windows(id.len().max(1)).any(|at| at == id.as_bytes());
-                (!mentions, name.clone())
+                (!mentions, name)
             })
             .collect();
         files.sort();
@@ -78,7 +93,7 @@ pub async fn find_once(
     });
     let parsers = Parsers::new(settings.python.clone());
     let files = files.await.into_iter().map(|(_, file)| file);
-    let mut readings = std::pin::pin!(readings(&parsers, settings, files));
+    let mut readings = std::pin::pin!(readings(&parsers, settings, &snapshot, files));
     while let Some(parsed) = readings.next().await {
         if parsed.dags.iter().any(|dag| dag.spec.dag_id.as_str() == dag_id) {
             return Ok(Some(parsed));
@@ -93,19 +108,23 @@ pub async fn parse_all(
     clock: &Clock,
 ) -> Result<Vec<ParsedFile>, OnceError> {
     let snapshot = take(settings, clock).await?;
-    let dag_files = snapshot.files.iter().filter(|(_, facts)| facts.kind == Kind::DagFile);
-    let files: Vec<String> = dag_files.map(|(name, _)| name.clone()).collect();
     let parsers = Parsers::new(settings.python.clone());
-    Ok(readings(&parsers, settings, files.into_iter()).collect().await)
+    // In the order of names, those in zips among them.
+    let files: BTreeSet<String> = snapshot.dag_files().collect();
+    Ok(readings(&parsers, settings, &snapshot, files.into_iter()).collect().await)
 }
 
 /// Reads files, several at once, and gives them in the order that they came in.
 fn readings<'a>(
     parsers: &'a Parsers,
     settings: &'a ProcessorSettings,
+    snapshot: &'a Snapshot,
     files: impl Iterator<Item = String> + 'a,
 ) -> impl stream::Stream<Item = ParsedFile> + 'a {
     let each = files.map(move |file| async move {
+        if let Some(error) = snapshot.trouble_of(&file) {
+            return ParsedFile::of_zip(&file, error);
+        }
         parse_by(parsers, &settings.folder, &file, settings.parse_timeout).await
     });
     stream::iter(each).buffered(settings.parsers.max(1))

@@ -19,15 +19,15 @@ use dagbok_inbox::{Inbox, Lookup};
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 use dagbok_telemetry::metrics;
+use dagbok_zipped::{is_zip, splits};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    ProcessorError, ProcessorSettings, candidate::Kind, dates::Dates, foretell::Read,
-    home::dag_folder, known, parser::Parsers, presence, snapshot::Snapshot, tell::Teller,
-    watch::FolderWatch,
+    ProcessorError, ProcessorSettings, dates::Dates, foretell::Read, home::dag_folder, known,
+    parser::Parsers, presence, snapshot::Snapshot, tell::Teller, watch::FolderWatch,
 };
 use agenda::Agenda;
 use bundle_state::Bundle;
@@ -63,7 +63,6 @@ pub async fn run(
     presence::show(Arc::clone(&service.ports.state), service.clock.clone(), &shutdown);
     let loading = load_known(service.ports.clone(), service.settings.state_ends_with_process);
     tokio::pin!(loading);
-    let mut loaded = false;
     tracing::info!(folder = %folder.display(), parsers = service.settings.parsers, "the processor is up");
     loop {
         let debounce = service.settings.debounce;
@@ -75,9 +74,10 @@ pub async fn run(
                 Err(error) if error.is_cancelled() => {}
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            known = &mut loading, if !loaded => {
-                loaded = true;
+            known = &mut loading, if !service.has_known => {
+                service.has_known = true;
                 service.known.extend(known);
+                service.take_files();
                 service.tell_of_gone().await;
             }
             () = watch.changed(debounce) => service.walk().await,
@@ -124,7 +124,10 @@ struct Service {
     bundle: Bundle,
     files: BTreeMap<String, FileState>,
     agenda: Agenda,
+    /// Files that the scheduler was told of.
     known: BTreeSet<String>,
+    /// Whether those of an earlier start are among them yet.
+    has_known: bool,
     jobs: JoinSet<Done>,
     parsers: Parsers,
     wake_at: Instant,
@@ -144,6 +147,7 @@ impl Service {
         let parsers = Parsers::new(settings.python.clone());
         Ok(Self {
             known: BTreeSet::new(),
+            has_known: false,
             teller: Arc::new(Teller::new(inbox, shutdown.clone(), settings.answer_within)),
             ports,
             settings,
@@ -206,9 +210,14 @@ impl Service {
         if was_in_trouble && self.bundle.trouble().is_none() {
             self.files.values_mut().filter(|state| state.has_failed()).for_each(FileState::forget);
         }
-        let is_read = |kind| matches!(kind, Kind::DagFile | Kind::ZipPackage);
-        let there = self.snapshot.files.iter().filter(|(_, facts)| is_read(facts.kind));
-        let there: BTreeSet<String> = there.map(|(name, _)| name.clone()).collect();
+        self.take_files();
+        self.count_errors();
+        self.tell_of_gone().await;
+    }
+
+    /// Takes over which files there are to read.
+    fn take_files(&mut self) {
+        let there = self.there();
         let gone: Vec<_> =
             self.files.keys().filter(|name| !there.contains(*name)).cloned().collect();
         for file in gone {
@@ -219,8 +228,22 @@ impl Service {
             self.files.entry(name).or_default();
         }
         self.note_all();
-        self.count_errors();
-        self.tell_of_gone().await;
+    }
+
+    /// The files to read. What was known of a zip that can't be read now is not gone: its DAGs keep the code they had.
+    fn there(&self) -> BTreeSet<String> {
+        let mut there: BTreeSet<String> = self.snapshot.dag_files().collect();
+        let broken = there.iter().filter(|name| is_zip(name)).cloned().collect::<Vec<_>>();
+        for zip in broken {
+            let known = self.files.keys().chain(&self.known);
+            let inside = |name: &&String| splits(name).any(|(around, _)| around == zip);
+            let known: Vec<_> = known.filter(inside).cloned().collect();
+            if !known.is_empty() {
+                there.remove(&zip);
+                there.extend(known);
+            }
+        }
+        there
     }
 
     fn warn_of_passed_over(&self, snapshot: &Snapshot) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use dagbok_events::Timestamp;
+use dagbok_zipped::{ZipError, splits};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -119,14 +120,37 @@ impl Snapshot {
         Self { hash: hash_all(&files), files, ..self.clone() }
     }
 
-    /// The content of `name`, if it is there.
+    /// The files to parse: those in zips by the zip's name and theirs, a zip that can't be read by its own.
+    pub(crate) fn dag_files(&self) -> impl Iterator<Item = String> {
+        self.files.iter().flat_map(|(name, facts)| match &facts.kind {
+            Kind::DagFile | Kind::BrokenZip(_) => vec![name.clone()],
+            Kind::Zip(modules) => modules.iter().map(|it| format!("{name}/{it}")).collect(),
+            Kind::Other => Vec::new(),
+        })
+    }
+
+    /// What is known of a file, or of the zip that it lies in.
+    pub(crate) fn facts_of(&self, name: &str) -> Option<&FileFacts> {
+        let around = || splits(name).find_map(|(zip, _)| self.files.get(zip));
+        self.files.get(name).or_else(around)
+    }
+
+    /// Why the zip that `name` is, or lies in, can't be read.
+    pub(crate) fn trouble_of(&self, name: &str) -> Option<&ZipError> {
+        match &self.facts_of(name)?.kind {
+            Kind::BrokenZip(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The content of `name`, if it is there; of a file in a zip that of the zip.
     pub(crate) fn hash_of(&self, name: &str) -> Option<Hash> {
-        self.files.get(name).map(|facts| facts.hash)
+        self.facts_of(name).map(|facts| facts.hash)
     }
 
     /// Whether a file is still as it was when this was taken, by its stamp.
     pub(crate) fn is_current(&self, name: &str) -> bool {
-        self.files.get(name).is_some_and(|facts| {
+        self.facts_of(name).is_some_and(|facts| {
             fs::metadata(&facts.listed.path)
                 .is_ok_and(|meta| Stamp::of(&meta) == facts.listed.stamp)
         })
@@ -136,7 +160,7 @@ impl Snapshot {
 /// What a file is whose content is known, under the ignore rules of now.
 fn kind_now(known: &FileFacts, listed: &Listed) -> Kind {
     match (listed.may_define, known.listed.may_define) {
-        (true, true) => known.kind,
+        (true, true) => known.kind.clone(),
         (false, _) => Kind::Other,
         // Its text was not looked at when it was ignored.
         (true, false) => {

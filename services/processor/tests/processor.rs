@@ -3,6 +3,7 @@
 mod bench;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     os::unix::fs::{FileExt as _, symlink},
     path::Path,
@@ -15,6 +16,8 @@ use std::{
 
 use bench::{Bench, Said, dag, silent};
 use dagbok_processor::mark_home;
+use dagbok_protocol::DagFile;
+use dagbok_zipped::made::{Packed, zip_of};
 use tokio::io::AsyncReadExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +95,10 @@ async fn whatever_a_file_does_there_is_a_clear_error_and_the_others_are_read() {
         &format!("{head}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"),
     );
     bench.write("noisy.py", &format!("print('{{' * 1000)\n{}", dag("noisy")));
-    bench.write("package.zip", &bench::zip_of("inside.py"));
+    bench.write_bytes(
+        "package.zip",
+        &zip_of(&[("inside.py", b"airflow dag")], Packed::Stored)[..60],
+    );
     let mut running = bench.start();
     let files = running.next_read(8).await;
     let of = |name: &str| files.iter().find(|file| file.file == name).unwrap();
@@ -111,7 +117,8 @@ async fn whatever_a_file_does_there_is_a_clear_error_and_the_others_are_read() {
     assert_eq!(error("exits.py").exception, "SystemExit");
     assert!(error("vanishes.py").message.contains("exit code 0"), "{:?}", error("vanishes.py"));
     assert!(error("aborts.py").message.contains("SIGKILL"), "{:?}", error("aborts.py"));
-    assert!(error("package.zip").message.contains("unpack"));
+    assert_eq!(error("package.zip").exception, "BadZipFile");
+    assert!(error("package.zip").message.contains("not complete"));
 
     // A mended file has no error any more.
     bench.write("syntax.py", &dag("syntax"));
@@ -122,6 +129,101 @@ async fn whatever_a_file_does_there_is_a_clear_error_and_the_others_are_read() {
         }
     };
     assert_eq!((mended.dags.len(), mended.errors.len()), (1, 0));
+    running.stop().await;
+}
+
+/// A zip with a module that has a DAG called as its helper says, a second DAG, and what is no DAG file.
+fn package(name: &str) -> Vec<u8> {
+    let helper = format!("NAME = '{name}'\n");
+    let first =
+        "from airflow import DAG\nfrom lib.names import NAME\ndag = DAG(NAME, schedule=None)\n";
+    let files: [(&str, &[u8]); 5] = [
+        ("first.py", first.as_bytes()),
+        ("second.py", b"from airflow import DAG\ndag = DAG('other', schedule=None)\n"),
+        ("tool.py", b"raise RuntimeError"),
+        ("lib/__init__.py", b""),
+        ("lib/names.py", helper.as_bytes()),
+    ];
+    zip_of(&files, Packed::Deflated)
+}
+
+/// What was told of files, by name: the ids of the DAGs, and the first error.
+fn told(files: &[DagFile]) -> Vec<(&str, Vec<&str>, Option<&str>)> {
+    let mut told: Vec<_> = files
+        .iter()
+        .map(|it| {
+            let ids = it.dags.iter().map(|dag| dag.spec.dag_id.as_str()).collect();
+            (it.file.as_str(), ids, it.errors.first().map(|error| error.exception.as_str()))
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_modules_of_a_zip_are_files_that_change_with_it() {
+    let bench = Bench::new();
+    bench.write_bytes("team/p.zip", &package("one"));
+    bench.write_bytes("data.zip", &zip_of(&[("a.csv", b"airflow dag")], Packed::Stored));
+    bench.write_bytes("ignored.zip", &package("ignored"));
+    bench.write(".airflowignore", "ignored.zip\n");
+    let mut running = bench.start();
+    let files = running.next_read(2).await;
+    let (first, second) = ("team/p.zip/first.py", "team/p.zip/second.py");
+    assert_eq!(told(&files), [(first, vec!["one"], None), (second, vec!["other"], None)]);
+    assert_eq!(files[0].dags[0].spec.source.file, files[0].file);
+    let Said::Bundle(bundle) = running.next().await else { panic!("the folder comes last") };
+    assert_eq!(files[0].bundle.as_str(), bundle);
+
+    // What a module imports from its zip changes with it; and so does what may have changed.
+    bench.write_bytes("team/p.zip", &package("two"));
+    let files = running.next_read(2).await;
+    assert_eq!(told(&files), [(first, vec!["two"], None), (second, vec!["other"], None)]);
+    assert!(matches!(running.next().await, Said::Bundle(changed) if changed != bundle));
+
+    // One that can't be read, as one that is being written: what it had is not gone.
+    bench.write_bytes("team/p.zip", &package("three")[..400]);
+    let files = running.next_read(2).await;
+    let broken = Some("BadZipFile");
+    assert_eq!(told(&files), [(first, vec![], broken), (second, vec![], broken)]);
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    running.stop().await;
+
+    // Nor at a later start, which knows of its modules only from before.
+    let mut running = bench.start();
+    let mut said = Vec::new();
+    while !said.iter().any(|it| matches!(it, Said::Bundle(_))) {
+        said.push(running.next().await);
+    }
+    assert!(
+        !said.iter().any(|it| matches!(it, Said::Gone(file) if file != "team/p.zip")),
+        "{said:?}"
+    );
+    for name in [first, second] {
+        let failed = |it: &Said| matches!(it, Said::Read(file) if file.file == name && file.errors.len() == 1);
+        assert!(said.iter().any(failed), "{name}: {said:?}");
+    }
+
+    // Whole again, with one module less.
+    bench.write_bytes(
+        "team/p.zip",
+        &zip_of(&[("second.py", &dag("other").into_bytes())], Packed::Stored),
+    );
+    let mut gone = BTreeSet::new();
+    let mended = loop {
+        match running.next().await {
+            Said::Gone(file) => drop(gone.insert(file)),
+            Said::Read(file) if file.errors.is_empty() => break file,
+            _ => {}
+        }
+    };
+    assert_eq!(told(&[*mended]), [(second, vec!["other"], None)]);
+    while !gone.contains(first) {
+        if let Said::Gone(file) = running.next().await {
+            gone.insert(file);
+        }
+    }
+    assert!(!gone.contains(second));
     running.stop().await;
 }
 
@@ -188,7 +290,7 @@ async fn a_file_that_makes_dags_of_what_lies_in_a_folder_makes_one_of_a_new_file
          with DAG(path.stem, schedule=None): pass\n",
     );
     let mut running = bench.start();
-    let ids = |file: &dagbok_protocol::DagFile| -> Vec<String> {
+    let ids = |file: &DagFile| -> Vec<String> {
         file.dags.iter().map(|dag| dag.spec.dag_id.to_string()).collect()
     };
     assert_eq!(ids(&running.next_read(1).await[0]), ["first"]);

@@ -85,6 +85,8 @@ pub const PARALLELISM: u32 = 1_024;
 pub const DEFAULT_POOL_SLOTS: u32 = 128;
 /// Bytes of one bundle, packed.
 pub const BUNDLE_BYTES: usize = 256 << 20;
+/// Bytes that a zip of DAGs may have unpacked.
+pub const ZIP_BYTES: u64 = 256 << 20;
 /// How far the scheduler's clock may lie behind what it showed before, in microseconds: where it is more, this
 /// is recorded, and what was put off by the clock as it was is due by the clock as it is.
 pub const CLOCK_BACK_US: i64 = 10 * 1_000_000;

@@ -15,6 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-config", &[]),
     ("dagbok-alerts", &["events", "protocol"]),
     ("dagbok-secrets", &["events", "protocol"]),
+    ("dagbok-zipped", &["protocol"]),
     ("dagbok-runtime", &["events"]),
     ("dagbok-telemetry", &["events", "metrics", "runtime"]),
     ("dagbok-metrics", &["events", "protocol", "alerts"]),
@@ -40,9 +41,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
+    (
+        "dagbok-executor",
+        &["events", "protocol", "zipped", "runlog", "inbox", "runtime", "telemetry"],
+    ),
     ("dagbok-pods", &["events", "protocol", "runlog", "inbox", "runtime"]),
-    ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
+    (
+        "dagbok-processor",
+        &["events", "protocol", "zipped", "runlog", "inbox", "runtime", "telemetry"],
+    ),
     (
         "dagbok-api",
         &[
@@ -50,6 +57,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "protocol",
             "alerts",
             "secrets",
+            "zipped",
             "runlog",
             "projection",
             "rows",

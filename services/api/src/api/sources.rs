@@ -2,6 +2,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read as _},
+    path::Path,
     sync::Arc,
 };
 
@@ -13,7 +14,8 @@ use axum::{
 };
 use bytes::Bytes;
 use dagbok_events::Digest;
-use dagbok_runlog::{Blobs, Digester};
+use dagbok_runlog::{Blobs, Digester, digest_of};
+use dagbok_zipped::{Zip, is_top_module, is_zip, splits};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -139,7 +141,14 @@ fn within(packed: &Bytes, file: &str) -> io::Result<Option<Source>> {
     let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref())?);
     for entry in archive.entries()? {
         let entry = entry?;
-        if !entry.header().entry_type().is_file() || entry.path()?.to_str() != Some(file) {
+        let path = entry.path()?;
+        let Some(name) = path.to_str().filter(|_| entry.header().entry_type().is_file()) else {
+            continue;
+        };
+        if let Some((_, inner)) = splits(file).find(|(zip, _)| *zip == name) {
+            return zipped(entry, inner);
+        }
+        if name != file {
             continue;
         }
         let whole = entry.size() <= SHOWN;
@@ -150,6 +159,29 @@ fn within(packed: &Bytes, file: &str) -> io::Result<Option<Source>> {
     Ok(None)
 }
 
+/// Reads one file out of a zip of DAGs; `None` where it is not there, or can't be read.
+fn zipped(mut entry: impl io::Read, file: &str) -> io::Result<Option<Source>> {
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content)?;
+    let read = Zip::open(&content).and_then(|zip| zip.read(file, SHOWN));
+    let source = |(bytes, whole): (Vec<u8>, bool)| Source {
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        whole,
+    };
+    Ok(read.ok().flatten().map(source))
+}
+
+/// The files of Python in a zip, with digests of what is in them; none of what is no zip that DAGs run from.
+fn zipped_files(content: &[u8]) -> Vec<(String, String)> {
+    let Ok(zip) = Zip::open(content) else { return Vec::new() };
+    if !zip.names().any(is_top_module) || zip.check().is_err() {
+        return Vec::new();
+    }
+    let python = zip.names().filter(|name| Path::new(name).extension() == Some("py".as_ref()));
+    let read = |name: &str| zip.read(name, u64::MAX).ok().flatten();
+    python.filter_map(|name| Some((name.to_owned(), digest_of(&read(name)?.0)))).collect()
+}
+
 /// Names the files of Python in an archive, of more than `most` those that come first by name.
 fn listed(packed: &Bytes, most: usize) -> io::Result<Listing> {
     let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref())?);
@@ -157,29 +189,47 @@ fn listed(packed: &Bytes, most: usize) -> io::Result<Listing> {
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = entry.path()?;
-        let is_python = path.extension() == Some("py".as_ref());
-        let Some(name) = path.to_str().filter(|_| is_python).map(str::to_owned) else { continue };
+        let Some(name) = path.to_str().map(str::to_owned) else { continue };
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        if listing.files.len() >= most {
-            // By name, whichever order the archive has: two lists that are cut can be compared as far as both go.
-            listing.complete = false;
-            if listing.files.last_key_value().is_none_or(|(last, _)| *last <= name) {
-                continue;
+        if is_zip(&name) {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            for (file, digest) in zipped_files(&content) {
+                let name = format!("{name}/{file}");
+                if listing.has_room(&name, most) {
+                    listing.files.insert(name, digest);
+                }
             }
-            listing.files.pop_last();
-        }
-        let (mut digester, mut part) = (Digester::default(), vec![0; 64 << 10]);
-        loop {
-            match entry.read(&mut part)? {
-                0 => break,
-                bytes => digester.update(&part[..bytes]),
+        } else if path.extension() == Some("py".as_ref()) && listing.has_room(&name, most) {
+            let (mut digester, mut part) = (Digester::default(), vec![0; 64 << 10]);
+            loop {
+                match entry.read(&mut part)? {
+                    0 => break,
+                    bytes => digester.update(&part[..bytes]),
+                }
             }
+            listing.files.insert(name, digester.finish());
         }
-        listing.files.insert(name, digester.finish());
     }
     Ok(listing)
+}
+
+impl Listing {
+    /// Whether a name is among so many. By name, whichever order the archive has: two lists that are cut can be compared
+    /// as far as both go.
+    fn has_room(&mut self, name: &str, most: usize) -> bool {
+        if self.files.len() < most {
+            return true;
+        }
+        self.complete = false;
+        if self.files.last_key_value().is_none_or(|(last, _)| last.as_str() <= name) {
+            return false;
+        }
+        self.files.pop_last();
+        true
+    }
 }
 
 /// Of which version.
@@ -232,6 +282,8 @@ pub(crate) async fn source(
 
 #[cfg(test)]
 mod tests {
+    use dagbok_zipped::made::{Packed, zip_of};
+
     use super::*;
 
     #[test]
@@ -255,6 +307,34 @@ mod tests {
         assert!(listing.complete);
         assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["a/b.py", "long.py"]);
         assert_eq!(listing.files["a/b.py"], dagbok_runlog::digest_of(b"print(1)\n"));
+    }
+
+    #[test]
+    fn a_file_is_read_out_of_a_zip_in_its_archive() {
+        let files: [(&str, &[u8]); 3] =
+            [("a.py", b"print(1)\n"), ("lib/b.py", b"X = 1\n"), ("c.txt", b"text")];
+        let zip = zip_of(&files, Packed::Deflated);
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in [("sub/x.zip", &zip[..]), ("y.zip", &b"no zip"[..])] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, content).expect("in memory");
+        }
+        let plain = tar.into_inner().expect("in memory");
+        let packed = Bytes::from(zstd::encode_all(plain.as_slice(), 1).expect("in memory"));
+        let read = |name: &str| within(&packed, name).expect("an archive").map(|it| it.text);
+        assert_eq!(read("sub/x.zip/lib/b.py").as_deref(), Some("X = 1\n"));
+        assert_eq!(
+            (read("sub/x.zip/b.py"), read("y.zip/b.py"), read("x.zip/a.py")),
+            (None, None, None)
+        );
+        let listing = listed(&packed, 9).expect("an archive");
+        assert_eq!(
+            listing.files.keys().collect::<Vec<_>>(),
+            ["sub/x.zip/a.py", "sub/x.zip/lib/b.py"]
+        );
+        assert_eq!(listing.files["sub/x.zip/lib/b.py"], digest_of(b"X = 1\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
 
 use dagbok_events::Digest;
 use dagbok_protocol::WorkItem;
+use dagbok_zipped::splits;
 
 use super::{held::TriggerNo, process::Process};
 use crate::ExecutorSettings;
@@ -22,6 +23,8 @@ pub(super) const IDLE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Code {
     pub(super) bundle: Option<Digest>,
+    /// The zip in it that the DAG's file lies in: its modules come before all others, and another zip has its own.
+    pub(super) zip: Option<String>,
     pub(super) in_airflow: bool,
 }
 
@@ -33,7 +36,8 @@ pub(super) fn code_of(item: &WorkItem, settings: &ExecutorSettings) -> Code {
     let path = item.trigger.as_ref().map_or("", |trigger| trigger.class_path.as_str());
     let is_own = OWN.iter().any(|own| path.starts_with(own));
     let in_airflow = settings.airflow.as_ref().is_some_and(|airflow| airflow.takes(item));
-    Code { bundle: (!is_own).then(|| item.bundle.clone()), in_airflow }
+    let zip = splits(&item.file).next().filter(|_| !is_own).map(|(zip, _)| zip.to_owned());
+    Code { bundle: (!is_own).then(|| item.bundle.clone()), zip, in_airflow }
 }
 
 /// One process and what runs in it.

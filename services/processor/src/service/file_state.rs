@@ -112,7 +112,7 @@ impl FileState {
 
     /// Why it is to be read now, if it is.
     pub(super) fn due(&self, name: &str, snapshot: &Snapshot, now: Instant) -> Option<Why> {
-        let present = snapshot.files.get(name).is_some_and(|facts| facts.present);
+        let present = snapshot.facts_of(name).is_some_and(|facts| facts.present);
         let rests = self.rests_until(snapshot.hash_of(name)).is_some_and(|until| until > now);
         if self.job.is_some() || !present || rests {
             return None;

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     ParsedFile,
-    candidate::Kind,
     foretell::{self, Again, Read, Reading},
 };
 
@@ -88,15 +87,15 @@ impl Service {
         let text = snapshot.hash_of(&file);
         let (parsers, folder) = (self.parsers.clone(), self.settings.folder.clone());
         let within = self.settings.parse_timeout;
-        let is_zip = snapshot.files.get(&file).is_some_and(|facts| facts.kind == Kind::ZipPackage);
+        let trouble = snapshot.trouble_of(&file).map(|error| ParsedFile::of_zip(&file, error));
         let give_up = Shutdown::new();
         let told = give_up.clone();
         let (teller, known) = (Arc::clone(&self.teller), self.files.get(&file));
         let unused = known.and_then(|state| state.unused(why, Instant::now()));
         let known = known.map(|state| state.to_foretell().clone()).unwrap_or_default();
         let job = self.jobs.spawn(async move {
-            let parsed = if is_zip {
-                Some(Read::Parsed(Box::new(refuse_zip(&file))))
+            let parsed = if let Some(trouble) = trouble {
+                Some(Read::Parsed(Box::new(trouble)))
             } else {
                 let reading = Reading { parsers, teller, folder, within, told };
                 reading.read(&file, known, unused).await
@@ -177,12 +176,6 @@ impl Service {
         }
         self.read_again_for(&lost);
     }
-}
-
-fn refuse_zip(file: &str) -> ParsedFile {
-    let message =
-        "packaged DAGs (zip) are not supported; unpack the package into the DAG folder".to_owned();
-    ParsedFile::failed(file, "ZipPackage", message, String::new())
 }
 
 /// When a file is to be read again though nothing of it changed.

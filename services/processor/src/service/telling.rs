@@ -69,6 +69,11 @@ impl Service {
         if self.agenda.is_busy() || !self.bundle.stands_for(&self.snapshot) {
             return;
         }
+        // A zip that can't be read now keeps its DAGs from taking over this code once they are known.
+        let is_broken = |name: &String| self.snapshot.trouble_of(name).is_some();
+        if !self.has_known && self.files.keys().any(is_broken) {
+            return;
+        }
         let Some(bundle) = self.bundle.unpublished() else { return };
         let told = self
             .teller

@@ -28,15 +28,6 @@ pub(crate) fn dag(id: &str) -> String {
     )
 }
 
-/// As much of a zip as names one module at its top.
-pub(crate) fn zip_of(name: &str) -> String {
-    let mut bytes = b"PK\x01\x02".to_vec();
-    bytes.resize(46, 0);
-    bytes[28] = u8::try_from(name.len()).unwrap();
-    bytes.extend_from_slice(name.as_bytes());
-    String::from_utf8(bytes).unwrap()
-}
-
 /// A scheduler that does not answer.
 pub(crate) fn silent() -> bool {
     false
@@ -80,6 +71,11 @@ impl Bench {
 
     /// Writes a file of the folder, whole at once, as editors and git do.
     pub(crate) fn write(&self, name: &str, text: &str) {
+        self.write_bytes(name, text.as_bytes());
+    }
+
+    /// The same of what is no text.
+    pub(crate) fn write_bytes(&self, name: &str, text: &[u8]) {
         let path = self.dags().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let draft = self.root.path().join("draft");

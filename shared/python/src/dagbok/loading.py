@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
 
+from dagbok import zips
 from dagbok.authoring import session, setups
 from dagbok.authoring.dag import DAG
 from dagbok.project import places
@@ -61,13 +62,8 @@ def imports_sdk(code: CodeType) -> bool:
 def load_file(folder: str, file: str) -> Loaded:
     """Import a DAG file; whatever it raises goes to the caller."""
     path = os.path.join(folder, *file.split("/"))
-    name = module_name(path)
-    loader = importlib.machinery.SourceFileLoader(name, path)
-    spec = importlib.util.spec_from_loader(name, loader, origin=path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    module.__file__ = path
-    code = loader.source_to_code(loader.get_data(path), path)
+    module, code = _unrun(path)
+    name = module.__name__
     era = 3 if imports_sdk(code) else 2
     opened = session.LoadSession(path, era)
     sys.modules[name] = module
@@ -82,6 +78,27 @@ def load_file(folder: str, file: str) -> Loaded:
     finally:
         session.end()
     return _collect(module, opened, era)
+
+
+def _unrun(path: str) -> tuple[ModuleType, CodeType]:
+    """Return the module that a DAG file is to be, and its code."""
+    name, zipped = module_name(path), zips.split(path)
+    loader: Any
+    if zipped is None:
+        zips.leave_others(None)
+        loader = importlib.machinery.SourceFileLoader(name, path)
+        source = loader.get_data(path)
+    else:
+        archive, inner = zipped
+        zips.put_first(archive)
+        name = zips.name_of(path, inner, name)
+        loader = zips.Module(archive, path, name)
+        source = loader.text()
+    spec = importlib.util.spec_from_loader(name, loader, origin=path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = path
+    return module, importlib.machinery.SourceFileLoader(name, path).source_to_code(source, path)
 
 
 def _collect(module: ModuleType, opened: session.LoadSession, era: int) -> Loaded:

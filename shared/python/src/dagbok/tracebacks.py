@@ -96,7 +96,7 @@ def user_traceback(error: BaseException) -> str:
 
 def is_users(filename: str) -> bool:
     """Whether a frame is neither ours nor the import system's."""
-    return not filename.startswith((_PACKAGE, "<frozen importlib", "<frozen runpy"))
+    return not filename.startswith((_PACKAGE, "<frozen importlib", "<frozen zipimport", "<frozen runpy"))
 
 
 def place(error: BaseException, folder: str | None) -> tuple[str | None, int | None]:

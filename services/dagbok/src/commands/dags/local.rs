@@ -3,9 +3,12 @@ use std::path::{Path, PathBuf};
 
 use dagbok_domain::namespace::spec_fault;
 use dagbok_events::{DagSpec, NotCarriedOut, TaskId};
-use dagbok_processor::{ParsedFile, ProcessorSettings, find_once, parse_once, project_around};
+use dagbok_processor::{
+    ParsedFile, ProcessorSettings, find_once, modules_in, parse_once, project_around,
+};
 use dagbok_protocol::ImportError;
 use dagbok_runtime::Clock;
+use dagbok_zipped::{is_zip, splits};
 
 use serde::Serialize;
 
@@ -125,6 +128,8 @@ pub(in crate::commands) fn place(
     let unreadable = |path: &Path, error: std::io::Error| {
         Failure::new(Code::NotFound, format!("`{}` can't be read: {error}", path.display()))
     };
+    let (path, module) = zip_and_module(path)?;
+    let path = path.as_path();
     let file = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
     let folder = match dags {
         Some(dags) => std::fs::canonicalize(dags).map_err(|error| unreadable(dags, error))?,
@@ -136,7 +141,36 @@ pub(in crate::commands) fn place(
         let what = format!("`{}` does not lie in `{}`", file.display(), folder.display());
         Failure::new(Code::Usage, what).next("name the DAG folder that it lies in with --dags")
     })?;
+    let inside = match module {
+        Some(module) => format!("{inside}/{module}"),
+        None => inside,
+    };
     Ok((folder, inside))
+}
+
+/// The zip that a file lies in with the file's name there; of a zip itself its only module; any other file as it is.
+fn zip_and_module(path: &Path) -> Result<(PathBuf, Option<String>), Failure> {
+    let text = path.to_string_lossy();
+    if let Some((zip, inner)) = splits(&text).find(|(zip, _)| Path::new(zip).is_file()) {
+        return Ok((PathBuf::from(zip), Some(inner.to_owned())));
+    }
+    if !is_zip(&text) || !path.is_file() {
+        return Ok((path.to_owned(), None));
+    }
+    let modules = modules_in(path).map_err(|why| {
+        Failure::new(Code::BadDagFile, format!("`{text}` can't be read: BadZipFile: {why}"))
+    })?;
+    match modules.as_slice() {
+        [module] => Ok((path.to_owned(), Some(module.clone()))),
+        [] => Err(Failure::new(Code::NoSuchDag, format!("`{text}` has no DAG")).next(
+            "a zip's DAGs are those of modules at its top that speak of Airflow and of DAGs",
+        )),
+        [first, ..] => {
+            let what = format!("`{text}` has {} modules: {}", modules.len(), modules.join(", "));
+            Err(Failure::new(Code::WhichDag, what)
+                .next(format!("name one as a file, as in {text}/{first}")))
+        }
+    }
 }
 
 pub(crate) async fn reader(

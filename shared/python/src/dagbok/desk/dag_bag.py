@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from dagbok import zips
 from dagbok.authoring.dag import DAG
 from dagbok.loading import load_file, put_last
 from dagbok.parsing.spec import SpecError, dag_spec
@@ -32,23 +33,35 @@ class DagBag:
     def collect_dags(self, dag_folder: str | Path | None = None, **kwargs: Any) -> None:
         """Import every DAG file of a folder, or one file."""
         path = Path(dag_folder or self.dag_folder).absolute()
-        if path.is_file():
+        if path.is_file() or zips.split(str(path)):
             self.process_file(str(path), only_if_updated=False)
             return
         put_last(str(path))
-        for file in sorted(path.rglob("*.py")):
+        for file in sorted([*path.rglob("*.py"), *path.rglob("*.zip")]):
             if not any(part.startswith((".", "__pycache__")) for part in file.relative_to(path).parts):
-                self._import(str(path), file)
+                self._import_each(str(path), file)
 
     def process_file(self, filepath: str, only_if_updated: bool = True, safe_mode: bool = True) -> list[DAG]:
-        """Import one file; return its DAGs."""
+        """Import one file, of a zip each of its modules; return its DAGs."""
         path = Path(filepath).absolute()
-        put_last(str(path.parent))
-        return self._import(str(path.parent), path)
+        zipped = zips.split(str(path))
+        folder = os.path.dirname(zipped[0]) if zipped else str(path.parent)
+        put_last(folder)
+        return self._import(folder, path) if zipped else self._import_each(folder, path)
+
+    def _import_each(self, folder: str, path: Path) -> list[DAG]:
+        """Import a file, or of a zip the modules that speak of DAGs."""
+        if path.suffix != ".zip":
+            speaks = not self._safe_mode or zips.speaks_of_dags(path.read_bytes())
+            return self._import(folder, path) if speaks else []
+        try:
+            modules = zips.modules(str(path)) if path.is_file() else []
+        except Exception as error:
+            self.import_errors[str(path)] = user_traceback(error) or str(error)
+            return []
+        return [dag for module in modules for dag in self._import(folder, path / module)]
 
     def _import(self, folder: str, path: Path) -> list[DAG]:
-        if self._safe_mode and not _may_have_dags(path):
-            return []
         file = path.relative_to(folder).as_posix()
         try:
             found = load_file(folder, file).dags
@@ -83,9 +96,3 @@ def _configured() -> str:
     from dagbok.models.configuration import conf
 
     return str(conf.get("core", "dags_folder", fallback=os.getcwd()))
-
-
-def _may_have_dags(path: Path) -> bool:
-    """Whether a file speaks of DAGs, as Airflow guesses before it imports one."""
-    text = path.read_bytes().lower()
-    return b"dag" in text and (b"airflow" in text or b"dagbok" in text or b"asset" in text)

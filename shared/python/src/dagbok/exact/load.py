@@ -7,6 +7,7 @@ import inspect
 import os
 from typing import Any
 
+from dagbok import zips
 from dagbok.exact import crossing, part
 
 # What nearly every try uses; a file's own imports come with the file.
@@ -65,14 +66,37 @@ def bag(folder: str, file: str) -> Any:
     """Return what Airflow's parser makes of a file: its DAGs, its import errors, its warnings."""
     kind = _bag_class()
     path = os.path.join(folder, *file.split("/"))
-    wanted: dict[str, Any] = {"safe_mode": False, "load_op_links": False, "include_examples": False}
+    zipped = zips.split(path)
+    # Of a zip Airflow reads each module that speaks of DAGs.
+    wanted: dict[str, Any] = {
+        "safe_mode": zipped is not None,
+        "load_op_links": False,
+        "include_examples": False,
+    }
     wanted |= {"bundle_path": folder, "bundle_name": "dags"}
     known: set[str] = set()
     for part_of in kind.__mro__:
         if part_of is not object:
             known |= inspect.signature(part_of.__init__).parameters.keys()
     given = {name: value for name, value in wanted.items() if name in known}
-    return kind(dag_folder=path, **given)
+    if zipped is None:
+        return kind(dag_folder=path, **given)
+    zips.put_first(zipped[0])
+    return _Part(kind(dag_folder=zipped[0], **given), path)
+
+
+class _Part:
+    """What of a zip's modules one gave."""
+
+    def __init__(self, whole: Any, path: str) -> None:
+        self.dags = {dag_id: dag for dag_id, dag in whole.dags.items() if dag.fileloc == path}
+        # By the module's path, or that within the folder; what is said of the zip is said of each in it.
+        name, archive = os.path.basename(path), os.path.basename(os.path.dirname(path))
+        self.import_errors = {
+            place: text
+            for place, text in whole.import_errors.items()
+            if place.endswith((f"{archive}/{name}", archive))
+        }
 
 
 def load(folder: str, file: str) -> dict[str, Any]:
