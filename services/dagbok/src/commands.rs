@@ -39,8 +39,8 @@ use clap::CommandFactory as _;
 use crate::{
     cli::{
         AlertsCommand, ArchiveCommand, BackfillCommand, Cli, Command, Completion, ConfigCommand,
-        ConnectionsCommand, DagsCommand, ExecutorCommand, ExecutorsCommand, HitlCommand,
-        MetricsCommand, NamespacesCommand, PoolsCommand, RunsCommand, TasksCommand,
+        ConnectionsCommand, DagsCommand, ExecutorArgs, ExecutorCommand, ExecutorsCommand, Global,
+        HitlCommand, MetricsCommand, NamespacesCommand, PoolsCommand, RunsCommand, TasksCommand,
         VariablesCommand, XcomCommand,
     },
     codes::Code,
@@ -120,6 +120,16 @@ const fn has_names(command: &Command) -> bool {
     ) || is_list(command)
 }
 
+/// An executor of one kind or another, or a trial of one.
+async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
+    match &args.command {
+        Some(ExecutorCommand::Conformance(args)) => Box::pin(conformance::run(global, args)).await,
+        Some(ExecutorCommand::Kubernetes(args)) => service::kubernetes(global, args).await,
+        Some(ExecutorCommand::One(args)) => service::one(global, args).await,
+        None => service::executor(global, args).await,
+    }
+}
+
 /// Does it once.
 pub(crate) async fn once(cli: &Cli) -> Outcome {
     let Cli { global, command } = cli;
@@ -127,14 +137,7 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
     match command {
         Command::Standalone(args) => standalone::run(global, args).await,
         Command::Scheduler(args) => service::scheduler(global, args).await,
-        Command::Executor(args) => match &args.command {
-            Some(ExecutorCommand::Conformance(args)) => {
-                Box::pin(conformance::run(global, args)).await
-            }
-            Some(ExecutorCommand::Kubernetes(args)) => service::kubernetes(global, args).await,
-            Some(ExecutorCommand::One(args)) => service::one(global, args).await,
-            None => service::executor(global, args).await,
-        },
+        Command::Executor(args) => executor(global, args).await,
         Command::Triggerer(args) => service::triggerer(global, args).await,
         Command::Processor(args) => service::processor(global, args).await,
         Command::Ui(args) => service::ui(global, args).await,

@@ -169,10 +169,10 @@ impl PodApi {
 
     /// Gives a pod a label; nothing where it is gone.
     pub(crate) async fn label(&self, name: &str, label: &str, value: &str) -> Result<(), ApiError> {
-        let patch = json!({ "metadata": { "labels": { label: value } } }).to_string();
+        let change = json!({ "metadata": { "labels": { label: value } } }).to_string();
         let path = format!("{}/{name}", self.path);
         let kind = "application/merge-patch+json";
-        let answer = self.ask(Method::PATCH, &path, kind, patch.into_bytes()).await?;
+        let answer = self.ask(Method::PATCH, &path, kind, change.into_bytes()).await?;
         match answer.status.as_u16() {
             200..=202 | 404 => Ok(()),
             _ => Err(answer.error()),

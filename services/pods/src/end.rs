@@ -122,17 +122,16 @@ pub(crate) async fn delete(shared: &Shared, name: &str) {
 
 /// Deletes the pod of this name that is this executor's: one that was never seen here may be another's by now.
 async fn delete_own(shared: &Shared, name: &str, uid: Option<String>) -> Result<(), ApiError> {
-    let uid = match uid {
-        Some(uid) => uid,
-        None => {
-            let Some(there) = shared.api.get(name).await? else { return Ok(()) };
-            let labels = there.metadata.labels.unwrap_or_default();
-            let is_own = labels.get(WORKER) == Some(&worker_of(&shared.settings));
-            let Some(uid) = there.metadata.uid.filter(|_| is_own) else { return Ok(()) };
-            uid
-        }
-    };
-    shared.api.delete(name, &uid).await
+    if let Some(uid) = uid {
+        return shared.api.delete(name, &uid).await;
+    }
+    let Some(there) = shared.api.get(name).await? else { return Ok(()) };
+    let labels = there.metadata.labels.unwrap_or_default();
+    let is_own = labels.get(WORKER) == Some(&worker_of(&shared.settings));
+    match there.metadata.uid.filter(|_| is_own) {
+        Some(uid) => shared.api.delete(name, &uid).await,
+        None => Ok(()),
+    }
 }
 
 /// Waits until the executor in a pod surely says nothing more; whether it was there. An object that is gone says nothing of its

@@ -91,7 +91,7 @@ pub(crate) fn pod_of(
     is_pod(&pod)?;
     insist(&mut pod, &own, &command);
     is_pod(&pod)?;
-    if !pod["spec"]["containers"][0]["image"].as_str().is_some_and(|image| !image.is_empty()) {
+    if pod["spec"]["containers"][0]["image"].as_str().is_none_or(str::is_empty) {
         let why = "no image is named for the try's pod: by kubernetes.image, the pod template or the task's pod_override";
         return Err(NoPod::Settings(why.to_owned()));
     }

@@ -31,8 +31,10 @@ pub(crate) struct Standing {
 
 #[derive(Debug, Default)]
 struct Drain {
+    /// Whether was looked.
+    is_known: bool,
     /// The drain that was there at the first look, by its record: it was not said of this life that it leaves.
-    found: Option<Option<u64>>,
+    found: Option<u64>,
     /// The one that was said since, and when its limit is over.
     asked: Option<(u64, Option<Instant>)>,
 }
@@ -60,7 +62,10 @@ impl Standing {
         }
         let drain = cordon.filter(|it| it.drain);
         let mut known = self.drain.lock();
-        let found = *known.found.get_or_insert(drain.map(|it| it.seq));
+        if !std::mem::replace(&mut known.is_known, true) {
+            known.found = drain.map(|it| it.seq);
+        }
+        let found = known.found;
         known.asked = drain.filter(|it| Some(it.seq) != found).map(|it| {
             let until = || it.limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
             known.asked.filter(|(seq, _)| *seq == it.seq).unwrap_or_else(|| (it.seq, until()))

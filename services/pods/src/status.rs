@@ -126,7 +126,7 @@ pub(crate) fn taken(pod: &Pod) -> Option<String> {
         ) => {
             Some(said(&format!("refused or ended by its node ({reason})"), status.message.as_ref()))
         }
-        Some("DeadlineExceeded") | None | Some(_) => None,
+        _ => None,
     }
 }
 

@@ -1,4 +1,5 @@
 //! The manifests that are shipped are what the API's own types say, with no field that nobody knows; and grant no more than is used.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 use std::path::{Path, PathBuf};
 
 use dagbok_pods::Template;
@@ -85,10 +86,10 @@ fn the_role_has_the_verbs_that_are_used_and_no_other() {
             .map(|(_, it)| it.clone())
             .collect::<Vec<_>>()
     };
-    let roles = of("Role");
+    let all = of("Role");
     let rules = serde_json::json!([{"apiGroups": [""], "resources": ["pods"],
         "verbs": ["create", "list", "watch", "get", "delete", "patch"]}]);
-    assert_eq!((roles.len(), &roles[0]["rules"]), (1, &rules));
+    assert_eq!((all.len(), &all[0]["rules"]), (1, &rules));
     let binding = &of("RoleBinding")[0];
     assert_eq!(
         (&binding["roleRef"]["name"], &binding["subjects"][0]["name"]),

@@ -88,7 +88,7 @@ pub(crate) enum ExecutorCommand {
         after_help = "With --json: `cases` (`case`, `passed`, `why`, `about`) and `passed`. Ends with 0 where all pass, \
                       with 1 where one does not."
     )]
-    Conformance(ConformanceArgs),
+    Conformance(Box<ConformanceArgs>),
     /// Run each try in a pod of Kubernetes: as `[kubernetes]` says, by this process' service account or the kubeconfig
     Kubernetes(Box<KubernetesArgs>),
     /// Run the one try that this process was started for, in its pod

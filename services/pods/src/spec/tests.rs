@@ -1,4 +1,5 @@
 //! What a pod is made of, and in which order that stands.
+#![expect(clippy::needless_pass_by_value, reason = "JSON is written where it is used")]
 use serde_json::json;
 
 use super::*;

@@ -1,4 +1,5 @@
 //! Statuses as kubelets, schedulers and controllers write them.
+#![expect(clippy::needless_pass_by_value, reason = "JSON is written where it is used")]
 use serde_json::{Value, json};
 
 use super::*;
@@ -79,11 +80,11 @@ fn a_container_that_admission_puts_first_is_not_the_task_s() {
         {"name": "base", "resources": limits("64Mi"), "env": [{"name": "A", "value": "b"}, told]},
     ]});
     let state = |name: &str, state: Value| json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
-    let states = [
+    let both = [
         state("mesh", json!({"running": {}})),
         state("base", json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})),
     ];
-    let status = json!({"phase": "Running", "containerStatuses": states});
+    let status = json!({"phase": "Running", "containerStatuses": both});
     let pod = json!({"metadata": {"name": "p"}, "spec": spec, "status": status});
     let pod: Pod = serde_json::from_value(pod).unwrap();
     assert_eq!(stand_of(&pod, &[]), Stand::Over(Ending::OutOfMemory));

@@ -93,5 +93,5 @@ async fn what_the_namespace_s_rules_forbid_is_told_at_once() {
     let key = rig.queue("a", json!({ "pod_override": override_ })).await;
     let (kind, why) = rig.failure_of(&key).await;
     assert!(kind == FailureKind::ImportError && why.contains("host namespaces"), "{why}");
-    assert!(rig.settings.pending_timeout > Duration::from_secs(60));
+    assert!(rig.settings.pending_timeout > Duration::from_mins(1));
 }

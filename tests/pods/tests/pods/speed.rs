@@ -1,4 +1,5 @@
 //! A thousand pods at once, and how fast pods are made.
+#![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "figures for people")]
 use std::time::{Duration, Instant};
 
 use serde_json::json;
