@@ -18,7 +18,7 @@ WALKS = {
     "running": [ROOT / "deploy/README.md"],
     "nats": [ROOT / "deploy/nats/README.md"],
     "alerting": [ROOT / "deploy/alerting/README.md"],
-    "fleet": [ROOT / "deploy/fleet/README.md"],
+    "fleet": [ROOT / "deploy/fleet/README.md", ROOT / "deploy/kubernetes/README.md"],
 }
 
 

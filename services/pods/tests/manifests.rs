@@ -86,10 +86,10 @@ fn the_role_has_the_verbs_that_are_used_and_no_other() {
             .map(|(_, it)| it.clone())
             .collect::<Vec<_>>()
     };
-    let all = of("Role");
+    let granted = of("Role");
     let rules = serde_json::json!([{"apiGroups": [""], "resources": ["pods"],
         "verbs": ["create", "list", "watch", "get", "delete", "patch"]}]);
-    assert_eq!((all.len(), &all[0]["rules"]), (1, &rules));
+    assert_eq!((granted.len(), &granted[0]["rules"]), (1, &rules));
     let binding = &of("RoleBinding")[0];
     assert_eq!(
         (&binding["roleRef"]["name"], &binding["subjects"][0]["name"]),
