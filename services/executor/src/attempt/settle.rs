@@ -108,6 +108,8 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     let pulled = Pulled { at: Instant::now(), must_ask, again, passed };
     let mut room = (Some(slot), None);
     let end = match &shared.place {
+        // A pull was under way as that was said.
+        _ if shared.standing.is_cordoned() => End::Passed,
         None => null::run(&shared, &item).await,
         Some(place) => {
             let log = shared.logs.begin(&item.key);

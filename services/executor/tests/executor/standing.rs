@@ -133,6 +133,25 @@ async fn after_the_limit_of_a_drain_tries_are_ended_or_go_on_as_it_is_set() {
     rig.stopped().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pull_brings_that_was_under_way_as_it_was_cordoned_is_passed_on() {
+    let mut rig = Rig::new(DAG).await;
+    let item = rig.item("quick");
+    rig.queue(&item).await;
+    assert!(matches!(rig.scheduler.end(&item.key).await, ReportBody::Succeeded { .. }));
+    cordon(&rig.ports, 1, false, None).await;
+    look(&rig).await;
+    until("it says so", async || presence(&rig).await.cordoned).await;
+    let later = rig.item("sleeps");
+    rig.queue(&later).await;
+    // Longer than a pull waits.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let told = rig.scheduler.in_order().into_iter().filter(|it| it.key == later.key);
+    assert_eq!(told.map(|it| it.body).collect::<Vec<_>>(), []);
+    assert_eq!(rig.depth().await, 1, "it is for others");
+    rig.stop().await;
+}
+
 /// Nobody else pulls in its process, so what waits for a GPU would wait for ever, and begin one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_room_as_it_is_cordoned_is_not_begun() {
