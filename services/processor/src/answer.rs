@@ -11,6 +11,9 @@ use dagbok_runlog::digest_of;
 use dagbok_zipped::ZipError;
 use serde::Deserialize;
 
+/// What an error is called that says why a zip can't be read.
+const BROKEN_ZIP: &str = "BadZipFile";
+
 /// What one file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedFile {
@@ -106,7 +109,14 @@ impl ParsedFile {
 
     /// What lies in a zip that can't be read.
     pub(crate) fn of_zip(file: &str, error: &ZipError) -> Self {
-        Self::failed(file, "BadZipFile", error.to_string(), String::new())
+        Self::failed(file, BROKEN_ZIP, error.to_string(), String::new())
+    }
+
+    /// Whether there is nothing to tell but that its zip can't be read.
+    pub(crate) fn is_of_broken_zip(&self) -> bool {
+        // What Python raises has a traceback.
+        let is_of_zip = |it: &ImportError| it.exception == BROKEN_ZIP && it.traceback.is_empty();
+        self.dags.is_empty() && matches!(&self.errors[..], [error] if is_of_zip(error))
     }
 
     /// Adds what the parser noted of the import before its end, `stdout` being all that it said.

@@ -66,7 +66,7 @@ pub fn modules_in(zip: &Path) -> Result<Vec<String>, String> {
     match kind_of(&zip.to_string_lossy(), &content) {
         Kind::Zip(modules) => Ok(modules.to_vec()),
         Kind::BrokenZip(error) => Err(error.to_string()),
-        Kind::DagFile | Kind::Other => Ok(Vec::new()),
+        Kind::DagFile | Kind::NoZip(_) | Kind::Other => Ok(Vec::new()),
     }
 }
 

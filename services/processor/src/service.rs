@@ -19,7 +19,7 @@ use dagbok_inbox::{Inbox, Lookup};
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 use dagbok_telemetry::metrics;
-use dagbok_zipped::{is_zip, splits};
+use dagbok_zipped::splits;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -233,13 +233,12 @@ impl Service {
     /// The files to read. What was known of a zip that can't be read now is not gone: its DAGs keep the code they had.
     fn there(&self) -> BTreeSet<String> {
         let mut there: BTreeSet<String> = self.snapshot.dag_files().collect();
-        let broken = there.iter().filter(|name| is_zip(name)).cloned().collect::<Vec<_>>();
-        for zip in broken {
+        for zip in self.snapshot.broken_zips() {
             let known = self.files.keys().chain(&self.known);
             let inside = |name: &&String| splits(name).any(|(around, _)| around == zip);
             let known: Vec<_> = known.filter(inside).cloned().collect();
             if !known.is_empty() {
-                there.remove(&zip);
+                there.remove(zip);
                 there.extend(known);
             }
         }

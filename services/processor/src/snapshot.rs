@@ -3,24 +3,26 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Read as _},
+    io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use dagbok_events::Timestamp;
-use dagbok_zipped::{ZipError, splits};
+use dagbok_zipped::{TAIL, ZipError, has_end, splits};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     IgnoreSyntax,
-    candidate::{Kind, kind_of},
+    candidate::{Kind, kind_by, kind_of},
     folder::{Listed, Stamp, Walked, list},
     ignored::is_ignore_file,
 };
 
 /// A file changed this short a time before it was read may change again within its stamp's grain.
 const SETTLED_NANOS: i128 = 2_000_000_000;
+/// Of a zip that is being written no more than this is read again and again, in bytes.
+const WRITTEN: u64 = 1 << 20;
 
 /// A SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -35,13 +37,25 @@ pub(crate) struct FileFacts {
     pub(crate) present: bool,
     /// Whether the same stamp will mean the same content.
     settled: bool,
+    /// Whether all of this content was looked at for what it is.
+    looked_at: bool,
 }
 
 impl FileFacts {
-    /// Whether a file of this name is code, or rules what is read and published.
+    /// Whether a file of this name is code, or rules what is read and published. A zip that can't be read is neither:
+    /// while it is being written the rest of the folder does not wait for it.
     pub(crate) fn is_code(&self, name: &str) -> bool {
         let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-        self.kind != Kind::Other || matches!(extension, Some("py" | "so")) || is_ignore_file(name)
+        let is_run = matches!(self.kind, Kind::DagFile | Kind::Zip(_));
+        is_run || matches!(extension, Some("py" | "so")) || is_ignore_file(name)
+    }
+
+    /// Why it can't be read, where it is called a zip.
+    fn trouble(&self) -> Option<&ZipError> {
+        match &self.kind {
+            Kind::BrokenZip(error) | Kind::NoZip(error) => Some(error),
+            Kind::DagFile | Kind::Zip(_) | Kind::Other => None,
+        }
     }
 }
 
@@ -82,7 +96,7 @@ impl Snapshot {
                         FileFacts { kind: kind_now(known, &listed), listed, ..known.clone() };
                     files.insert(name, FileFacts { present: true, ..facts });
                 }
-                None => match read(&name, listed, now) {
+                None => match read(&name, listed, known, now) {
                     Ok(facts) => {
                         files.insert(name, facts);
                     }
@@ -113,7 +127,10 @@ impl Snapshot {
         let mut files = self.files.clone();
         for (name, hash) in newer {
             match (hash, files.get_mut(name)) {
-                (Some(hash), Some(facts)) => (facts.hash, facts.settled) = (*hash, false),
+                (Some(hash), Some(facts)) => {
+                    facts.hash = *hash;
+                    (facts.settled, facts.looked_at) = (false, false);
+                }
                 _ => drop(files.remove(name)),
             }
         }
@@ -125,7 +142,7 @@ impl Snapshot {
         self.files.iter().flat_map(|(name, facts)| match &facts.kind {
             Kind::DagFile | Kind::BrokenZip(_) => vec![name.clone()],
             Kind::Zip(modules) => modules.iter().map(|it| format!("{name}/{it}")).collect(),
-            Kind::Other => Vec::new(),
+            Kind::NoZip(_) | Kind::Other => Vec::new(),
         })
     }
 
@@ -137,10 +154,15 @@ impl Snapshot {
 
     /// Why the zip that `name` is, or lies in, can't be read.
     pub(crate) fn trouble_of(&self, name: &str) -> Option<&ZipError> {
-        match &self.facts_of(name)?.kind {
-            Kind::BrokenZip(error) => Some(error),
-            _ => None,
-        }
+        self.facts_of(name)?.trouble()
+    }
+
+    /// What is called a zip and can't be read, names of DAG files in it or not.
+    pub(crate) fn broken_zips(&self) -> impl Iterator<Item = &str> {
+        self.files
+            .iter()
+            .filter(|(_, facts)| facts.trouble().is_some())
+            .map(|(name, _)| name.as_str())
     }
 
     /// The content of `name`, if it is there; of a file in a zip that of the zip.
@@ -170,13 +192,47 @@ fn kind_now(known: &FileFacts, listed: &Listed) -> Kind {
     }
 }
 
-fn read(name: &str, listed: Listed, now: Timestamp) -> Result<FileFacts, String> {
-    let content = read_up_to(&listed.path, listed.stamp.size)
-        .map_err(|error| format!("`{}`: {error}", listed.path.display()))?;
+fn read(
+    name: &str,
+    listed: Listed,
+    known: Option<&FileFacts>,
+    now: Timestamp,
+) -> Result<FileFacts, String> {
+    let trouble = |error: io::Error| format!("`{}`: {error}", listed.path.display());
     let age = i128::from(now.0) * 1_000 - listed.stamp.changed.max(listed.stamp.modified);
-    let kind = if listed.may_define { kind_of(name, &content) } else { Kind::Other };
     let settled = age > SETTLED_NANOS;
-    Ok(FileFacts { hash: hash_bytes(&content), kind, present: true, settled, listed })
+    let known = known.filter(|known| known.listed.may_define == listed.may_define);
+    // A large one that is being written is read again when it has an end, or rests.
+    let torn = known.filter(|it| it.trouble().is_some() && listed.stamp.size > WRITTEN);
+    if let Some(torn) = torn.filter(|_| !settled)
+        && !ends_as_zip(&listed).map_err(trouble)?
+    {
+        let torn = torn.clone();
+        return Ok(FileFacts { listed, present: true, settled, looked_at: false, ..torn });
+    }
+    let content = read_up_to(&listed.path, listed.stamp.size).map_err(trouble)?;
+    let hash = hash_bytes(&content);
+    let (kind, looked_at) = match known.filter(|known| known.looked_at && known.hash == hash) {
+        Some(known) => (known.kind.clone(), true),
+        None if !listed.may_define => (Kind::Other, true),
+        None if settled => (kind_of(name, &content), true),
+        None => {
+            let first = usize::try_from(WRITTEN).unwrap_or(usize::MAX);
+            let kind = kind_by(name, &content, first);
+            let is_all = content.len() <= first || !matches!(kind, Kind::NoZip(_));
+            (kind, is_all)
+        }
+    };
+    Ok(FileFacts { hash, kind, present: true, settled, looked_at, listed })
+}
+
+/// Whether a file has an end as zips have it.
+fn ends_as_zip(listed: &Listed) -> io::Result<bool> {
+    let mut file = fs::File::open(&listed.path)?;
+    file.seek(SeekFrom::Start(listed.stamp.size.saturating_sub(TAIL as u64)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL as u64).read_to_end(&mut tail)?;
+    Ok(has_end(&tail))
 }
 
 /// What a file holds, up to this size: one that only grows is whole at any moment.

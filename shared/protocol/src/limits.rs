@@ -87,6 +87,8 @@ pub const DEFAULT_POOL_SLOTS: u32 = 128;
 pub const BUNDLE_BYTES: usize = 256 << 20;
 /// Bytes that a zip of DAGs may have unpacked.
 pub const ZIP_BYTES: u64 = 256 << 20;
+/// DAG files in one zip.
+pub const DAG_FILES_PER_ZIP: usize = 1_000;
 /// How far the scheduler's clock may lie behind what it showed before, in microseconds: where it is more, this
 /// is recorded, and what was put off by the clock as it was is due by the clock as it is.
 pub const CLOCK_BACK_US: i64 = 10 * 1_000_000;

@@ -20,11 +20,17 @@ use thiserror::Error;
 const FILE: [u8; 4] = *b"PK\x03\x04";
 const ENTRY: [u8; 4] = *b"PK\x01\x02";
 const END: [u8; 4] = *b"PK\x05\x06";
+/// The two parts of the form of very large ones, and how far before the end each begins.
+const LARGE: [([u8; 4], usize); 2] = [(*b"PK\x06\x07", 20), (*b"PK\x06\x06", 56)];
 const FILE_LENGTH: usize = 30;
 const ENTRY_LENGTH: usize = 46;
 const END_LENGTH: usize = 22;
 /// The longest comment, which the end of a zip may lie before.
 const COMMENT: usize = 0xffff;
+/// A zip's end is in so many of its last bytes.
+pub const TAIL: usize = END_LENGTH + COMMENT;
+/// The longest name of a module at its top, in bytes: what a file of a folder may have.
+const NAME: usize = 255;
 /// What says in a field of two or of four bytes that the value stands elsewhere: zip64.
 const ELSEWHERE: (usize, usize) = (0xffff, 0xffff_ffff);
 const ENCRYPTED: u16 = 1;
@@ -55,6 +61,9 @@ pub enum ZipError {
          DAGs in an `.airflowignore`"
     )]
     TooLarge(u64),
+    /// It has too many DAG files.
+    #[error("the zip has more than {0} DAG files; spread them over several zips")]
+    TooMany(usize),
 }
 
 /// A zip that is in memory whole.
@@ -64,6 +73,8 @@ pub struct Zip<'a> {
     /// What stands before it: places in it count from there.
     before: usize,
     entries: BTreeMap<String, Entry>,
+    /// Those whose names have no encoding that is told: nobody asks for them by name.
+    nameless: Vec<(String, Entry)>,
 }
 
 /// What its directory says of a file.
@@ -78,22 +89,22 @@ struct Entry {
 }
 
 impl<'a> Zip<'a> {
-    /// Reads the directory. Of two files by one name the later counts, and one whose name is no UTF-8 is passed over.
+    /// Reads the directory. Of two files by one name the later counts.
     pub fn open(content: &'a [u8]) -> Result<Self, ZipError> {
         let damaged = |why: &str| ZipError::Damaged(why.to_owned());
-        let tail = content.len().saturating_sub(END_LENGTH + COMMENT);
-        let end = content[tail..].windows(END.len()).rposition(|at| at == END);
-        let end = end.map(|at| tail + at).filter(|at| at + END_LENGTH <= content.len());
-        let end = end.ok_or_else(|| damaged("its end is missing"))?;
+        let end = end_of(content).ok_or_else(|| damaged("its end is missing"))?;
         let (count, size, offset) =
             (short(content, end + 10), long(content, end + 12), long(content, end + 16));
-        if usize::from(count) == ELSEWHERE.0 || [size, offset].contains(&ELSEWHERE.1) {
+        let is_large = LARGE.iter().any(|(part, before)| {
+            end.checked_sub(*before).is_some_and(|at| content[at..].starts_with(part))
+        });
+        if is_large || usize::from(count) == ELSEWHERE.0 || [size, offset].contains(&ELSEWHERE.1) {
             return Err(ZipError::Zip64);
         }
         let start = end.checked_sub(size).ok_or_else(|| damaged("its beginning is missing"))?;
         let before =
             start.checked_sub(offset).ok_or_else(|| damaged("its beginning is missing"))?;
-        let (mut entries, mut at) = (BTreeMap::new(), start);
+        let (mut entries, mut nameless, mut at) = (BTreeMap::new(), Vec::new(), start);
         for _ in 0..count {
             if at + ENTRY_LENGTH > end || content[at..at + ENTRY.len()] != ENTRY {
                 return Err(damaged("its list of files is none"));
@@ -112,13 +123,19 @@ impl<'a> Zip<'a> {
                 unpacked: long(content, at + 24) as u64,
                 at: long(content, at + 42),
             };
-            let is_told = name.is_ascii() || flags & UTF8 != 0;
-            if let Some(name) = std::str::from_utf8(name).ok().filter(|_| is_told) {
+            if name.is_ascii() || flags & UTF8 != 0 {
+                let name = std::str::from_utf8(name)
+                    .map_err(|_| damaged("a name in its list is not the UTF-8 that it says"))?;
                 entries.insert(name.to_owned(), entry);
+            } else {
+                nameless.push((String::from_utf8_lossy(name).into_owned(), entry));
             }
             at = next + usize::from(short(content, at + 30)) + usize::from(short(content, at + 32));
         }
-        Ok(Self { content, before, entries })
+        if at != end {
+            return Err(damaged("its list of files is longer or shorter than it says"));
+        }
+        Ok(Self { content, before, entries, nameless })
     }
 
     /// The names of what it holds, folders among them, which end in a `/`.
@@ -139,12 +156,31 @@ impl<'a> Zip<'a> {
         Ok(Some((content, true)))
     }
 
+    /// How many bytes these files are said to be unpacked, and never are more: each counts, though several are one packed text.
+    pub fn unpacked(&self, is_one: impl Fn(&str) -> bool) -> u64 {
+        self.all().filter(|(name, _)| is_one(name)).map(|(_, entry)| entry.unpacked).sum()
+    }
+
     /// Whether each file in it can be read, is what the directory says, and all together are no more than may be.
     pub fn check(&self) -> Result<(), ZipError> {
-        if self.entries.values().map(|entry| entry.unpacked).sum::<u64>() > ZIP_BYTES {
+        self.check_but(|_| false)
+    }
+
+    /// The same where some were read already, which need not be unpacked once more.
+    pub fn check_but(&self, was_read: impl Fn(&str) -> bool) -> Result<(), ZipError> {
+        if self.unpacked(|_| true) > ZIP_BYTES {
             return Err(ZipError::TooLarge(ZIP_BYTES));
         }
-        self.entries.iter().try_for_each(|(name, entry)| self.unpack(name, entry, io::sink()))
+        let rest = self.entries.iter().filter(|(name, _)| !was_read(name));
+        let rest = rest.chain(self.nameless.iter().map(|it| (&it.0, &it.1)));
+        for (name, entry) in rest {
+            self.unpack(name, entry, io::sink())?;
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        self.entries.iter().chain(self.nameless.iter().map(|it| (&it.0, &it.1)))
     }
 
     /// Unpacks a file, up to what the directory says of it and no further: more is a lie.
@@ -195,7 +231,19 @@ pub fn is_zip(path: &str) -> bool {
 /// Whether a name in a zip is one of a module at its top.
 pub fn is_top_module(name: &str) -> bool {
     let is_python = Path::new(name).extension() == Some("py".as_ref());
-    is_python && !name.contains(['/', '\\']) && !name.contains(char::is_control)
+    let is_plain = !name.contains(['/', '\\']) && !name.contains(char::is_control);
+    is_python && is_plain && name.len() <= NAME
+}
+
+/// Whether a file that ends so, in `TAIL` bytes or more, may be a whole zip.
+pub fn has_end(tail: &[u8]) -> bool {
+    end_of(tail).is_some()
+}
+
+fn end_of(content: &[u8]) -> Option<usize> {
+    let tail = content.len().saturating_sub(TAIL);
+    let end = content[tail..].windows(END.len()).rposition(|at| at == END)?;
+    Some(tail + end).filter(|at| at + END_LENGTH <= content.len())
 }
 
 /// Whether what is no whole zip was one with modules at its top, by the heads of the files in it.
@@ -294,6 +342,34 @@ mod tests {
     }
 
     #[test]
+    fn the_list_ends_where_the_end_begins_and_each_name_in_it_counts() {
+        let zip = zip_of(&[("a.py", b"A = 1\n"), ("b.txt", b"text")], Packed::Stored);
+        let end = zip.len() - END_LENGTH;
+        let mut fewer = zip.clone();
+        fewer[end + 10] = 1;
+        assert!(matches!(check(&fewer), Err(ZipError::Damaged(why)) if why.contains("list")));
+        // As a zip64 has it: its own end before the plain one, which leaves that as it is.
+        for (part, before) in LARGE {
+            let more = [&part[..], &vec![0; before - part.len()]].concat();
+            let large = [&zip[..end], &more, &zip[end..]].concat();
+            assert_eq!(check(&large), Err(ZipError::Zip64));
+        }
+
+        let entry = zip.windows(4).rposition(|at| at == ENTRY).unwrap();
+        let mut other = zip.clone();
+        other[entry + ENTRY_LENGTH] = 0xe4;
+        assert!(matches!(check(&other), Err(ZipError::Damaged(why)) if why.contains("UTF-8")));
+        // No encoding is told: it has no name for us, and is unpacked all the same.
+        other[entry + 9] = 0;
+        let opened = Zip::open(&other).unwrap();
+        assert_eq!(opened.names().collect::<Vec<_>>(), ["a.py"]);
+        assert_eq!((opened.unpacked(|_| true), opened.check()), (10, Ok(())));
+        let text = other.windows(4).position(|at| at == b"text").unwrap();
+        other[text] = b'T';
+        assert!(matches!(check(&other), Err(ZipError::Damaged(_))));
+    }
+
+    #[test]
     fn a_bomb_is_defused_by_what_it_says_and_by_what_it_does() {
         let zip = zip_of(&[("a.py", &vec![0; 100_000])], Packed::Deflated);
         let entry = zip.windows(4).position(|at| at == ENTRY).unwrap();
@@ -317,5 +393,7 @@ mod tests {
         assert!(at("x.zip").is_empty() && at("x.zip/").is_empty() && at(".zip/a.py").is_empty());
         assert!(is_top_module("a.py") && !is_top_module("../a.py") && !is_top_module("/a.py"));
         assert!(!is_top_module("a.pyc") && !is_top_module("lib\\a.py"));
+        let long = |letters: usize| format!("{}.py", "x".repeat(letters));
+        assert!(is_top_module(&long(NAME - 3)) && !is_top_module(&long(NAME - 2)));
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn code_of(item: &WorkItem, settings: &ExecutorSettings) -> Code {
     let path = item.trigger.as_ref().map_or("", |trigger| trigger.class_path.as_str());
     let is_own = OWN.iter().any(|own| path.starts_with(own));
     let in_airflow = settings.airflow.as_ref().is_some_and(|airflow| airflow.takes(item));
-    let zip = splits(&item.file).next().filter(|_| !is_own).map(|(zip, _)| zip.to_owned());
+    let zip = splits(&item.file).last().filter(|_| !is_own).map(|(zip, _)| zip.to_owned());
     Code { bundle: (!is_own).then(|| item.bundle.clone()), zip, in_airflow }
 }
 

@@ -70,8 +70,7 @@ impl Service {
             return;
         }
         // A zip that can't be read now keeps its DAGs from taking over this code once they are known.
-        let is_broken = |name: &String| self.snapshot.trouble_of(name).is_some();
-        if !self.has_known && self.files.keys().any(is_broken) {
+        if !self.has_known && self.snapshot.broken_zips().next().is_some() {
             return;
         }
         let Some(bundle) = self.bundle.unpublished() else { return };

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
+from dagbok import zips
 from dagbok.dotted import find_by_path
 from dagbok.loading import load_file, put_last
 from dagbok.masking import mask
@@ -91,6 +92,7 @@ class Process:
         self._files: dict[str, Any] = {}
         self._loading = threading.Lock()
         self._folder: str | None = None
+        self._has_zip = False
         self._turned = time.monotonic()
 
     def tell(self, kind: str, **fields: Any) -> None:
@@ -209,6 +211,7 @@ class Process:
     def _find(self, path: str, file: str) -> Any:
         """Return the class at a path: importable, or of the DAG's own file."""
         with self._loading:
+            self._put_zip_first(file)
             try:
                 return find_by_path(path)
             except (ImportError, AttributeError):
@@ -225,6 +228,15 @@ class Process:
                 if is_dag_file or module.rpartition(".")[2] == stem:
                     return getattr(found, name)
                 return find_by_path(path)
+
+    def _put_zip_first(self, file: str) -> None:
+        """Have imports look in the DAG's zip first, once: all triggers here are of one zip, or of none."""
+        if self._folder is None or self._has_zip:
+            return
+        zipped = zips.split(os.path.join(self._folder, *file.split("/")))
+        if zipped is not None:
+            zips.put_first(zipped[0])
+            self._has_zip = True
 
     async def _watch_on(self, number: int, trigger: BaseTrigger) -> bool:
         """Tell of each event of an asset's watcher; one that came to its end is made anew."""
