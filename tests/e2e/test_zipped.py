@@ -83,6 +83,8 @@ def words(running: Standalone, **of: str) -> str:
 def test_dags_run_from_zips_and_each_with_its_own_modules(tmp_path: Path, dags: Path) -> None:
     write_zip(dags, "one.zip", package("one", "first"))
     write_zip(dags, "two.zip", package("two", "second"))
+    # What lies beside the zips under the same name is none of theirs.
+    (dags / "waits.py").write_text(WAITS.format(word="folder"))
     with standalone(tmp_path, dags) as running:
         for dag_id, word in (("one", "first"), ("two", "second")):
             shown = running.wait_dag(dag_id)

@@ -161,6 +161,46 @@ fn told(files: &[DagFile]) -> Vec<(&str, Vec<&str>, Option<&str>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_zip_that_is_half_written_keeps_its_dags_whatever_part_of_it_is_there() {
+    let bench = Bench::new();
+    bench.write_bytes("p.zip", &package("one"));
+    let mut running = bench.start();
+    assert_eq!(told(&running.next_read(2).await).len(), 2);
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    // Neither has a name of a module in it. What changes beside them is read and published meanwhile.
+    for (part, name) in [(&package("two")[..20], "torn"), (&b""[..], "empty")] {
+        bench.write_bytes("p.zip", part);
+        bench.write(&format!("{name}.py"), &dag(name));
+        loop {
+            match running.next().await {
+                Said::Gone(file) => panic!("{file} is not gone"),
+                Said::Read(file) if file.file == format!("{name}.py") => break,
+                Said::Read(_) | Said::Bundle(_) => {}
+            }
+        }
+        loop {
+            match running.next().await {
+                Said::Gone(file) => panic!("{file} is not gone"),
+                Said::Bundle(_) => break,
+                Said::Read(_) => {}
+            }
+        }
+    }
+    running.stop().await;
+
+    // A later start knows of them from before.
+    let mut running = bench.start();
+    loop {
+        match running.next().await {
+            Said::Gone(file) => panic!("{file} is not gone"),
+            Said::Bundle(_) => break,
+            Said::Read(_) => {}
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_modules_of_a_zip_are_files_that_change_with_it() {
     let bench = Bench::new();
     bench.write_bytes("team/p.zip", &package("one"));

@@ -168,7 +168,8 @@ def test_people_read_zips_in_their_own_tests(folder: Folder) -> None:
     write(folder, "lib/y.zip", _files("two"))
     folder.write("plain.py", "from helpers import NAME\ndag = DAG(NAME, schedule=None)\n")
     folder.write("helpers.py", "NAME = 'of_the_folder'\n", header=False)
-    (folder.path / "broken.zip").write_bytes(b"PK\x03\x04")
+    (folder.path / "broken.zip").write_bytes(b"PK\x03\x04" + b"\0" * 22 + b"\x04\0\0\0a.py")
+    (folder.path / "no_zip.zip").write_bytes(b"PK\x03\x04")
     write(folder, "data.zip", {"table.csv": "1"})
     script = """
 bag = DagBag(".")
@@ -188,13 +189,33 @@ import zipfile
 from dagbok.loading import load_file
 told = []
 for dag_id in ("first", "second_that_is_longer", "x"):
-    text = f"from airflow import DAG\\nfrom h import NAME\\ndag = DAG('{dag_id}' + NAME, schedule=None)\\n"
+    text = f"from airflow import DAG\\nfrom h import NAME\\nfrom space.inner import WORD\\n"
+    text += f"dag = DAG('{dag_id}' + NAME + WORD, schedule=None)\\n"
     with zipfile.ZipFile("x.zip", "w") as made:
         made.writestr("pad.txt", dag_id * 50)
-        made.writestr("h.py", "NAME = '_h'")
+        made.writestr("h.py", f"NAME = '_h_of_{dag_id}'")
+        made.writestr("space/", "")
+        made.writestr("space/inner.py", f"WORD = '_in_{dag_id}'")
         made.writestr("one.py", text)
     loaded = load_file(".", "x.zip/one.py")
     told.append(loaded.dags[0].dag_id)
 print(json.dumps(told))
 """
-    assert _told(folder, script) == ["first_h", "second_that_is_longer_h", "x_h"]
+    assert _told(folder, script) == [
+        f"{dag_id}_h_of_{dag_id}_in_{dag_id}" for dag_id in ("first", "second_that_is_longer", "x")
+    ]
+
+
+def test_a_trigger_is_of_its_own_zip_and_not_of_the_folder(folder: Folder) -> None:
+    write(folder, "x.zip", {"waits.py": "class Soon: word = 'zip'\n", "one.py": "from airflow import DAG\n"})
+    folder.write("waits.py", "class Soon: word = 'folder'\n", header=False)
+    script = """
+import os
+from dagbok.loading import put_last
+from dagbok.runtime.triggering import Process
+process = Process(None)
+process._folder = os.getcwd()
+put_last(process._folder)
+print(json.dumps(process._find("waits.Soon", "x.zip/one.py").word))
+"""
+    assert _told(folder, script) == "zip"

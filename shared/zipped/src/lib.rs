@@ -156,7 +156,8 @@ impl<'a> Zip<'a> {
         Ok(Some((content, true)))
     }
 
-    /// How many bytes these files are said to be unpacked, and never are more: each counts, though several are one packed text.
+    /// How many bytes these files are said to be unpacked, and never are more: each counts, though several are one
+    /// packed text.
     pub fn unpacked(&self, is_one: impl Fn(&str) -> bool) -> u64 {
         self.all().filter(|(name, _)| is_one(name)).map(|(_, entry)| entry.unpacked).sum()
     }

@@ -14,6 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use dagbok_events::Digest;
+use dagbok_protocol::limits::ZIP_BYTES;
 use dagbok_runlog::{Blobs, Digester, digest_of};
 use dagbok_zipped::{Zip, is_top_module, is_zip, splits};
 use parking_lot::Mutex;
@@ -146,7 +147,7 @@ fn within(packed: &Bytes, file: &str) -> io::Result<Option<Source>> {
             continue;
         };
         if let Some((_, inner)) = splits(file).find(|(zip, _)| *zip == name) {
-            return zipped(entry, inner);
+            return if entry.size() > ZIP_BYTES { Ok(None) } else { zipped(entry, inner) };
         }
         if name != file {
             continue;
@@ -171,21 +172,32 @@ fn zipped(mut entry: impl io::Read, file: &str) -> io::Result<Option<Source>> {
     Ok(read.ok().flatten().map(source))
 }
 
-/// The files of Python in a zip, with digests of what is in them; none of what is no zip that DAGs run from.
-fn zipped_files(content: &[u8]) -> Vec<(String, String)> {
-    let Ok(zip) = Zip::open(content) else { return Vec::new() };
-    if !zip.names().any(is_top_module) || zip.check().is_err() {
-        return Vec::new();
+/// The files of Python in a zip, with digests of what is in them; none of what is no zip that DAGs run from, and `None`
+/// where it has more bytes unpacked than are `left`.
+fn zipped_files(content: &[u8], left: &mut u64) -> Option<Vec<(String, String)>> {
+    let Ok(zip) = Zip::open(content) else { return Some(Vec::new()) };
+    if !zip.names().any(is_top_module) {
+        return Some(Vec::new());
     }
-    let python = zip.names().filter(|name| Path::new(name).extension() == Some("py".as_ref()));
-    let read = |name: &str| zip.read(name, u64::MAX).ok().flatten();
-    python.filter_map(|name| Some((name.to_owned(), digest_of(&read(name)?.0)))).collect()
+    *left = left.checked_sub(zip.unpacked(|_| true))?;
+    let is_python = |name: &str| Path::new(name).extension() == Some("py".as_ref());
+    if zip.check_but(is_python).is_err() {
+        return Some(Vec::new());
+    }
+    let read = |name: &str| {
+        let (text, _) = zip.read(name, ZIP_BYTES).ok().flatten()?;
+        Some((name.to_owned(), digest_of(&text)))
+    };
+    // What can't be read spoils all of it.
+    let files: Option<Vec<_>> = zip.names().filter(|name| is_python(name)).map(read).collect();
+    Some(files.unwrap_or_default())
 }
 
 /// Names the files of Python in an archive, of more than `most` those that come first by name.
 fn listed(packed: &Bytes, most: usize) -> io::Result<Listing> {
     let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref())?);
     let mut listing = Listing { files: BTreeMap::new(), complete: true };
+    let (mut left, mut end) = (ZIP_BYTES, None::<String>);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = entry.path()?;
@@ -195,8 +207,18 @@ fn listed(packed: &Bytes, most: usize) -> io::Result<Listing> {
         }
         if is_zip(&name) {
             let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
-            for (file, digest) in zipped_files(&content) {
+            let files = if entry.size() > ZIP_BYTES {
+                None
+            } else {
+                entry.read_to_end(&mut content)?;
+                zipped_files(&content, &mut left)
+            };
+            if files.is_none() {
+                // Of what comes after it by name nothing is listed, as of any list that is cut.
+                let inside = format!("{name}/");
+                end = Some(end.map_or_else(|| inside.clone(), |end| end.min(inside.clone())));
+            }
+            for (file, digest) in files.unwrap_or_default() {
                 let name = format!("{name}/{file}");
                 if listing.has_room(&name, most) {
                     listing.files.insert(name, digest);
@@ -212,6 +234,10 @@ fn listed(packed: &Bytes, most: usize) -> io::Result<Listing> {
             }
             listing.files.insert(name, digester.finish());
         }
+    }
+    if let Some(end) = end {
+        listing.complete = false;
+        drop(listing.files.split_off(&end));
     }
     Ok(listing)
 }
@@ -335,6 +361,10 @@ mod tests {
             ["sub/x.zip/a.py", "sub/x.zip/lib/b.py"]
         );
         assert_eq!(listing.files["sub/x.zip/lib/b.py"], digest_of(b"X = 1\n"));
+        let bytes = 9 + 6 + 4;
+        let (mut enough, mut less) = (bytes, bytes - 1);
+        assert_eq!(zipped_files(&zip, &mut enough).map(|files| files.len()), Some(2));
+        assert_eq!((enough, zipped_files(&zip, &mut less)), (0, None));
     }
 
     #[test]

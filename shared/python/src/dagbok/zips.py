@@ -14,6 +14,8 @@ import zipimport
 
 # Archives that were put on the import path here, and not by somebody else.
 _ours: set[str] = set()
+# What the system said of each when its modules were imported.
+_stamps: dict[str, tuple[int, int]] = {}
 
 
 def split(path: str) -> tuple[str, str] | None:
@@ -28,13 +30,18 @@ def put_first(archive: str) -> None:
     Airflow has it before that, too, but has mostly imported what is in that by then.
     """
     leave_others(archive)
+    status = os.stat(archive)
+    stamp = (status.st_mtime_ns, status.st_size)
+    if _stamps.setdefault(archive, stamp) != stamp:
+        # What was imported of it is from before it was written anew.
+        _forget({archive})
+        _stamps[archive] = stamp
     rest = [entry for entry in sys.path if entry != archive]
     folder = os.path.dirname(os.__file__)
     library = [entry for entry in rest if entry in {folder, os.path.join(folder, "lib-dynload")}]
     sys.path[:] = [*library, archive, *(entry for entry in rest if entry not in library)]
     _ours.add(archive)
-    # What is known of it may be from before it was written anew.
-    sys.path_importer_cache.pop(archive, None)
+    _forget_importers({archive})
 
 
 def leave_others(archive: str | None) -> None:
@@ -42,13 +49,39 @@ def leave_others(archive: str | None) -> None:
     others = _ours - {archive}
     if not others:
         return
-    inside = tuple(f"{other}/" for other in others)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(file, str) and file.startswith(inside):
-            del sys.modules[name]
+    _forget(others)
+    _forget_importers(others)
     sys.path[:] = [entry for entry in sys.path if entry not in others]
     _ours.difference_update(others)
+
+
+def _forget(archives: set[str]) -> None:
+    """Forget all modules of archives."""
+    # First all are found: a namespace package may ask for its parent to say where it is.
+    found = [name for name, module in list(sys.modules.items()) if _is_inside(module, archives)]
+    for name in found:
+        sys.modules.pop(name, None)
+    for archive in archives:
+        _stamps.pop(archive, None)
+
+
+def _forget_importers(archives: set[str]) -> None:
+    """Forget what Python knows of places in archives: it may be from before they were written anew."""
+    for entry in list(sys.path_importer_cache):
+        if any(entry == archive or entry.startswith(f"{archive}/") for archive in archives):
+            sys.path_importer_cache.pop(entry, None)
+
+
+def _is_inside(module: object, archives: set[str]) -> bool:
+    """Whether a module, or a part of a package without a file, is of one of these archives."""
+    known = getattr(module, "__dict__", {})
+    places = [known.get("__file__"), getattr(known.get("__spec__"), "origin", None)]
+    try:
+        places += known.get("__path__") or []
+    except Exception:  # Whatever stands there is asked.
+        places += []
+    inside = tuple(f"{archive}/" for archive in archives)
+    return any(isinstance(place, str) and place.startswith(inside) for place in places)
 
 
 def name_of(path: str, name: str, otherwise: str) -> str:
@@ -92,6 +125,19 @@ def modules(archive: str) -> list[str]:
     with zipfile.ZipFile(archive) as opened:
         names = (name for name in opened.namelist() if name.endswith(".py") and "/" not in name)
         return sorted(name for name in names if speaks_of_dags(opened.read(name)))
+
+
+def shows_modules(content: bytes) -> bool:
+    """Whether what is no whole zip was one with modules at its top, by the heads of the files in it."""
+    for head, length, start in ((b"PK\x03\x04", 26, 30), (b"PK\x01\x02", 28, 46)):
+        at = content.find(head)
+        while at >= 0:
+            size = int.from_bytes(content[at + length : at + length + 2], "little")
+            name = content[at + start : at + start + size]
+            if size and len(name) == size and name.endswith(b".py") and b"/" not in name:
+                return True
+            at = content.find(head, at + 1)
+    return False
 
 
 def speaks_of_dags(text: bytes) -> bool:

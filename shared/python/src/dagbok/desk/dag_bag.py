@@ -57,7 +57,9 @@ class DagBag:
         try:
             modules = zips.modules(str(path)) if path.is_file() else []
         except Exception as error:
-            self.import_errors[str(path)] = user_traceback(error) or str(error)
+            # What shows no module at its top is data, whole or not.
+            if zips.shows_modules(path.read_bytes()):
+                self.import_errors[str(path)] = user_traceback(error) or str(error)
             return []
         return [dag for module in modules for dag in self._import(folder, path / module)]
 
