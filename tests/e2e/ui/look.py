@@ -237,7 +237,8 @@ def lost(chrome: Browser, stage: Standalone, folder: Path) -> None:
         page = chrome.new_page(viewport={"width": 1440, "height": 900})
         page.goto(stage.api.url + "/dags/reco_training/runs/bad_1")
         ready(page)
-        stage.process.stop()
+        # Asked to end, it would wait for what runs.
+        stage.process.kill()
         page.locator(".as-of.lost").wait_for()
         page.wait_for_timeout(300)
         page.screenshot(path=folder / "connection-lost-wide-light.png")
