@@ -158,11 +158,11 @@ mod tests {
                 content.extend(name.as_bytes());
             }
             let size = u32::try_from(content.len() - list).unwrap().to_le_bytes();
-            let mut last = zip[end..].to_vec();
-            last[8..10].copy_from_slice(&count.to_le_bytes());
-            last[10..12].copy_from_slice(&count.to_le_bytes());
-            last[12..16].copy_from_slice(&size);
-            content.extend(last);
+            let mut closing = zip[end..].to_vec();
+            closing[8..10].copy_from_slice(&count.to_le_bytes());
+            closing[10..12].copy_from_slice(&count.to_le_bytes());
+            closing[12..16].copy_from_slice(&size);
+            content.extend(closing);
             content
         };
         assert_eq!(kind_of("p.zip", &of_names(2)), Kind::Other);
