@@ -104,22 +104,7 @@ impl Shared {
 
 /// The failure of a try in a pod.
 pub(crate) fn failed(kind: FailureKind, fault: Fault, message: &str) -> Failure {
-    Failure {
-        kind,
-        fault,
-        message: text::cut(message, MESSAGE_BYTES),
-        exception: None,
-        traceback: None,
-        traceback_blob: None,
-        file: None,
-        line: None,
-        signal: None,
-        exit_code: None,
-        out_of_memory: None,
-        retryable: true,
-        retry_delay: None,
-        retry_reason: None,
-    }
+    Failure::new(kind, fault, text::cut(message, MESSAGE_BYTES))
 }
 
 /// As a report: what nobody in the pod could say.

@@ -1,12 +1,9 @@
 //! From a delivery to a pod.
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{ExecutorId, FailureKind, Fault, decode_any};
-use dagbok_protocol::{ReportBody, WorkItem, lacking, names};
+use dagbok_inbox::passed;
+use dagbok_protocol::{ReportBody, WorkItem, lacking};
 use dagbok_runlog::{Delivery, DeliveryHandle};
 use dagbok_runtime::Backoff;
 use serde_json::Value;
@@ -30,11 +27,6 @@ const OTHER: Duration = Duration::from_secs(1);
 
 /// What the API server says of a pod that the namespace's rules forbid.
 const POD_SECURITY: &str = "violates PodSecurity";
-
-/// How long an item that is passed on rests at first, and at most.
-const PASSED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
-/// For so long such an item may lie in its queue until it counts as one that may have begun.
-const NOTED_FOR: Duration = Duration::from_hours(24);
 
 /// How an attempt to make a pod ended.
 enum Came {
@@ -107,31 +99,13 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     }
 }
 
-/// Hands an item on, later and later. Where nobody can have begun it, neither here nor before, a note of which delivery that was
-/// says so to whoever has it next.
+/// Hands an item on, later and later, with a note where nobody can have begun it, neither here nor before.
 async fn pass_on(shared: &Shared, item: &WorkItem, handle: &dyn DeliveryHandle, delivered: u32) {
-    let key = names::passed_key(&item.key);
-    if !item.ask && (delivered == 1 || was_passed_on(shared, &key, delivered).await) {
-        let note = delivered.to_string().into_bytes().into();
-        if let Err(error) = shared.ports.state.put(&key, note, Some(NOTED_FOR)).await {
-            tracing::warn!(key = %item.key, %error, "who takes this try up next will think that it may have begun");
-        }
+    let (state, key) = (&*shared.ports.state, &item.key);
+    if !item.ask && (delivered == 1 || passed::was_passed_on(state, key, delivered).await) {
+        passed::note(state, key, delivered).await;
     }
-    let doubled = (delivered.saturating_sub(1) / 4).min(16);
-    let whole = (PASSED.0 * 2_u32.pow(doubled)).min(PASSED.1);
-    // Off the beat at which executors ask.
-    let part =
-        u32::from(u8::try_from(RandomState::new().hash_one(delivered) % 256).unwrap_or(u8::MAX));
-    if let Err(error) = handle.nak(whole / 2 + whole / 2 * part / u32::from(u8::MAX)).await {
-        tracing::warn!(key = %item.key, %error, "an item without room comes back only after its lease");
-    }
-}
-
-/// Whether the delivery before this one was handed on unbegun.
-async fn was_passed_on(shared: &Shared, key: &str, delivered: u32) -> bool {
-    let Ok(Some(note)) = shared.ports.state.get(key).await else { return false };
-    let passed = std::str::from_utf8(&note.value).ok().and_then(|text| text.parse::<u32>().ok());
-    passed.and_then(|passed| passed.checked_add(1)) == Some(delivered)
+    passed::hand_on(key, handle, delivered).await;
 }
 
 /// Until it is there, or never will be.

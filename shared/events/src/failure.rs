@@ -59,6 +59,28 @@ pub struct Failure {
     pub retry_reason: Option<String>,
 }
 
+impl Failure {
+    /// One of which nothing more is known; another try could help.
+    pub fn new(kind: FailureKind, fault: Fault, message: String) -> Self {
+        Self {
+            kind,
+            fault,
+            message,
+            exception: None,
+            traceback: None,
+            traceback_blob: None,
+            file: None,
+            line: None,
+            signal: None,
+            exit_code: None,
+            out_of_memory: None,
+            retryable: true,
+            retry_delay: None,
+            retry_reason: None,
+        }
+    }
+}
+
 fn yes() -> bool {
     true
 }

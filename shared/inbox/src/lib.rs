@@ -3,6 +3,7 @@
 //! A command carries an id, so that sending it again after silence does it once. Silence means
 //! *maybe*: [`Inbox::ask`] says so and names the id.
 mod lookup;
+pub mod passed;
 mod secrets;
 
 use std::{sync::Arc, time::Duration};

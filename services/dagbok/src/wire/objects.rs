@@ -121,12 +121,12 @@ impl dagbok_alerting::BigThings for Watched {
 
     fn look(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            let read = |error: PortError| error.to_string();
-            self.objects.look(false).await.map_err(read)?;
+            let said = |error: PortError| error.to_string();
+            // It reads as well.
             match self.objects.look(true).await {
                 Ok(_) => self.wrote.store(true, Ordering::Relaxed),
-                Err(error) if self.wrote.load(Ordering::Relaxed) => return Err(read(error)),
-                Err(_) => {}
+                Err(error) if self.wrote.load(Ordering::Relaxed) => return Err(said(error)),
+                Err(_) => drop(self.objects.look(false).await.map_err(said)?),
             }
             Ok(())
         })

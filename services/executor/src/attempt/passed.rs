@@ -1,52 +1,24 @@
-//! Items that are passed on since there is no room for them here. An item that is delivered again counts as one that
-//! may have begun with whoever had it before, and costs the try its number; so who passes one on unbegun notes which
-//! delivery that was. Whoever has it next finds by it that nobody can have begun it: the note is of the delivery
-//! right before its own.
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+//! Items that are passed on since there is no room for them here ([`dagbok_inbox::passed`]). A queue in this process has nobody else
+//! who could have begun one, and needs no notes.
+use std::sync::Arc;
 
+use dagbok_inbox::passed;
 use dagbok_protocol::{WorkItem, names};
 
 use crate::{held::Held, shared::Shared};
 
-/// How long an item that is passed on rests at first, and at most.
-const FIRST: Duration = Duration::from_millis(500);
-const MOST: Duration = Duration::from_mins(1);
-/// After so many deliveries it rests twice as long: one executor of many has room, and which one pulls next is chance.
-const DOUBLES_AFTER: u32 = 4;
-/// For so long such an item may lie in its queue until it counts as one that may have begun.
-const NOTED_FOR: Duration = Duration::from_hours(24);
-
-/// Hands an item on, later and later. Without room everywhere it goes round, in the end about once a minute. `unbegun` says that
-/// nobody can have begun it, neither here nor before.
+/// Hands an item on. `unbegun` says that nobody can have begun it, neither here nor before.
 pub(super) async fn pass_on(shared: &Shared, held: &Held, delivered: u32, unbegun: bool) {
     if shared.settings.fencing && unbegun {
-        let note = delivered.to_string().into_bytes().into();
-        let key = names::passed_key(&held.key);
-        if let Err(error) = shared.ports.state.put(&key, note, Some(NOTED_FOR)).await {
-            tracing::warn!(key = %held.key, %error, "who takes this try up next will think that it may have begun");
-        }
+        passed::note(&*shared.ports.state, &held.key, delivered).await;
     }
-    if let Err(error) =
-        held.handle().nak(rest(delivered, RandomState::new().hash_one(delivered))).await
-    {
-        tracing::warn!(key = %held.key, %error, "an item without room comes back only after its lease");
-    }
+    passed::hand_on(&held.key, &*held.handle(), delivered).await;
 }
 
 /// Whether the delivery before this one was passed on unbegun.
 pub(super) async fn on(shared: &Shared, item: &WorkItem, delivered: u32) -> bool {
-    if !shared.settings.fencing {
-        // A queue in this process has nobody else who could have begun it.
-        return true;
-    }
-    let note = shared.ports.state.get(&names::passed_key(&item.key)).await;
-    let Ok(Some(note)) = note else { return false };
-    let passed = std::str::from_utf8(&note.value).ok().and_then(|text| text.parse::<u32>().ok());
-    passed.and_then(|passed| passed.checked_add(1)) == Some(delivered)
+    !shared.settings.fencing
+        || passed::was_passed_on(&*shared.ports.state, &item.key, delivered).await
 }
 
 /// It begins: the note says nothing any more.
@@ -55,40 +27,5 @@ pub(super) fn forget(shared: &Arc<Shared>, item: &WorkItem, passed: bool) {
         let (shared, key) = (Arc::clone(shared), names::passed_key(&item.key));
         // It goes by itself where this fails.
         tokio::spawn(async move { drop(shared.ports.state.delete(&key).await) });
-    }
-}
-
-/// Between half of it and the whole, as `chance` has it: executors ask for work at a beat of their own, and an item that
-/// came back on that beat would come to the same one each time.
-fn rest(delivered: u32, chance: u64) -> Duration {
-    let doubled = (delivered.saturating_sub(1) / DOUBLES_AFTER).min(16);
-    let whole = (FIRST * 2_u32.pow(doubled)).min(MOST);
-    let (half, part) = (whole / 2, u32::from(u8::try_from(chance % 256).unwrap_or(u8::MAX)));
-    half + half * part / u32::from(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_finds_no_room_goes_round_ever_more_slowly() {
-        let rests: Vec<u128> = (1..=13).step_by(4).map(|n| rest(n, 255).as_millis()).collect();
-        assert_eq!(rests, [500, 1_000, 2_000, 4_000]);
-        assert_eq!((rest(40, 255), rest(u32::MAX, 255)), (MOST, MOST));
-    }
-
-    #[test]
-    fn ten_others_may_have_it_first_within_a_few_seconds() {
-        let sum: Duration = (1..=10).map(|n| rest(n, u64::MAX)).sum();
-        assert!(sum <= Duration::from_secs(10), "{sum:?}");
-    }
-
-    #[test]
-    fn it_comes_back_on_nobody_s_beat() {
-        let mut rests: Vec<Duration> = (0..256).map(|chance| rest(1, chance)).collect();
-        rests.sort_unstable();
-        rests.dedup();
-        assert_eq!((rests.len(), rests[0], rests[255]), (256, FIRST / 2, FIRST));
     }
 }

@@ -127,22 +127,7 @@ fn failed(failure: Failure) -> Verdict {
 
 /// A failure with nothing but its kind and message.
 pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failure {
-    Failure {
-        kind,
-        fault,
-        message: cut(message),
-        exception: None,
-        traceback: None,
-        traceback_blob: None,
-        file: None,
-        line: None,
-        signal: None,
-        exit_code: None,
-        retryable: true,
-        retry_delay: None,
-        retry_reason: None,
-        out_of_memory: None,
-    }
+    Failure::new(kind, fault, cut(message))
 }
 
 /// What is to be said of a try that was ended for its memory.

@@ -473,20 +473,6 @@ pub(super) fn lost_fact(
 }
 
 fn executor_failure(message: String) -> Failure {
-    Failure {
-        kind: FailureKind::Executor,
-        fault: Fault::System,
-        message,
-        exception: None,
-        traceback: None,
-        traceback_blob: None,
-        file: None,
-        line: None,
-        signal: None,
-        exit_code: None,
-        retryable: false,
-        retry_delay: None,
-        retry_reason: None,
-        out_of_memory: None,
-    }
+    let failure = Failure::new(FailureKind::Executor, Fault::System, message);
+    Failure { retryable: false, ..failure }
 }

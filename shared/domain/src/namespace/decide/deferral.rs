@@ -98,20 +98,7 @@ impl Accepted<'_> {
 
 /// As in Airflow no retry follows.
 fn failed_by_trigger() -> Failure {
-    Failure {
-        kind: FailureKind::Exception,
-        fault: Fault::User,
-        message: "its trigger said that the task failed".to_owned(),
-        exception: None,
-        traceback: None,
-        traceback_blob: None,
-        file: None,
-        line: None,
-        signal: None,
-        exit_code: None,
-        retryable: false,
-        retry_delay: None,
-        retry_reason: None,
-        out_of_memory: None,
-    }
+    let message = "its trigger said that the task failed".to_owned();
+    let failure = Failure::new(FailureKind::Exception, Fault::User, message);
+    Failure { retryable: false, ..failure }
 }
