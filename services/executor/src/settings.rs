@@ -145,6 +145,8 @@ pub struct ExecutorSettings {
     pub loaded_files: usize,
     /// A loaded DAG file unused for this long is let go.
     pub loaded_idle: Duration,
+    /// How long a process that was forked ahead of a try waits to be one; with none, none is.
+    pub spares_for: Duration,
     /// How often it is looked at what tries use.
     pub usage_every: Duration,
     /// Figures for the outside.
@@ -186,6 +188,7 @@ impl ExecutorSettings {
             load_timeout: Duration::from_mins(2),
             loaded_files: 32,
             loaded_idle: Duration::from_mins(10),
+            spares_for: Duration::from_secs(30),
             usage_every: Duration::from_secs(5),
             stats: Arc::default(),
         }

@@ -64,6 +64,9 @@ pub struct Executor {
     /// A loaded DAG file unused for this long is let go; from `1s` on.
     #[schemars(extend("minimum" = 1))]
     pub loaded_idle: Period,
+    /// How long a process that was forked ahead waits to be the next try of its DAG file; `0s` has each try
+    /// forked when it comes.
+    pub spares_for: Period,
     /// Elements that a task may return for others to be mapped over: Airflow's `core.max_map_length`. With more
     /// it fails. A mapped task has at most 100,000 copies.
     #[schemars(range(min = 1, max = 100_000))]
@@ -105,6 +108,7 @@ impl Default for Executor {
             load_timeout: Period::secs(120),
             loaded_files: 32,
             loaded_idle: Period::secs(600),
+            spares_for: Period::secs(30),
             max_map_length: 1024,
             usage_every: Period::secs(5),
             inherit_env: vec!["*".to_owned()],

@@ -199,8 +199,13 @@ fn flags_and_variables_are_held_to_the_same_bounds() {
 #[test]
 fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
     const ZERO_IS_LIKE_ANY_OTHER: [&str; 2] = ["executor.oom_score_adj", "kubernetes.gpus"];
-    const ZERO_MEANS_AT_ONCE: [&str; 4] =
-        ["executor.drain", "executor.kill_grace", "processor.debounce", "scheduler.max_losses"];
+    const ZERO_MEANS_AT_ONCE: [&str; 5] = [
+        "executor.drain",
+        "executor.kill_grace",
+        "executor.spares_for",
+        "processor.debounce",
+        "scheduler.max_losses",
+    ];
     const ZERO_MEANS_FOR_EVER: [&str; 13] = [
         "blobs.move_after",
         "scheduler.task_queued_timeout",

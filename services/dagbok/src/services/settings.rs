@@ -170,6 +170,7 @@ pub(crate) fn executor(
     settings.load_timeout = config.executor.load_timeout.0;
     settings.loaded_files = config.executor.loaded_files;
     settings.loaded_idle = config.executor.loaded_idle.0;
+    settings.spares_for = config.executor.spares_for.0;
     settings.usage_every = config.executor.usage_every.0;
     settings.inherit_env.clone_from(&config.executor.inherit_env);
     settings.resources = resources(&config.executor)?;

@@ -54,7 +54,7 @@ impl Process {
         let settings = exact.as_ref().unwrap_or(&shared.settings);
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-        let (output, child) = base::spawn(settings, "dagbok.runtime.triggerer", theirs)?;
+        let (output, child) = base::spawn(settings, "dagbok.runtime.triggerer", theirs, &[])?;
         let words = Arc::new(Mutex::new(VecDeque::new()));
         tokio::spawn(base::listen(output, words, shared.masks.clone()));
         let (reading, writing) = stream_of(ours)?.into_split();

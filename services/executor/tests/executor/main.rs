@@ -9,5 +9,6 @@ mod keeps;
 mod left;
 mod life;
 mod rig;
+mod spares;
 mod speed;
 mod standing;

@@ -42,7 +42,9 @@ pub(crate) struct Base {
 pub(crate) async fn start(settings: &ExecutorSettings, masks: &Masks) -> Result<Base, String> {
     let (zygote, first_word, theirs) =
         Zygote::pair(masks).map_err(|error| format!("no control socket could be made: {error}"))?;
-    let (output, child) = spawn(settings, "dagbok.runtime.zygote", theirs)
+    let spares_for = settings.spares_for.as_secs_f64().to_string();
+    let own = [("DAGBOK_SPARES_FOR", spares_for.as_str())];
+    let (output, child) = spawn(settings, "dagbok.runtime.zygote", theirs, &own)
         .map_err(|error| format!("it could not be run: {error}"))?;
     let words = Arc::new(Mutex::new(VecDeque::new()));
     let listening = tokio::spawn(listen(output, Arc::clone(&words), masks.clone()));
@@ -72,6 +74,7 @@ pub(crate) fn spawn(
     settings: &ExecutorSettings,
     module: &str,
     control: OwnedFd,
+    own: &[(&str, &str)],
 ) -> io::Result<(pipe::Receiver, Child)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(&settings.python);
@@ -88,7 +91,7 @@ pub(crate) fn spawn(
             command.env_remove(name);
         }
     }
-    command.envs(&settings.env);
+    command.envs(&settings.env).envs(own.iter().copied());
     if let Some(path) = &settings.python_path {
         let mut paths = OsString::from(path);
         let more = settings

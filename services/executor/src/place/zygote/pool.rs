@@ -49,6 +49,8 @@ pub(super) struct Parent {
     pub(super) zygote: Arc<Zygote>,
     /// Whether the child must load the DAG file itself.
     pub(super) load_in_child: bool,
+    /// Whether another may load it ahead of the next try.
+    pub(super) ahead: bool,
     /// The process that was started for this try alone; it goes when this is dropped.
     pub(super) apart: Option<Base>,
 }
@@ -58,8 +60,9 @@ type FileKey = (String, String);
 #[derive(Debug)]
 enum Loaded {
     Own(Arc<Zygote>),
-    /// The import left threads behind: forking it is unsafe, so each child loads the file itself.
-    InChild,
+    /// The import left threads behind: forking it is unsafe, so each child loads the file itself; `ahead` of
+    /// its try where nothing that it reads may have changed by then.
+    InChild { ahead: bool },
 }
 
 #[derive(Debug)]
@@ -178,10 +181,12 @@ impl Pool {
         let loaded = slot.loaded.get_or_try_init(|| self.load(folder, file)).await?;
         match loaded {
             Loaded::Own(zygote) => {
-                Ok(Parent { zygote: Arc::clone(zygote), load_in_child: false, apart: None })
+                let zygote = Arc::clone(zygote);
+                Ok(Parent { zygote, load_in_child: false, ahead: false, apart: None })
             }
-            Loaded::InChild => {
-                Ok(Parent { zygote: self.base().await?, load_in_child: true, apart: None })
+            Loaded::InChild { ahead } => {
+                let (zygote, ahead) = (self.base().await?, *ahead);
+                Ok(Parent { zygote, load_in_child: true, ahead, apart: None })
             }
         }
     }
@@ -195,7 +200,8 @@ impl Pool {
     pub(super) async fn parent_apart(&self) -> Result<Parent, PlaceError> {
         let base = base::start(&self.settings, &self.masks).await.map_err(PlaceError::Start)?;
         self.remember(&base.zygote).await;
-        Ok(Parent { zygote: Arc::clone(&base.zygote), load_in_child: true, apart: Some(base) })
+        let zygote = Arc::clone(&base.zygote);
+        Ok(Parent { zygote, load_in_child: true, ahead: false, apart: Some(base) })
     }
 
     /// A number that no other start of a process has.
@@ -244,7 +250,7 @@ impl Pool {
         }
         let why = ready.why.unwrap_or_default();
         tracing::info!(file, why, "this DAG file can't be forked safely: each try loads it anew");
-        Ok(Loaded::InChild)
+        Ok(Loaded::InChild { ahead: ready.may_load_ahead })
     }
 }
 
@@ -287,6 +293,6 @@ fn is_idle(slot: &Arc<Slot>) -> bool {
     Arc::strong_count(slot) == 1
         && match slot.loaded.get() {
             Some(Loaded::Own(zygote)) => Arc::strong_count(zygote) == 1,
-            Some(Loaded::InChild) | None => true,
+            Some(Loaded::InChild { .. }) | None => true,
         }
 }

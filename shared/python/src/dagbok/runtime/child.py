@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dagbok import exact
 from dagbok.exceptions import AirflowTaskTerminated, SupervisorError
 from dagbok.runtime import bounding, interrupts, logs, processes
+from dagbok.runtime.control import Message
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
 from dagbok.runtime.supervisor import Supervisor
@@ -21,21 +22,18 @@ EXIT_INTERNAL = 70
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
-def run_and_exit(
-    fds: list[int],
-    env: Mapping[str, str | None],
-    bounds: Mapping[str, Any],
-    parent: int,
-    find_dag: FindDag,
-) -> NoReturn:
-    """Be a try until it is over. Exit handlers don't run: they belong to the process that was forked."""
+def run_and_exit(message: Message, parent: int, find_dag: FindDag, *, is_separate: bool = False) -> NoReturn:
+    """Be the try of a message until it is over. Exit handlers don't run: they are the zygote's."""
+    fds, body = message.fds, message.body
     code = EXIT_INTERNAL
     try:
-        _settle(fds, parent)
-        set_environment(env)
+        if not is_separate:
+            separate(parent)
+        _settle(fds)
+        set_environment(body.get("env") or {})
         # It is for files that are read before: a task's own processes would fetch what nobody masks.
         os.environ.pop("DAGBOK_LOOKUP", None)
-        bounding.stay_within(bounds, parent)
+        bounding.stay_within(body.get("bounds") or {}, parent)
         interrupts.after_fork()
         supervisor = Supervisor(FrameStream(fds[0]))
         supervisor.share_with_forks()
@@ -62,12 +60,16 @@ def run_and_exit(
         os._exit(code)
 
 
-def _settle(fds: list[int], parent: int) -> None:
+def separate(parent: int) -> None:
+    """Lead a session, keep what comes below, and end with the process that forked this one."""
     os.setsid()
     processes.become_subreaper()
     processes.die_with_parent()
     if os.getppid() != parent:
         os._exit(EXIT_INTERNAL)  # it ended before its death could be watched
+
+
+def _settle(fds: list[int]) -> None:
     _, out, err, log = fds
     os.dup2(out, 1)
     os.dup2(err, 2)

@@ -23,6 +23,7 @@ class Message:
 
     body: dict[str, Any]
     fds: list[int]
+    raw: bytes = b""
 
     def close(self) -> None:
         """Close its descriptors."""
@@ -63,7 +64,7 @@ class Control:
         if not data:
             Message({}, list(fds)).close()
             return None
-        return Message(_body(data, flags), list(fds))
+        return Message(_body(data, flags), list(fds), data)
 
     def send(self, body: Mapping[str, Any]) -> None:
         """Send a message, or queue it."""

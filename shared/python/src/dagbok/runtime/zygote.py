@@ -8,6 +8,7 @@ is here.
 from __future__ import annotations
 
 import fcntl
+import functools
 import gc
 import os
 import select
@@ -19,10 +20,11 @@ from typing import Any, NoReturn
 
 from dagbok import compat, exact
 from dagbok.authoring.dag import DAG
-from dagbok.loading import drop_working_directory, put_last
-from dagbok.runtime import child, guard, interrupts, loader, processes, rehearsal
+from dagbok.loading import drop_working_directory
+from dagbok.runtime import child, interrupts, loader, processes, rehearsal
 from dagbok.runtime.control import Control, Message
-from dagbok.runtime.runner import DagMissing
+from dagbok.runtime.sources import Source
+from dagbok.runtime.spares import Spares
 
 Json = dict[str, Any]
 TRY_FDS = 4
@@ -41,9 +43,13 @@ class Try:
 class Zygote:
     """Serves one control socket until its end."""
 
-    def __init__(self, control: Control, dags: dict[str, DAG] | None = None) -> None:
+    def __init__(
+        self, control: Control, dags: dict[str, DAG] | None = None, *, spares_for: float = 0.0
+    ) -> None:
         self._control = control
         self._dags = dags
+        self._spares_for = spares_for
+        self._spares = Spares(spares_for)
         self._tries: dict[int, Try] = {}
         self._by_key: dict[str, Try] = {}
         self._children = processes.Children()
@@ -70,6 +76,8 @@ class Zygote:
             if not self._read():
                 self._end()
             self._fence()
+            self._spares.trim()
+            self._fork_ahead()
 
     # Messages
 
@@ -112,23 +120,37 @@ class Zygote:
             message.close()
             self._control.send({"type": "ForkFailed", "key": key, "message": problem})
             return
-        parent = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError as error:
-            message.close()
-            self._control.send(
-                {"type": "ForkFailed", "key": key, "message": f"fork failed: {error.strerror}"}
-            )
-            return
-        if pid == 0:
-            self._leave()
-            find_dag = self._find_loaded if self._dags is not None else _find_by_import(body)
-            child.run_and_exit(message.fds, body.get("env") or {}, body.get("bounds") or {}, parent, find_dag)
+        source = self._source(body)
+        pid = self._spares.take(source, message)
+        if pid is None:
+            parent = os.getpid()
+            try:
+                pid = os.fork()
+            except OSError as error:
+                message.close()
+                problem = f"fork failed: {error.strerror}"
+                self._control.send({"type": "ForkFailed", "key": key, "message": problem})
+                return
+            if pid == 0:
+                self._leave()
+                child.run_and_exit(message, parent, source.find)
+            self._watch(pid)
         self._tries[pid] = self._by_key[key] = Try(key, pid)
-        self._watch(pid)
         message.close()
         self._control.send({"type": "Forked", "key": key, "pid": pid})
+        if self._dags is not None or body.get("ahead"):
+            self._spares.want(source)
+
+    def _source(self, body: Json) -> Source:
+        if self._dags is not None:
+            return Source(dags=self._dags)
+        return Source(folder=body["bundle_path"], file=body["file"])
+
+    def _fork_ahead(self) -> None:
+        """Fork a spare for the next try, where there is time for it."""
+        pid = self._spares.make(len(self._tries), self._leave)
+        if pid is not None:
+            self._watch(pid)
 
     def _problem(self, message: Message, key: str) -> str | None:
         if len(message.fds) != TRY_FDS:
@@ -148,7 +170,7 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self._leave()
-            loader.load_and_serve(message, Zygote)
+            loader.load_and_serve(message, functools.partial(Zygote, spares_for=self._spares_for))
         self._kept.add(pid)
         self._watch(pid)
         message.close()
@@ -158,19 +180,11 @@ class Zygote:
         if running is not None:
             processes.kill_group(running.pid, int(body["signal"]))
 
-    def _find_loaded(self, dag_id: str) -> DAG:
-        assert self._dags is not None
-        try:
-            return self._dags[dag_id]
-        except KeyError:
-            raise DagMissing(
-                f"the file has no DAG `{dag_id}`; it has {', '.join(self._dags) or 'none'}"
-            ) from None
-
     def _leave(self) -> None:
         """Close, in a forked child, what is the zygote's."""
         self._control.close()
         self._children.close()
+        self._spares.leave()
         for fd in self._pidfds:
             os.close(fd)
 
@@ -192,6 +206,7 @@ class Zygote:
             return
         os.waitpid(pid, 0)
         self._kept.discard(pid)
+        self._spares.forget(pid)
         processes.sweep(self._children, self._known())
 
     def _finish(self, finished: Try) -> None:
@@ -200,6 +215,7 @@ class Zygote:
         _, status, usage = os.wait4(finished.pid, 0)
         del self._tries[finished.pid], self._by_key[finished.key]
         leftovers = processes.sweep(self._children, self._known())
+        self._spares.keep()
         code = os.waitstatus_to_exitcode(status)
         self._control.send(
             {
@@ -217,14 +233,15 @@ class Zygote:
         )
 
     def _known(self) -> set[int]:
-        return self._kept.union(self._tries)
+        return self._kept.union(self._tries, self._spares.pids)
 
     def _patience(self) -> float | None:
-        """Milliseconds that the poll may wait: for ever, unless a fence is set and something runs."""
-        if self._fence_after is None or not self._tries:
-            return None
-        left = self._heard + self._fence_after - _clock()
-        return max(0.0, min(left, MAX_NAP)) * 1000 + 1
+        """Milliseconds that the poll may wait: until a fence, or a spare's end; None for ever."""
+        waits = [self._spares.patience()]
+        if self._fence_after is not None and self._tries:
+            waits.append(max(0.0, min(self._heard + self._fence_after - _clock(), MAX_NAP)))
+        known = [wait for wait in waits if wait is not None]
+        return min(known) * 1000 + 1 if known else None
 
     def _fence(self) -> None:
         """Kill every try when the executor has been silent for too long."""
@@ -241,23 +258,11 @@ class Zygote:
         for pid in list(self._tries):
             os.waitpid(pid, 0)
         self._tries.clear()
+        self._spares.end()
         if self._dags is not None:
             self._kept.clear()  # what the file started at its import ends with it
         processes.sweep(self._children, self._kept)
         os._exit(0)
-
-
-def _find_by_import(body: Json) -> Any:
-    def find(dag_id: str) -> DAG:
-        folder, file = body["bundle_path"], body["file"]
-        guard.install(folder)
-        put_last(folder)
-        dags = loader.read_dags(folder, file)
-        if dag_id not in dags:
-            raise DagMissing(f"{file} has no DAG `{dag_id}`; it has {', '.join(dags) or 'none'}")
-        return dags[dag_id]
-
-    return find
 
 
 def _clock() -> float:
@@ -282,6 +287,7 @@ def main() -> NoReturn:
     """Be the base zygote."""
     started = time.perf_counter()
     control = take_control_socket()
+    spares_for = float(os.environ.pop("DAGBOK_SPARES_FOR", "0"))
     drop_working_directory()
     sys.dont_write_bytecode = True
     for stream in (sys.stdout, sys.stderr):
@@ -296,7 +302,7 @@ def main() -> NoReturn:
         rehearsal.rehearse()
     loader.tell_secrets(control)
     control.send(loader.ready(started, []))
-    Zygote(control).serve()
+    Zygote(control, spares_for=spares_for).serve()
 
 
 if __name__ == "__main__":

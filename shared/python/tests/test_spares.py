@@ -1,0 +1,225 @@
+"""Processes forked ahead of tries, below real zygotes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Bench, Folder
+from fake_supervisor import WAIT, FakeSupervisor, alive, gone
+
+TASKS = """
+def f(**context):
+    print(os.getpid(), flush=True)
+def sleep(**context):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+def kinds(**context):
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    print(*sorted(os.readlink(link).partition(":")[0] for link in links if os.path.exists(link)))
+with DAG('d', schedule=None) as d:
+    PythonOperator(task_id='open', python_callable=kinds)
+    PythonOperator(task_id='t', python_callable=f)
+    PythonOperator(task_id='sleeper', python_callable=sleep)
+    PythonOperator(task_id='where', python_callable=lambda: print(os.getcwd(), os.environ["SAID"]))
+"""
+# As a pool that no fork survives.
+THREAD = """
+import threading
+threading.Thread(target=time.sleep, args=(600,), daemon=True, name='mine').start()
+"""
+
+
+@pytest.fixture
+def supervisor() -> Iterator[FakeSupervisor]:
+    fake = FakeSupervisor(env={"DAGBOK_SPARES_FOR": "30"})
+    yield fake
+    assert fake.close() == ""
+
+
+def below(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def spare_of(pid: int, *others: int) -> int:
+    """Wait for the one child of a zygote that is none of the others, and waits for its word."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        found = below(pid).difference(others)
+        if len(found) == 1 and (waits := next(iter(found))) and _waits(waits):
+            return waits
+        assert time.monotonic() < deadline, f"no spare among {found}"
+        time.sleep(0.002)
+
+
+def _waits(pid: int) -> bool:
+    """Whether a process leads a session of its own and sleeps."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0] == "S" and int(fields[3]) == pid
+
+
+def ran_as(bench: Bench, **how: object) -> int:
+    result = bench.run("t", **how)
+    assert result.state == "success", result.stderr
+    assert result.exited["leftovers"] == 0
+    return int(result.stdout.split()[-1])
+
+
+def test_the_next_try_is_the_spare(bench: Bench) -> None:
+    bench.load(TASKS)
+    zygote = bench.ready["pid"]
+    assert below(zygote) == set(), "none before the file is used"
+    ran_as(bench)
+    for _ in range(5):
+        spare = spare_of(zygote)
+        assert ran_as(bench) == spare
+
+
+def test_a_spare_is_its_try_in_all_that_is_asked(bench: Bench, tmp_path: Path) -> None:
+    bench.load(TASKS)
+    ran_as(bench)
+    spare = spare_of(bench.ready["pid"])
+    running = bench.start("where", env={"SAID": "so"}, cwd=str(tmp_path))
+    assert running.pid == spare
+    assert running.finish().stdout.split() == [str(tmp_path), "so"]
+    spare = spare_of(bench.ready["pid"])
+    sleeper = bench.start("sleeper")
+    sleeper.read_until(f"{spare}\n")
+    assert bench.control is not None
+    bench.control.send({"type": "Kill", "key": sleeper.key, "signal": int(signal.SIGTERM)})
+    assert sleeper.finish().state == "failed"
+    sleeper = bench.start("sleeper")
+    sleeper.read_until("\n")
+    bench.control.send({"type": "Tick", "fence_after": 0.05})
+    ended = sleeper.finish().exited
+    assert (ended["fenced"], ended["signal"]) == (True, 9)
+
+
+def test_a_spare_that_has_died_costs_nothing(bench: Bench) -> None:
+    bench.load(TASKS)
+    ran_as(bench)
+    spare = spare_of(bench.ready["pid"])
+    os.kill(spare, signal.SIGKILL)
+    assert gone(spare)
+    assert ran_as(bench) != spare
+    assert spare_of(bench.ready["pid"]) != spare
+
+
+def test_no_spare_is_made_where_others_come_anyway(bench: Bench) -> None:
+    bench.load(TASKS)
+    first, second = bench.start("sleeper", run_id="a"), bench.start("sleeper", run_id="b")
+    second.read_until("\n")
+    spare = below(bench.ready["pid"]) - {first.pid, second.pid}
+    third = bench.start("sleeper", run_id="c")
+    third.read_until("\n")
+    # One may have been made for the second; with three there is none.
+    assert not spare or third.pid in spare
+    assert below(bench.ready["pid"]) == {first.pid, second.pid, third.pid}
+    for one in (first, second, third):
+        os.kill(one.pid, signal.SIGKILL)
+        one.finish()
+    assert spare_of(bench.ready["pid"])
+
+
+def test_spares_end_with_who_forked_them_and_after_their_time(folder: Folder) -> None:
+    supervisor = FakeSupervisor(env={"DAGBOK_SPARES_FOR": "0.2"})
+    bench = Bench(folder, supervisor).load(TASKS)
+    ran_as(bench)
+    spare = spare_of(bench.ready["pid"])
+    assert gone(spare)
+    assert ran_as(bench) != spare
+    spare = spare_of(bench.ready["pid"])
+    os.kill(bench.ready["pid"], signal.SIGKILL)
+    assert gone(spare)
+    supervisor.close()
+
+
+def test_a_task_finds_no_spare_among_its_own(bench: Bench) -> None:
+    bench.load(TASKS)
+    fresh = bench.run("open").stdout.split()
+    assert {"pipe", "socket"} <= set(fresh)
+    spare = spare_of(bench.ready["pid"])
+    running = bench.start("open")
+    assert (running.pid, running.finish().stdout.split()) == (spare, fresh)
+
+
+class Loading:
+    """Tries of a file that each process loads by itself, as the base zygote runs them."""
+
+    def __init__(self, bench: Bench, text: str) -> None:
+        self.bench = bench
+        bench.folder.write("file.py", text)
+        bench.control = bench.supervisor.base
+        self.base = bench.supervisor.base_ready["pid"]
+        self.how = {"bundle_path": str(bench.folder.path), "file": "file.py", "ahead": True}
+
+    def run(self) -> int:
+        return ran_as(self.bench, message=self.how)
+
+    def spare(self) -> int:
+        return spare_of(self.base)
+
+
+def test_a_file_that_no_fork_survives_is_loaded_ahead(bench: Bench, tmp_path: Path) -> None:
+    imports = tmp_path / "imports"
+    loading = Loading(bench, f"open({str(imports)!r}, 'a').write(f'{{os.getpid()}}\\n')\n" + THREAD + TASKS)
+    loading.run()
+    for n in range(3):
+        spare = loading.spare()
+        _wait_for_lines(imports, n + 2)
+        assert loading.run() == spare
+    assert imports.read_text().split()[:4] == list(dict.fromkeys(imports.read_text().split()))[:4]
+    other = {"bundle_path": str(bench.folder.path), "file": bench.folder.write("other.py", TASKS)}
+    spare = loading.spare()
+    assert ran_as(bench, message=other) != spare, "it has loaded another file"
+    beside = bench.run("open", message=other).stdout.split()
+    assert loading.run() == spare
+    os.kill(loading.spare(), signal.SIGKILL)
+    assert bench.run("open", message=other).stdout.split() == beside, "no end of a spare's is left open"
+
+
+def test_what_an_import_ahead_raises_and_learns_is_told_by_the_try(bench: Bench) -> None:
+    loading = Loading(
+        bench,
+        "from dagbok.masking import mask_secret\nmask_secret('secret-of-the-import', 'password')\n" + TASKS,
+    )
+    loading.run()
+    spare = loading.spare()
+    running = bench.start("t", message=loading.how)
+    result = running.finish()
+    assert running.pid == spare
+    assert any("secret-of-the-import" in told["forms"] for told in result.of("MaskSecret"))
+    bench.folder.write("file.py", "import nothing_like_this\n")
+    loading.spare()  # of the file as it was
+    loading.run()
+    spare = loading.spare()
+    running = bench.start("t", message=loading.how, should_retry=True)
+    result = running.finish()
+    assert running.pid == spare
+    assert (result.state, result.error["kind"]) == ("up_for_retry", "import_error")
+
+
+def _wait_for_lines(path: Path, count: int) -> None:
+    deadline = time.monotonic() + WAIT
+    while len(path.read_text().splitlines()) < count:
+        assert time.monotonic() < deadline, path.read_text()
+        time.sleep(0.002)
+
+
+def test_none_is_loaded_ahead_unasked_and_no_more_than_two(bench: Bench) -> None:
+    loading = Loading(bench, TASKS)
+    ran_as(bench, message={**loading.how, "ahead": False})
+    assert below(loading.base) == set()
+    spares = []
+    for name in ("a.py", "b.py", "c.py"):
+        bench.folder.write(name, TASKS)
+        ran_as(bench, message={**loading.how, "file": name})
+        spares.append(spare_of(loading.base, *spares[-1:]))
+    assert gone(spares[0])
+    assert alive(spares[1])
+    assert alive(spares[2])
