@@ -1,15 +1,13 @@
 //! Whether this executor may take work: somebody may have cordoned it, or the scheduler may speak another version.
 //!
-//! Both lie in the keyed state, written by the scheduler from facts, and are read before the first item is pulled and at
-//! each renewal from then on. An order to look only makes it sooner.
+//! Both are read before the first item is pulled and at each renewal from then on. An order to look only makes it sooner.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{Actor, Timestamp, decode_any};
-use dagbok_protocol::{Cordon, PROTOCOL, names, understands};
+use dagbok_inbox::standing::{Said, said_of};
+use dagbok_protocol::Cordon;
 use dagbok_runlog::PortError;
 use dagbok_runtime::Backoff;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -122,49 +120,16 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 }
 
 async fn look(shared: &Shared) -> Result<(), PortError> {
-    let state = &shared.ports.state;
-    let key = names::cordon_key(&shared.settings.name);
-    let both = async { tokio::try_join!(state.get(&key), state.get(names::PROTOCOL)) };
+    let said = said_of(&*shared.ports.state, &shared.settings.name);
     let unavailable = || PortError::unavailable("state", "no answer in time");
-    let (cordon, spoken) = timeout(LOOK, both).await.map_err(|_| unavailable())??;
-    let spoken = spoken.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse().ok());
-    if let Err(why) = understands(Some(PROTOCOL), spoken)
-        && spoken.is_some()
-    {
+    let Said { cordon, refused } = timeout(LOOK, said).await.map_err(|_| unavailable())??;
+    if let Some(why) = refused {
         tracing::error!(why, "this executor takes no work, and leaves");
         shared.standing.refuse(why);
         shared.shutdown.start();
     }
-    take(shared, cordon.map(|it| read(&key, &it.value)).as_ref());
+    take(shared, cordon.as_ref());
     Ok(())
-}
-
-/// As much of a cordon as must be read of one that a newer scheduler wrote.
-#[derive(Default, Deserialize)]
-struct Least {
-    #[serde(default)]
-    seq: u64,
-    #[serde(default)]
-    drain: bool,
-    #[serde(default)]
-    limit_ms: Option<u64>,
-}
-
-/// Whatever lies where a cordon is said is one: who can't read who said so still must not work against it. Where not even
-/// its record can be read it has 0, and nobody leaves by it.
-fn read(key: &str, value: &[u8]) -> Cordon {
-    decode_any(value).unwrap_or_else(|error| {
-        tracing::warn!(key, %error, "what says that this executor is cordoned can't be read whole: it holds");
-        let least: Least = decode_any(value).unwrap_or_default();
-        Cordon {
-            seq: least.seq,
-            drain: least.drain && least.seq > 0,
-            limit_ms: least.limit_ms,
-            by: Actor::Scheduler,
-            reason: None,
-            at: Timestamp(0),
-        }
-    })
 }
 
 fn take(shared: &Shared, cordon: Option<&Cordon>) {

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::decode_any;
-use dagbok_protocol::{Cordon, PROTOCOL, names, understands};
+use dagbok_inbox::standing::{Said, said_of};
+use dagbok_protocol::Cordon;
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::shared::Shared;
@@ -33,7 +33,7 @@ pub(crate) struct Standing {
 struct Drain {
     /// Whether was looked.
     is_known: bool,
-    /// The drain that was there at the first look, by its record: it was not said of this life that it leaves.
+    /// The cordon that was there at the first look, by its record: it was not said of this life that it leaves.
     found: Option<u64>,
     /// The one that was said since, and when its limit is over.
     asked: Option<(u64, Option<Instant>)>,
@@ -56,17 +56,18 @@ impl Standing {
     }
 
     /// Takes in what is said now.
-    fn take(&self, cordon: Option<&Cordon>, is_cordoned: bool) {
+    fn take(&self, cordon: Option<&Cordon>) {
+        let is_cordoned = cordon.is_some();
         if self.cordoned.swap(is_cordoned, Ordering::Relaxed) != is_cordoned {
             tracing::info!(cordoned = is_cordoned, "whether pods are made has changed");
         }
-        let drain = cordon.filter(|it| it.drain);
         let mut known = self.drain.lock();
-        if !std::mem::replace(&mut known.is_known, true) {
-            known.found = drain.map(|it| it.seq);
+        // Or the one that was there then, in words that can be read now.
+        if !std::mem::replace(&mut known.is_known, true) || known.found == Some(0) {
+            known.found = cordon.map(|it| it.seq);
         }
         let found = known.found;
-        known.asked = drain.filter(|it| Some(it.seq) != found).map(|it| {
+        known.asked = cordon.filter(|it| it.drain).filter(|it| Some(it.seq) != found).map(|it| {
             let until = || it.limit_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
             known.asked.filter(|(seq, _)| *seq == it.seq).unwrap_or_else(|| (it.seq, until()))
         });
@@ -81,18 +82,12 @@ impl Standing {
 
 /// Looks once; an error where the scheduler speaks another version. What can't be read stands as it was.
 pub(crate) async fn look(shared: &Shared) -> Result<(), String> {
-    let state = &shared.ports.state;
-    let cordon = names::cordon_key(&shared.settings.name);
-    let Ok((cordon, spoken)) = tokio::try_join!(state.get(&cordon), state.get(names::PROTOCOL))
-    else {
-        return Ok(());
-    };
-    if let Some(spoken) = spoken.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse().ok()) {
-        understands(Some(PROTOCOL), Some(spoken))?;
+    let said = said_of(&*shared.ports.state, &shared.settings.name);
+    let Ok(Ok(Said { cordon, refused })) = timeout(LOOK_EVERY, said).await else { return Ok(()) };
+    if let Some(why) = refused {
+        return Err(why);
     }
-    // Whatever lies there is a cordon, though by one that can't be read nobody leaves.
-    let said = cordon.as_ref().and_then(|it| decode_any(&it.value).ok());
-    shared.standing.take(said.as_ref(), cordon.is_some());
+    shared.standing.take(cordon.as_ref());
     Ok(())
 }
 
@@ -133,27 +128,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_drained_leaves_with_its_last_pod_or_when_the_time_is_over() {
         let it = Standing::default();
-        it.take(None, false);
+        it.take(None);
         assert!(!it.leaves(0));
-        it.take(Some(&drain(7, Some(60_000))), true);
+        it.take(Some(&drain(7, Some(60_000))));
         assert!(it.is_cordoned() && it.leaves(0) && !it.leaves(1));
         tokio::time::advance(Duration::from_secs(59)).await;
-        it.take(Some(&drain(7, Some(60_000))), true);
+        it.take(Some(&drain(7, Some(60_000))));
         assert!(!it.leaves(1), "a look begins no time anew");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(it.leaves(1));
-        it.take(Some(&drain(9, None)), true);
+        it.take(Some(&drain(9, None)));
         assert!(!it.leaves(1), "said anew without a limit");
-        it.take(None, false);
+        it.take(None);
         assert!(!it.is_cordoned() && !it.leaves(0));
     }
 
     #[test]
     fn a_life_that_begins_drained_stays_and_makes_nothing() {
         let it = Standing::default();
-        it.take(Some(&drain(7, None)), true);
+        it.take(Some(&drain(7, None)));
         assert!(it.is_cordoned() && !it.leaves(0));
-        it.take(Some(&drain(8, None)), true);
+        it.take(Some(&drain(8, None)));
         assert!(it.leaves(0), "that is said of this life");
+        let it = Standing::default();
+        it.take(Some(&Cordon { drain: false, ..drain(0, None) }));
+        it.take(Some(&drain(7, None)));
+        assert!(!it.leaves(0), "that was there, in words that could not be read");
     }
 }

@@ -5,6 +5,7 @@
 mod lookup;
 pub mod passed;
 mod secrets;
+pub mod standing;
 
 use std::{sync::Arc, time::Duration};
 
