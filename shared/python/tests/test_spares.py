@@ -63,8 +63,8 @@ def _waits(pid: int) -> bool:
     return fields[0] == "S" and int(fields[3]) == pid
 
 
-def ran_as(bench: Bench, **how: object) -> int:
-    result = bench.run("t", **how)
+def ran_as(bench: Bench, task: str = "t", **how: object) -> int:
+    result = bench.run(task, **how)
     assert result.state == "success", result.stderr
     assert result.exited["leftovers"] == 0
     return int(result.stdout.split()[-1])
@@ -110,6 +110,48 @@ def test_a_spare_that_has_died_costs_nothing(bench: Bench) -> None:
     assert spare_of(bench.ready["pid"]) != spare
 
 
+@pytest.mark.parametrize(
+    "ours",
+    [
+        "type(decorated.operator).execute = lambda self, context: was(self, context) or note()",
+        "type(decorated.operator).post_execute = lambda self, context, result: note()",
+        "runner.environment = lambda context: note() or {}",
+        "logging.getLogger().addHandler(Handler())",
+    ],
+)
+def test_no_code_of_a_file_hears_of_a_rehearsal(bench: Bench, tmp_path: Path, ours: str) -> None:
+    heard = tmp_path / "heard"
+    bench.load(
+        f"""
+import logging
+from dagbok.runtime import runner
+def note():
+    with open({str(heard)!r}, "a") as file:
+        print(os.getpid(), file=file)
+class Handler(logging.Handler):
+    def emit(self, record):
+        note()
+{TASKS}
+    @task
+    def decorated():
+        logging.warning("said")
+        print(os.getpid())
+    decorated = decorated()
+was = type(decorated.operator).execute
+{ours}
+"""
+    )
+    assert bench.ready["type"] == "Ready", bench.ready
+    ran = [ran_as(bench, task="decorated")]
+    for _ in range(2):
+        ran.append(spare_of(bench.ready["pid"]))
+        assert ran_as(bench, task="decorated") == ran[-1]
+    spare_of(bench.ready["pid"])
+    lines = heard.read_text().split()
+    assert {int(line) for line in lines} <= set(ran)
+    assert lines
+
+
 def test_no_spare_is_made_where_others_come_anyway(bench: Bench) -> None:
     bench.load(TASKS)
     first, second = bench.start("sleeper", run_id="a"), bench.start("sleeper", run_id="b")
@@ -127,7 +169,7 @@ def test_no_spare_is_made_where_others_come_anyway(bench: Bench) -> None:
 
 
 def test_spares_end_with_who_forked_them_and_after_their_time(folder: Folder) -> None:
-    supervisor = FakeSupervisor(env={"DAGBOK_SPARES_FOR": "0.2"})
+    supervisor = FakeSupervisor(env={"DAGBOK_SPARES_FOR": "2"})
     bench = Bench(folder, supervisor).load(TASKS)
     ran_as(bench)
     spare = spare_of(bench.ready["pid"])
@@ -183,10 +225,13 @@ def test_a_file_that_no_fork_survives_is_loaded_ahead(bench: Bench, tmp_path: Pa
     assert bench.run("open", message=other).stdout.split() == beside, "no end of a spare's is left open"
 
 
-def test_what_an_import_ahead_raises_and_learns_is_told_by_the_try(bench: Bench) -> None:
+def test_what_an_import_ahead_raises_and_learns_is_told_by_the_try(bench: Bench, tmp_path: Path) -> None:
+    imports = tmp_path / "imports"
     loading = Loading(
         bench,
-        "from dagbok.masking import mask_secret\nmask_secret('secret-of-the-import', 'password')\n" + TASKS,
+        "from dagbok.masking import mask_secret\nmask_secret('secret-of-the-import', 'password')\n"
+        + TASKS
+        + f"open({str(imports)!r}, 'a').write('read\\n')\n",
     )
     loading.run()
     spare = loading.spare()
@@ -194,8 +239,8 @@ def test_what_an_import_ahead_raises_and_learns_is_told_by_the_try(bench: Bench)
     result = running.finish()
     assert running.pid == spare
     assert any("secret-of-the-import" in told["forms"] for told in result.of("MaskSecret"))
+    _wait_for_lines(imports, 3)  # the first try's, its own, and that of the spare of the file as it is yet
     bench.folder.write("file.py", "import nothing_like_this\n")
-    loading.spare()  # of the file as it was
     loading.run()
     spare = loading.spare()
     running = bench.start("t", message=loading.how, should_retry=True)

@@ -1,9 +1,11 @@
-"""A try rehearsed before the first fork, so that forked tries find the interpreter's caches warm.
+"""A try rehearsed before there is one, so that tries find the caches warm and their pages their own.
 
 What Python learns of code and types while it runs (caches of attributes, specialised instructions) it
 writes into the pages of that code and those types, and each page first written after a fork is copied.
+So the base zygote rehearses before its first fork, and a spare once more in the pages that are its own.
 Nobody sees a rehearsal: its supervisor is the other end of a pair of sockets, with the answers in it
-before it begins, its DAG is no file's, and what it sets for its task is put back.
+before it begins, its DAG is no file's, and what it sets for its task is put back. Where a DAG file has
+put code of its own in place of what a rehearsal runs, that would see it: then there is none.
 """
 
 from __future__ import annotations
@@ -11,6 +13,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
 from typing import Any
 
 from dagbok.authoring.dag import DAG
@@ -28,18 +34,51 @@ TIMES = 3
 ANSWERS = 8
 
 
+# What the base zygote rehearsed; what that called, by its module and name; what stood under the names that
+# this used; the names that the classes had of whose objects it was called.
+_stage: DAG | None = None
+_called: dict[tuple[str, str], list[CodeType]] = {}
+_used: dict[tuple[str, str], Any] = {}
+_classes: dict[type, frozenset[str]] = {}
+
+
 def rehearse() -> None:
     """Run a try of nothing, a few times over, and leave nothing of it but what Python learned."""
-    before = dict(os.environ)
-    with DAG("rehearsal", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)) as dag:
+    global _stage
+    with DAG("rehearsal", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)) as _stage:
         nothing = task(_nothing)
         before_it = nothing.override(task_id="before")(0)
         nothing.override(task_id="task")(0, before_it)
         nothing.override(task_id="copy").expand(number=before_it)
-    try:
+    with _left_as_it_was():
         for _ in range(TIMES):
-            _once(dag, "task", -1)
-            _once(dag, "copy", 0)
+            _once(_stage, "task", -1)
+            _once(_stage, "copy", 0)
+        _note(lambda: _once(_stage, "task", -1))
+
+
+def is_possible() -> bool:
+    """Whether a rehearsal would run what it ran at first, and nobody else's code."""
+    return (
+        _stage is not None
+        and all(_found(*name) == codes for name, codes in _called.items())
+        and all(vars(sys.modules[module]).get(name) is it for (module, name), it in _used.items())
+        and all(frozenset(vars(cls)) == names for cls, names in _classes.items())
+    )
+
+
+def again() -> None:
+    """Run the try of nothing once more."""
+    assert _stage is not None
+    with _left_as_it_was():
+        _once(_stage, "task", -1)
+
+
+@contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
     finally:
         masker.tell = None
         current.set_supervisor(None)
@@ -47,6 +86,43 @@ def rehearse() -> None:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+
+
+def _note(run: Callable[[], None]) -> None:
+    """Run it, and note which of Python's functions it calls."""
+
+    def call(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            code, module = frame.f_code, frame.f_globals.get("__name__")
+            # What is made anew at each call, and what can't be found by its name, is part of what can.
+            if module is not None and code in (codes := _found(module, code.co_qualname)):
+                _called[module, code.co_qualname] = codes
+                found = {name: frame.f_globals.get(name) for name in code.co_names}
+                _used.update(((module, name), it) for name, it in found.items() if callable(it))
+            if code.co_argcount:
+                of = frame.f_locals[code.co_varnames[0]]
+                _classes.update((cls, frozenset(vars(cls))) for cls in type(of).__mro__[:-1])
+
+    sys.setprofile(call)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+
+
+def _found(module: str, name: str) -> list[CodeType]:
+    """Return the code that runs by a name now: a wrapper's, and what it says that it wraps."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    if isinstance(found, property):
+        found = found.fget
+    found = getattr(found, "__func__", found)
+    codes = []
+    while isinstance(code := getattr(found, "__code__", None), CodeType):
+        codes.append(code)
+        found = getattr(found, "__wrapped__", None)
+    return codes
 
 
 def _nothing(number: int, before: int | None = None) -> int:

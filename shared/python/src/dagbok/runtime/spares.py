@@ -1,8 +1,9 @@
 """A spare: a process forked ahead of the try that it will be, so that a hand-off does not wait for a fork.
 
 It is the zygote's fork like any other and has done what no try's inputs are needed for: it leads a
-session of its own, and below the base zygote it has loaded a DAG file whose import leaves threads, which
-no fork survives. It waits on a socket for the executor's word, with which it becomes that try.
+session of its own and has rehearsed a try, and below the base zygote it has loaded a DAG file whose import
+leaves threads, which no fork survives. It waits on a socket for the executor's word, with which it
+becomes that try.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dagbok.models import lookup
-from dagbok.runtime import child, processes
+from dagbok.runtime import child, processes, rehearsal
 from dagbok.runtime.control import Control, Message
 from dagbok.runtime.sources import Source
 
@@ -28,6 +29,7 @@ MOST_RUNNING = 1
 MOST = 2
 
 Name = tuple[str, str]
+_READY = b"ready"
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Spare:
     pid: int
     line: socket.socket
     since: float
+    # One that loads a file is worth waiting for; any other says when it is ready.
+    loads: bool
 
 
 class Spares:
@@ -47,6 +51,8 @@ class Spares:
 
     def __init__(self, kept_for: float) -> None:
         self._kept_for = kept_for
+        # A DAG file that puts its own code in place of ours would hear a try that is none.
+        self._rehearses = kept_for > 0 and rehearsal.is_possible()
         self._there: dict[Name, Spare] = {}
         self._ended: set[int] = set()
         self._next: Source | None = None
@@ -58,9 +64,10 @@ class Spares:
 
     def take(self, source: Source, message: Message) -> int | None:
         """Have the spare of a source become the message's try; return its pid, None where there is none."""
-        spare = self._there.pop(source.name, None)
-        if spare is None:
+        spare = self._there.get(source.name)
+        if spare is None or not (spare.loads or _is_ready(spare)):
             return None
+        del self._there[source.name]
         try:
             socket.send_fds(spare.line, [message.raw], message.fds)
         except OSError:
@@ -100,10 +107,10 @@ class Spares:
         if pid == 0:
             ours.close()
             leave()
-            _be_spare(theirs, parent, source)
+            _be_spare(theirs, parent, source, self._rehearses)
         theirs.close()
         ours.setblocking(False)
-        self._there[source.name] = Spare(pid, ours, time.monotonic())
+        self._there[source.name] = Spare(pid, ours, time.monotonic(), source.dags is None)
         return pid
 
     def leave(self) -> None:
@@ -155,15 +162,19 @@ class Spares:
         self._ended.add(spare.pid)
 
 
-def _be_spare(line: socket.socket, parent: int, source: Source) -> NoReturn:
-    """Load what is to be loaded, wait for the word, and be the try."""
+def _be_spare(line: socket.socket, parent: int, source: Source, rehearses: bool) -> NoReturn:
+    """Prepare what can be, wait for the word, and be the try."""
     try:
         child.separate(parent)
         find_dag = source.ahead()
-        control = Control(line.detach())
-        if lookup.asked and source.dags is None and not _has_word(control, 0):
+        if rehearses:
+            rehearsal.again()
+        if lookup.asked and source.dags is None and not _has_word(line.fileno(), 0):
             os._exit(0)  # what it read of the log may be another at the time of the try
-        _has_word(control, None)
+        if source.dags is not None:
+            line.send(_READY)
+        control = Control(line.detach())
+        _has_word(control.fd, None)
         message = control.receive()
         control.close()
         if message is None:
@@ -174,6 +185,16 @@ def _be_spare(line: socket.socket, parent: int, source: Source) -> NoReturn:
     child.run_and_exit(message, parent, find_dag, is_separate=True)
 
 
-def _has_word(control: Control, wait: float | None) -> bool:
-    """Whether the executor's word is there, or comes in time."""
-    return bool(select.select([control.fd], [], [], wait)[0])
+def _is_ready(spare: Spare) -> bool:
+    """Whether it has said so. What is not read would be an error of its line once that is closed."""
+    try:
+        return spare.line.recv(len(_READY)) == _READY
+    except OSError:
+        return False  # not yet, or it has ended
+
+
+def _has_word(fd: int, wait: float | None) -> bool:
+    """Whether a word is there to be read, or comes in time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(wait))
