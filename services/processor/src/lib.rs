@@ -21,6 +21,7 @@ mod service;
 mod settings;
 mod snapshot;
 mod tell;
+mod unrest;
 mod watch;
 
 pub use answer::ParsedFile;

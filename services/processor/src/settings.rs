@@ -44,7 +44,8 @@ pub struct ProcessorSettings {
     /// How often the folder is walked though nothing was seen to change: for file systems that tell of
     /// no changes.
     pub rescan: Duration,
-    /// How long the folder must be quiet before a change is acted on.
+    /// How long the folder must be quiet before a change is acted on; a quarter of that where each file that
+    /// changed was closed by who wrote it.
     pub debounce: Duration,
     /// Whether DAGs seen for the first time are paused, where they don't say.
     pub paused_at_creation: bool,

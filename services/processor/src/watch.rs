@@ -8,13 +8,16 @@ use std::{
 };
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
 
-use crate::{folder::Walked, home::is_home};
+use crate::{folder::Walked, home::is_home, unrest::Unrest};
 
+/// Where all that changed is whole again, this part of the quiet time is enough.
+const WHOLE: u32 = 4;
 /// A folder that never comes to rest is acted on after this many times the quiet time.
 const PATIENCE: u32 = 10;
 /// Folders that are watched, at most: the system gives each of its users so many watches.
@@ -31,6 +34,8 @@ pub(crate) struct FolderWatch {
     last: Arc<Vec<Walked>>,
     wake: mpsc::Sender<()>,
     changes: mpsc::Receiver<()>,
+    /// What changed and may not be whole yet.
+    unrest: Arc<Mutex<Unrest>>,
     /// Since when a change waits for the folder to come to rest; kept here, so that a wait that is
     /// given up loses nothing.
     waits_since: Option<Instant>,
@@ -41,8 +46,17 @@ impl FolderWatch {
     pub(crate) fn start(folder: &Path, rescan: Duration) -> Self {
         let (wake, changes) = mpsc::channel(1);
         let (root, waker) = (folder.to_owned(), wake.clone());
+        let unrest = Arc::new(Mutex::new(Unrest::default()));
+        let seen = Arc::clone(&unrest);
         let handler = move |event: notify::Result<Event>| {
-            if event.as_ref().map_or(true, |event| matters(event, &root)) {
+            let changed = event.as_ref().map_or(true, |event| matters(event, &root));
+            let whole = match &event {
+                Ok(event) if changed || matches!(event.kind, EventKind::Access(_)) => {
+                    seen.lock().see(event)
+                }
+                _ => false,
+            };
+            if changed || whole {
                 // Full means that a wake-up is on its way already.
                 let _ = waker.try_send(());
             }
@@ -55,6 +69,7 @@ impl FolderWatch {
             last: Arc::default(),
             wake,
             changes,
+            unrest,
             waits_since: None,
         };
         if let Some(Err(error)) = watch.add(folder) {
@@ -110,8 +125,8 @@ impl FolderWatch {
         self.watcher.as_mut().map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive))
     }
 
-    /// Completes when something changed and the folder has been quiet for `debounce`. May be given up
-    /// and begun again.
+    /// Completes when something changed and the folder has been quiet for `debounce`, or for a part of that where
+    /// each file that changed was closed by who wrote it. May be given up and begun again.
     pub(crate) async fn changed(&mut self, debounce: Duration) {
         let since = match self.waits_since {
             Some(since) => since,
@@ -122,12 +137,15 @@ impl FolderWatch {
         };
         let at_last = since + debounce * PATIENCE;
         while Instant::now() < at_last {
-            let quiet = (Instant::now() + debounce).min(at_last);
+            let whole = self.unrest.lock().is_over();
+            let quiet = if whole { debounce / WHOLE } else { debounce };
+            let quiet = (Instant::now() + quiet).min(at_last);
             if !matches!(timeout_at(quiet, self.changes.recv()).await, Ok(Some(()))) {
                 break;
             }
         }
         self.waits_since = None;
+        *self.unrest.lock() = Unrest::default();
     }
 }
 
@@ -146,4 +164,23 @@ fn matters(event: &Event, root: &Path) -> bool {
     };
     !matches!(event.kind, EventKind::Access(_))
         && (event.paths.is_empty() || !event.paths.iter().all(|path| cache(path) || home(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_was_closed_is_acted_on_sooner_than_one_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = FolderWatch::start(folder.path(), Duration::from_mins(1));
+        let debounce = Duration::from_secs(8);
+        std::fs::write(folder.path().join("a.py"), "a").unwrap();
+        timeout(debounce * 3 / 4, watch.changed(debounce)).await.expect("a quarter is enough");
+        std::fs::remove_file(folder.path().join("a.py")).unwrap();
+        let sooner = timeout(debounce / 2, watch.changed(debounce)).await;
+        assert!(sooner.is_err(), "it may be about to be written anew");
+    }
 }
