@@ -178,8 +178,8 @@ with DAG("hungry", schedule=None, tags=["ml"]):
 """
 
 BROKEN = """
-from airflow import DAG
-import a_module_that_is_nowhere
+import os
+WAREHOUSE = os.environ["WAREHOUSE_URL"]
 """
 
 

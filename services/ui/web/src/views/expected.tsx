@@ -54,7 +54,15 @@ export function ExpectedView() {
 const AGAIN_MS = 5_000;
 const PAGE = 100;
 
-/** Files that can't be read, each with its traceback. */
+/** The line of the file that is to blame: it stands beneath its frame, the last of them that is of the file. */
+function blamed(of: Shapes["ImportErrorResponse"]): string | undefined {
+  const lines = of.stack_trace.split("\n");
+  const frame = lines.findLastIndex((one) => /^\s*File "/.test(one) && one.includes(`${of.filename}", line ${of.dagbok.line}`));
+  const next = frame < 0 ? undefined : lines[frame + 1]?.trim();
+  return next && !next.startsWith('File "') ? next : undefined;
+}
+
+/** Files that can't be read, each with what is wrong, where, and its traceback. */
 export function ImportErrorsView() {
   pulse();
   const offset = useOffset(PAGE);
@@ -74,12 +82,15 @@ export function ImportErrorsView() {
         {(it) => (
           <For each={it().import_errors} fallback={it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : <Nothing>Every file in the DAG folder can be read.</Nothing>}>
             {(one) => (
-              <article class="alert">
+              <article class="alert unread" data-row>
                 <header>
-                  <h2><code>{one.filename}</code></h2>
-                  <span class="when"><Time at={one.timestamp} ago /></span>
+                  <h2><code>{one.filename}{one.dagbok.line ? `:${one.dagbok.line}` : ""}</code></h2>
+                  <span class="when">last read <Time at={one.timestamp} ago /></span>
                 </header>
-                <pre class="value">{one.stack_trace}</pre>
+                <p class="why"><b>{one.dagbok.exception}</b>: {one.dagbok.message}</p>
+                <Show when={blamed(one)}>{(line) => <code class="source">{line()}</code>}</Show>
+                <Show when={one.dagbok.keeps.length}><p class="dim">In force as it was read before: <For each={one.dagbok.keeps}>{(dag) => <A class="pair" href={dagPath(dag)}>{dag}</A>}</For></p></Show>
+                <pre class="value" tabindex="0" role="region" aria-label={`Traceback of ${one.filename}`}>{one.stack_trace}</pre>
               </article>
             )}
           </For>
