@@ -178,8 +178,10 @@ with DAG("hungry", schedule=None, tags=["ml"]):
 """
 
 BROKEN = """
-import os
-WAREHOUSE = os.environ["WAREHOUSE_URL"]
+from os import environ
+from airflow import DAG
+
+WAREHOUSE = environ["WAREHOUSE_URL"]
 """
 
 

@@ -72,7 +72,9 @@ function Progress(props: { of: Backfill["dagbok"] }) {
     ["waiting", props.of.queued, "waiting"],
     ["notrun", Object.values(props.of.skipped).reduce((sum, count) => sum + count, 0), "passed over"],
   ];
-  const words = () => parts().filter(([, count]) => count).map(([, count, word]) => `${count} ${word}`).concat(props.of.left ? [`${props.of.left} to come`] : []).join(", ");
+  /** Where somebody cancelled it: what nobody comes back to. */
+  const never = () => props.of.total - props.of.left - parts().reduce((sum, [, count]) => sum + count, 0);
+  const words = () => [...parts(), ["", props.of.left, "to come"] as const, ["", never(), "never begun"] as const].filter(([, count]) => count > 0).map(([, count, word]) => `${count} ${word}`).join(", ");
   return (
     <span class="progress">
       <span class="stack" aria-hidden="true"><For each={parts()}>{([family, count]) => <i class={family} style={{ width: `${(100 * count) / Math.max(1, props.of.total)}%` }} />}</For></span>

@@ -54,12 +54,17 @@ export function ExpectedView() {
 const AGAIN_MS = 5_000;
 const PAGE = 100;
 
-/** The line of the file that is to blame: it stands beneath its frame, the last of them that is of the file. */
-function blamed(of: Shapes["ImportErrorResponse"]): string | undefined {
+/** Where in the file it is: the last frame that is of it, and the line beneath that. Another file may have raised it. */
+function place(of: Shapes["ImportErrorResponse"]): { line: number | undefined; source: string | undefined } {
   const lines = of.stack_trace.split("\n");
-  const frame = lines.findLastIndex((one) => /^\s*File "/.test(one) && one.includes(`${of.filename}", line ${of.dagbok.line}`));
-  const next = frame < 0 ? undefined : lines[frame + 1]?.trim();
-  return next && !next.startsWith('File "') ? next : undefined;
+  const frame = /^\s*File "(.*)", line (\d+)/;
+  const own = (one: string) => frame.exec(one)?.[1]?.endsWith(of.filename) && (!of.dagbok.line || one.includes(`, line ${of.dagbok.line}`));
+  const at = lines.findLastIndex(own);
+  const next = lines[at + 1]?.trim();
+  return {
+    line: of.dagbok.line ?? (Number(frame.exec(lines[at] ?? "")?.[2]) || undefined),
+    source: at < 0 || !next || frame.test(next) ? undefined : next,
+  };
 }
 
 /** Files that can't be read, each with what is wrong, where, and its traceback. */
@@ -84,11 +89,11 @@ export function ImportErrorsView() {
             {(one) => (
               <article class="alert unread" data-row>
                 <header>
-                  <h2><code>{one.filename}{one.dagbok.line ? `:${one.dagbok.line}` : ""}</code></h2>
+                  <h2><code>{one.filename}<Show when={place(one).line}>{(line) => `:${line()}`}</Show></code></h2>
                   <span class="when">last read <Time at={one.timestamp} ago /></span>
                 </header>
                 <p class="why"><b>{one.dagbok.exception}</b>: {one.dagbok.message}</p>
-                <Show when={blamed(one)}>{(line) => <code class="source">{line()}</code>}</Show>
+                <Show when={place(one).source}>{(line) => <code class="source">{line()}</code>}</Show>
                 <Show when={one.dagbok.keeps.length}><p class="dim">In force as it was read before: <For each={one.dagbok.keeps}>{(dag) => <A class="pair" href={dagPath(dag)}>{dag}</A>}</For></p></Show>
                 <pre class="value" tabindex="0" role="region" aria-label={`Traceback of ${one.filename}`}>{one.stack_trace}</pre>
               </article>
