@@ -178,8 +178,10 @@ with DAG("hungry", schedule=None, tags=["ml"]):
 """
 
 BROKEN = """
+from os import environ
 from airflow import DAG
-import a_module_that_is_nowhere
+
+WAREHOUSE = environ["WAREHOUSE_URL"]
 """
 
 

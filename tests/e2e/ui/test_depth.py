@@ -250,7 +250,7 @@ def test_who_is_on_call_and_a_route_is_tried(failed: Standalone, visit: Visit) -
     people = week.locator("tbody td:nth-child(4)").all_inner_texts()
     assert people[:3] in (["ana", "bo", "ana"], ["bo", "ana", "bo"])
     expect(week.locator("tbody tr").first).to_contain_text("oncall")
-    expect(week.locator("tbody tr").last).to_contain_text("for as long as is looked")
+    expect(week.locator("tbody tr").last).to_contain_text("in 21 days or later")
     page.get_by_role("link", name="Routes").click()
     expect(page.locator("tbody tr").first).to_contain_text("oncall")
     page.get_by_role("button", name="Send a test").click()

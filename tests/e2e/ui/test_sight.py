@@ -135,3 +135,35 @@ def test_eight_hours_of_live_updates_leave_memory_flat(failed: Standalone, chrom
         assert last <= first * 1.1 + 0.2
         assert page.evaluate("() => document.querySelectorAll('*').length") <= elements * 1.1 + 20
         page.close()
+
+
+# Where the first word of each begins, or its box where it has none: all that is at the page's left edge.
+EDGES = """() => { const left = it => {
+  const wanted = {acceptNode: one => one.data.trim() ? NodeFilter.FILTER_ACCEPT : NodeFilter.FILTER_REJECT};
+  const text = document.createTreeWalker(it, NodeFilter.SHOW_TEXT, wanted).nextNode();
+  if (!text || (it.matches('input, select, button') && !it.closest('.tabs'))) return it.getBoundingClientRect().left;
+  const range = document.createRange(); range.selectNodeContents(text); return range.getBoundingClientRect().left };
+return Object.fromEntries(['.crumbs li:first-child', '.tabs > :first-child', '.list:not(.padded *) th:first-child',
+  '.list:not(.padded *) tr > td:first-child', '.foot', 'main > .nothing',
+  '.filter.padded > :first-child', '.gantt th:first-child', '.pool h2', '.alert h2 code', '.grid .names span']
+  .map(one => [one, document.querySelector(one)])
+  .filter(([, it]) => it && !it.closest('.side') && !it.parentElement.scrollLeft && !it.querySelector('.switch, .dot'))
+  .map(([one, it]) => [one, Math.round(left(it))])) }"""
+
+
+def test_what_stands_first_begins_at_one_edge(failed: Standalone, visit: Visit) -> None:
+    """Titles, tabs, heads, rows, and what stands below them: 16 px from the side, 10 px where the page is narrow."""
+    lists = ("/connections", "/variables", "/import_errors", "/health", "/alerts/routes", "/dags/reco_training/runs")
+    lists += ("/dags/reco_training/tasks", "/dags/reco_training/backfills", "/assets")
+    seen: set[str] = set()
+    for width, side in ((1440, 16), (390, 10)):
+        page = visit(failed, "/pools", width=width)
+        for route in (*ROUTES[1:], *lists):
+            page.goto(failed.api.url + route)
+            ready(page)
+            found = page.evaluate(EDGES)
+            seen |= set(found)
+            # A letter may have a little room of its own.
+            odd = {one: left for one, left in found.items() if not side <= left <= side + 1}
+            assert not odd, f"{route}, {width} px: {odd}"
+    assert len(seen) >= 9, f"no page has more than {seen}"

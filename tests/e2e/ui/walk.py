@@ -118,6 +118,14 @@ class Walk:
             self.devtools.send("Runtime.runScript", {"scriptId": self.script})
 
 
+def breaks(page: Page, axe: str) -> list[str]:
+    """What a page breaks as it stands: axe's rules in both themes, and its own width."""
+    page.evaluate(axe)
+    found = [str(it) for it in page.evaluate(BOTH, RULES)]
+    wide, may = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    return found + ([f"it is {wide} px wide, where {may} are"] if wide > may else [])
+
+
 @contextlib.contextmanager
 def reference() -> Iterator[str]:
     """Serves the reference page, which is the same for ever."""

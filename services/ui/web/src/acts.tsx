@@ -1,8 +1,9 @@
 /** Acts: a preview, a yes, "asked" until the fact is there, then its sequence. */
-import { createSignal, For, type JSX, onMount, Show } from "solid-js";
-import { type Done, get, part, send, type Shapes } from "./base";
+import { createSignal, For, type JSX, onCleanup, onMount, Show } from "solid-js";
+import { ApiFault, type Done, get, part, send, type Shapes } from "./base";
 import { seq } from "./live";
 import { Fault, Mark, Time } from "./parts";
+import { look as stateOf } from "./states";
 import { short } from "./time";
 
 interface Asked {
@@ -87,13 +88,48 @@ export const isOpen = () => dialog() !== undefined;
 const close = () => open(undefined);
 export const DialogHost = () => <Show when={dialog()} keyed>{(made) => made()}</Show>;
 
-export function Buttons(props: { yes: string; danger?: boolean; disabled?: boolean; go: () => void }) {
+/** What a form asks for: it stays, with what was typed, until that is done; where it is refused it says why. */
+export function useSent() {
+  const [fault, setFault] = createSignal<Error>();
+  const [waits, setWaits] = createSignal(false);
+  let here = true;
+  onCleanup(() => (here = false));
+  const go = async <T,>(what: string, ask: () => Promise<Done<T>>, then?: () => void) => {
+    if (waits()) return;
+    setWaits(true);
+    setFault(undefined);
+    try {
+      const done = await ask();
+      if (here) close();
+      void act(what, () => Promise.resolve(done));
+      then?.();
+    } catch (error) {
+      // Whoever closed the form meanwhile hears of it all the same.
+      if (here) setFault(error as Error);
+      else void act(what, () => Promise.reject(error as Error));
+    } finally {
+      setWaits(false);
+    }
+  };
+  /** What is wrong with a field. */
+  const wrong = (field: string) => {
+    const error = fault();
+    return error instanceof ApiFault ? error.wrong(field) : undefined;
+  };
+  return { fault, waits, go, wrong };
+}
+
+/** What is wrong with a field, beneath it: the field names it by `aria-describedby`. */
+export const Wrong = (props: { id: string; says: string | undefined }) => <Show when={props.says}>{(says) => <p class="why" id={props.id}>{says()}</p>}</Show>;
+
+/** The last of a dialog. Without `go` the second is its form's: Enter in a field presses it. */
+export function Buttons(props: { yes: string; danger?: boolean; disabled?: boolean; go?: () => void }) {
   return (
     <div class="buttons">
       <button type="button" onClick={close}>
         Close
       </button>
-      <button type="button" class={props.danger ? "danger" : "primary"} disabled={props.disabled ?? false} onClick={() => props.go()}>
+      <button type={props.go ? "button" : "submit"} class={props.danger ? "danger" : "primary"} disabled={props.disabled ?? false} onClick={() => props.go?.()}>
         {props.yes}
       </button>
     </div>
@@ -249,7 +285,7 @@ function Rerun(props: { of: { dag_id: string; run_id: string; task_id?: string; 
                     <li>
                       <Mark state={task.was?.[0]?.state ?? "none"} />
                       <code>{task.task_id}{task.map_index >= 0 ? `[${task.map_index}${task.further ? `…${task.map_index + task.further}` : ""}]` : ""}</code>
-                      <span class="dim">was {(task.was ?? []).map((was) => `${was.state}${was.count > 1 ? ` ×${was.count}` : ""}`).join(", ")}</span>
+                      <span class="dim">was {(task.was ?? []).map((was) => `${stateOf(was.state).word}${was.count > 1 ? ` ×${was.count}` : ""}`).join(", ")}</span>
                     </li>
                   )}
                 </For>

@@ -1,6 +1,6 @@
 /** Backfills: what one would do, said by the rules, before it is asked for. Loaded when somebody asks for it. */
 import { createSignal, For, onCleanup, onMount, Show } from "solid-js";
-import { act, Buttons, Dialog, open } from "./acts";
+import { act, Buttons, Dialog, open, useSent } from "./acts";
 import { part, send, type Shapes } from "./base";
 import { Fault } from "./parts";
 import { dateIn, day, knownZone, now, short, zoneName } from "./time";
@@ -71,11 +71,8 @@ function Backfill(props: { dag: string; zone: string; from?: string | undefined;
   const extra = () => found()?.dagbok;
   const total = () => (extra()?.create ?? 0) + (extra()?.rerun ?? 0);
   const runs = (count: number, one: string, many: string) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-  const go = async () => {
-    close();
-    await act(`Backfill ${props.dag}, ${runs(total(), "run", "runs")}`, () => send("POST", "backfills", body()));
-    props.then?.();
-  };
+  const sent = useSent();
+  const go = () => sent.go(`Backfill ${props.dag}, ${runs(total(), "run", "runs")}`, () => send("POST", "backfills", body()), props.then);
   return (
     <Dialog title={`Backfill ${props.dag}`} close={close} wide>
       <div class="fields three">
@@ -114,7 +111,8 @@ function Backfill(props: { dag: string; zone: string; from?: string | undefined;
         <input value={reason()} onInput={(event) => setReason(event.currentTarget.value)} />
       </label>
       <p class="dim">Days are days in {props.zone}; times here are {zoneName()}. Its runs run the DAG as it is now, and don't count for the DAG's own limit.</p>
-      <Buttons yes={total() ? `Backfill ${total()}` : "Backfill"} disabled={total() === 0} go={() => void go()} />
+      <Show when={sent.fault()}>{(it) => <Fault what="Not done." error={it()} />}</Show>
+      <Buttons yes={sent.waits() ? "asked…" : total() ? `Backfill ${total()}` : "Backfill"} disabled={sent.waits() || total() === 0} go={() => void go()} />
     </Dialog>
   );
 }

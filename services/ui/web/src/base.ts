@@ -54,6 +54,12 @@ export class ApiFault extends Error {
   ) {
     super(words(detail));
   }
+
+  /** What is wrong with a field of what was sent, where that was said. */
+  wrong(field: string): string | undefined {
+    if (!Array.isArray(this.detail)) return undefined;
+    return (this.detail as { loc?: string[]; msg?: string }[]).find((one) => one.loc?.at(-1) === field)?.msg;
+  }
 }
 
 function words(detail: unknown): string {

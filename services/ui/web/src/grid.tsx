@@ -171,10 +171,12 @@ export function Grid(props: { dag: Dag }) {
         pen.textAlign = "center";
         pen.fillText("✕", x + step / 2, BARS - 13);
       }
-      if (free === -1e9 || x + step < free - 64) {
+      // A date that would begin beneath the names is not drawn; that of the newest, always.
+      const fits = x + step - 66 >= names();
+      if (free === -1e9 || (fits && x + step < free - 64)) {
         pen.fillStyle = ink;
-        pen.textAlign = "right";
-        pen.fillText(short(of.logical_date ?? of.run_after), x + step, 8);
+        pen.textAlign = fits ? "right" : "left";
+        pen.fillText(short(of.logical_date ?? of.run_after), fits ? x + step : x, 8);
         free = x;
       }
     }

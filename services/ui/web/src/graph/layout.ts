@@ -10,12 +10,18 @@ let worker: Worker | undefined;
 
 export const WIDEST = 230;
 export const TALL = 30;
-const wide = (label: string, many: boolean): number => Math.round(Math.min(WIDEST, Math.max(84, label.length * 7.1 + (many ? 76 : 38))));
+/** Room for the glyph and the name, which is heavier where it stands for several, and for how many they are. */
+function wide(node: GraphModel["nodes"][number]): number {
+  const plain = node.kind === "task";
+  const name = node.label.length * (plain ? 7.1 : 8.4) + (node.kind === "group" ? 16 : 0);
+  const many = node.tasks.length > 1 ? 8 + 8.4 * (1 + node.tasks.length.toLocaleString("en").length) : 0;
+  return Math.round(Math.min(WIDEST, Math.max(84, 38 + name + many)));
+}
 
 export function laidOut(model: GraphModel): Promise<Laid> {
   const parent = (group: string) => (group ? `box:${group}` : "");
   const wanted: Omit<Wanted, "key"> = {
-    nodes: model.nodes.map((node) => ({ id: node.id, width: wide(node.label, node.tasks.length > 1), height: TALL, parent: parent(node.inside) })),
+    nodes: model.nodes.map((node) => ({ id: node.id, width: wide(node), height: TALL, parent: parent(node.inside) })),
     edges: model.edges,
     boxes: model.open.map((group) => ({ id: parent(group), parent: parent(group.split(".").slice(0, -1).join(".")) })),
   };

@@ -42,7 +42,7 @@ export function OnCallView() {
                       {(turn, at) => (
                         <tr data-row classList={{ chosen: at() === 0 }}>
                           <td>{at() === 0 ? "now" : <Time at={turn.from} full />}</td>
-                          <td><Show when={turn.until} fallback={<span class="dim">for as long as is looked: 21 days</span>}>{(until) => <Time at={until()} full />}</Show></td>
+                          <td><Show when={turn.until} fallback={<span class="dim">in 21 days or later</span>}>{(until) => <Time at={until()} full />}</Show></td>
                           <td class="num">{turn.until ? length(lasts(turn)) : ""}</td>
                           <td><Show when={turn.person} fallback={<span class="bad">nobody</span>}>{(name) => <b>{name()}</b>}</Show></td>
                           <td>{turn.reached_by.join(", then ")}<Show when={turn.person && !turn.reached_by.length}><span class="bad">no way to reach them</span></Show></td>
@@ -65,7 +65,7 @@ const AHEAD_MS = 21 * 86_400_000;
 const end = (turn: Turn) => Date.parse(turn.until ?? "") || Math.max(now() + AHEAD_MS, Date.parse(turn.from) + 86_400_000);
 const lasts = (turn: Turn) => (end(turn) - Date.parse(turn.from)) / 1_000;
 
-const until = (turn: Turn | undefined) => (turn?.until ? ` until ${short(turn.until)}` : turn ? " for as long as is looked: 21 days" : "");
+const until = (turn: Turn | undefined) => (turn?.until ? ` until ${short(turn.until)}` : turn ? " for 21 days or longer" : "");
 
 function OnCall(props: { turn: Turn | undefined }) {
   return (

@@ -184,7 +184,7 @@ export function Newest(props: { dag?: string }) {
         <Show when={before() !== undefined}><button type="button" onClick={() => setBefore(undefined)}>Newest</button></Show>
         <Show when={(page.latest?.from ?? 0) > 1}><button type="button" onClick={() => setBefore(page.latest?.from)}>Older</button></Show>
         <span class="dim">{before() === undefined ? "the newest" : `before ${before()?.toLocaleString("en")}`}, {shown().length} of {(page.latest?.entries ?? []).length} shown{(page.latest?.from ?? 0) > 1 ? `, looked back to ${page.latest?.from.toLocaleString("en")}` : ""}</span>
-        <Show when={shown().length}><a class="go" href={apiUrl("dagbok/events", { dag_id: props.dag, from: shown()[shown().length - 1]?.seq, to: shown()[0]?.seq })} download={`${props.dag ?? "dagbok"}-events.jsonl`} target="_self" title="every record between the first and the last that are shown, as JSON, a line each">take these along</a></Show>
+        <Show when={shown().length}><a class="go" href={apiUrl("dagbok/events", { dag_id: props.dag, from: shown()[shown().length - 1]?.seq, to: shown()[0]?.seq })} download={`${props.dag ?? "dagbok"}-events.jsonl`} target="_self" title="every record between the first and the last that are shown, as JSON, a line each">download these</a></Show>
       </div>
       <Read of={page} what="The log can't be read.">
         {() => <Show when={shown().length} fallback={<Nothing>{find() ? "No record here has that in it." : (page.latest?.from ?? 0) > 1 ? "The log has nothing about it so far back; look at older records." : "The log has nothing about it."}</Nothing>}><Rows of={shown()} dated /></Show>}

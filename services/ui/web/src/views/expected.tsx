@@ -54,7 +54,20 @@ export function ExpectedView() {
 const AGAIN_MS = 5_000;
 const PAGE = 100;
 
-/** Files that can't be read, each with its traceback. */
+/** Where in the file it is: the last frame that is of it, and the line beneath that. Another file may have raised it. */
+function place(of: Shapes["ImportErrorResponse"]): { line: number | undefined; source: string | undefined } {
+  const lines = of.stack_trace.split("\n");
+  const frame = /^\s*File "(.*)", line (\d+)/;
+  const own = (one: string) => frame.exec(one)?.[1]?.endsWith(of.filename) && (!of.dagbok.line || one.includes(`, line ${of.dagbok.line}`));
+  const at = lines.findLastIndex(own);
+  const next = lines[at + 1]?.trim();
+  return {
+    line: of.dagbok.line ?? (Number(frame.exec(lines[at] ?? "")?.[2]) || undefined),
+    source: at < 0 || !next || frame.test(next) ? undefined : next,
+  };
+}
+
+/** Files that can't be read, each with what is wrong, where, and its traceback. */
 export function ImportErrorsView() {
   pulse();
   const offset = useOffset(PAGE);
@@ -74,12 +87,15 @@ export function ImportErrorsView() {
         {(it) => (
           <For each={it().import_errors} fallback={it().total_entries ? <Beyond total={it().total_entries} size={PAGE} /> : <Nothing>Every file in the DAG folder can be read.</Nothing>}>
             {(one) => (
-              <article class="alert">
+              <article class="alert unread" data-row>
                 <header>
-                  <h2><code>{one.filename}</code></h2>
-                  <span class="when"><Time at={one.timestamp} ago /></span>
+                  <h2><code>{one.filename}<Show when={place(one).line}>{(line) => `:${line()}`}</Show></code></h2>
+                  <span class="when">last read <Time at={one.timestamp} ago /></span>
                 </header>
-                <pre class="value">{one.stack_trace}</pre>
+                <p class="why"><b>{one.dagbok.exception}</b>: {one.dagbok.message}</p>
+                <Show when={place(one).source}>{(line) => <code class="source">{line()}</code>}</Show>
+                <Show when={one.dagbok.keeps.length}><p class="dim">In force as it was read before: <For each={one.dagbok.keeps}>{(dag) => <A class="pair" href={dagPath(dag)}>{dag}</A>}</For></p></Show>
+                <pre class="value" tabindex="0" role="region" aria-label={`Traceback of ${one.filename}`}>{one.stack_trace}</pre>
               </article>
             )}
           </For>

@@ -88,9 +88,9 @@ function Body(props: { home: Home }) {
           {(error) => (
             <div class="row wide-first">
               <span class="mark"><span class="dot failed" aria-hidden="true">✕</span></span>
-              <code class="name">{error.file}{error.line ? `:${error.line}` : ""}</code>
-              <span class="line">{error.exception}: {error.message}</span>
-              <span class="dim">{error.keeps.length ? `${error.keeps.join(", ")} as before` : ""}</span>
+              <A class="name" href="/import_errors"><code>{error.file}{error.line ? `:${error.line}` : ""}</code></A>
+              <span class="line" classList={{ on: !error.keeps.length }} title={`${error.exception}: ${error.message}`}>{error.exception}: {error.message}</span>
+              <Show when={error.keeps.length}><span class="dim">{error.keeps.join(", ")} as before</span></Show>
               <span class="when"><Time at={error.at} /></span>
             </div>
           )}

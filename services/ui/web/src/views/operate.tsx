@@ -1,7 +1,7 @@
 /** What an installation runs on: pools with who holds them, executors, how its parts are. */
 import { A } from "@solidjs/router";
 import { createMemo, createSignal, For, Show } from "solid-js";
-import { act, Buttons, Dialog, open } from "../acts";
+import { act, Buttons, Dialog, open, useSent } from "../acts";
 import { part, send, type Shapes } from "../base";
 import { live } from "../live";
 import { Beyond, Crumbs, Fault, Mark, Nothing, Pages, runPath, taskPath, Time, useOffset } from "../parts";
@@ -78,8 +78,8 @@ function PoolForm(props: { pool?: Pool }) {
   const [slots, setSlots] = createSignal(String(props.pool?.slots ?? 1));
   const [what, setWhat] = createSignal(props.pool?.description ?? "");
   const [deferred, setDeferred] = createSignal(props.pool?.include_deferred ?? false);
+  const sent = useSent();
   const go = () => {
-    close();
     const body = { slots: Number(slots()), description: what(), include_deferred: deferred() };
     const was = props.pool;
     // Only what is another than it was: what somebody else changed meanwhile stays.
@@ -88,10 +88,9 @@ function PoolForm(props: { pool?: Pool }) {
       ...(body.description !== (was?.description ?? "") ? { description: body.description } : {}),
       ...(body.include_deferred !== (was?.include_deferred ?? false) ? { include_deferred: body.include_deferred } : {}),
     };
-    if (was) {
-      if (Object.keys(changed).length) void act(`Change the pool ${name()}`, () => send("PATCH", `pools/${part(name())}`, changed));
-    }
-    else void act(`Make the pool ${name()}`, () => send("POST", "pools", { name: name(), ...body }));
+    if (!was) void sent.go(`Make the pool ${name()}`, () => send("POST", "pools", { name: name(), ...body }));
+    else if (Object.keys(changed).length) void sent.go(`Change the pool ${name()}`, () => send("PATCH", `pools/${part(name())}`, changed));
+    else close();
   };
   const fewer = () => props.pool !== undefined && Number(slots()) >= 0 && Number(slots()) < props.pool.running + props.pool.queued;
   return (
@@ -102,7 +101,8 @@ function PoolForm(props: { pool?: Pool }) {
         <Show when={props.pool?.name !== "default_pool"}><label class="field">What it is for<input value={what()} onInput={(event) => setWhat(event.currentTarget.value)} /></label></Show>
         <div class="choices"><label><input type="checkbox" checked={deferred()} onChange={(event) => setDeferred(event.currentTarget.checked)} /> tasks that are deferred take up its slots too</label></div>
         <Show when={fewer()}><p class="note">More slots are held than it then has: tries that hold them go on, and no other begins until enough are free.</p></Show>
-        <Buttons yes={props.pool ? "Change" : "Make it"} disabled={!name() || slots() === ""} go={go} />
+        <Show when={sent.fault()}>{(error) => <Fault what="Not done." error={error()} />}</Show>
+        <Buttons yes={sent.waits() ? "asked…" : props.pool ? "Change" : "Make it"} disabled={sent.waits() || !name() || slots() === ""} />
       </form>
     </Dialog>
   );
@@ -188,7 +188,7 @@ function Stand(props: { what: "cordon" | "drain" | "uncordon"; one: Executor; al
       <form class="fields" onSubmit={(event) => (event.preventDefault(), go())}>
         <label class="field">Why, for whoever wonders later<input maxlength="1000" value={why()} onInput={(event) => setWhy(event.currentTarget.value)} /></label>
         <Show when={props.what === "drain"}><label class="field">Minutes that its tries may go on; as it is set where empty<input type="number" min="0" value={minutes()} onInput={(event) => setMinutes(event.currentTarget.value)} /></label></Show>
-        <Buttons yes={title()} danger={props.what === "drain"} go={go} />
+        <Buttons yes={title()} danger={props.what === "drain"} />
       </form>
     </Dialog>
   );

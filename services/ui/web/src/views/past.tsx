@@ -63,6 +63,8 @@ function Chart(props: { past: Past; dag: string; what: "took" | "queued" | "memo
   const values = createMemo(() => points().map((one) => one[props.what] ?? undefined));
   const most = createMemo(() => Math.max(1e-9, ...values().map((value) => value ?? 0)));
   const y = (value: number) => tall() - (value / most()) * (tall() - 6);
+  /** The days at the axis; one that goes on is named once. */
+  const days = () => [0, 0.25, 0.5, 0.75, 1].map((share) => points()[Math.round((room() - 1) * share)]?.at).map((at) => (at ? day(at) : ""));
   const known = () => values().filter((value): value is number => value !== undefined);
   const spoken = () => `${props.title} of ${known().length} ${props.past.task_id ? "tries" : "runs"}, at most ${props.unit(most())}`;
   return (
@@ -84,7 +86,7 @@ function Chart(props: { past: Past; dag: string; what: "took" | "queued" | "memo
         </For>
         <For each={[props.p50, props.p95]}>{(value, at) => <Show when={value !== undefined}><line class={at() ? "p95" : "p50"} x1="0" x2={room() * 10} y1={y(value ?? 0)} y2={y(value ?? 0)} vector-effect="non-scaling-stroke" /></Show>}</For>
       </svg>
-      <div class="axis" aria-hidden="true"><For each={[0, 0.25, 0.5, 0.75, 1]}>{(share) => { const at = () => points()[Math.round((room() - 1) * share)]?.at; return <span>{at() ? day(at() ?? "") : ""}</span>; }}</For></div>
+      <div class="axis" aria-hidden="true"><For each={days()}>{(text, at) => <span>{text === days()[at() - 1] ? "" : text}</span>}</For></div>
     </figure>
   );
 }
@@ -105,7 +107,7 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
           <For each={props.past.tasks.slice(0, shown())}>
             {(task) => (
               <tr data-row classList={{ chosen: props.past.task_id === task.task_id }}>
-                <td class="name"><Show when={!task.mapped} fallback={<><code>{task.task_id}</code><span class="badge">mapped</span></>}><button type="button" class="link" onClick={() => props.choose(task.task_id)}>{task.task_id}</button></Show></td>
+                <td class="name"><Show when={!task.mapped} fallback={<>{task.task_id}<span class="badge">mapped</span></>}><button type="button" class="link" onClick={() => props.choose(task.task_id)}>{task.task_id}</button></Show></td>
                 <td class="num">{task.p50 === undefined || task.p50 === null ? "–" : length(task.p50)} <Show when={Math.abs(task.trend ?? 0) >= 10}><span class={(task.trend ?? 0) > 0 ? "up" : "down"}>{(task.trend ?? 0) > 0 ? "+" : "−"}{Math.abs(task.trend ?? 0)}%</span></Show></td>
                 <td class="num">{task.p95 === undefined || task.p95 === null ? "–" : length(task.p95)}</td>
                 <td><span class="spread" aria-hidden="true"><i style={{ width: `${(100 * (task.p95 ?? 0)) / slowest()}%` }} /><b style={{ width: `${(100 * (task.p50 ?? 0)) / slowest()}%` }} /></span></td>
