@@ -356,10 +356,10 @@ impl Watch {
         }
         let line = failed.line.map(|line| format!(", line {line}")).unwrap_or_default();
         let keeps: Vec<String> = failed.keeps.iter().map(ToString::to_string).collect();
-        let mut details = vec![
-            ("file".to_owned(), format!("{path}{line}")),
-            ("error".to_owned(), cut(&format!("{}: {}", failed.exception, failed.message))),
-        ];
+        // A message alone may be no more than the name that is missing.
+        let error = format!("{}: {}", failed.exception, failed.message);
+        let mut details =
+            vec![("file".to_owned(), format!("{path}{line}")), ("error".to_owned(), cut(&error))];
         if !keeps.is_empty() {
             details.push(("DAGs that stay as they were".to_owned(), cut(&keeps.join(", "))));
         }
@@ -373,7 +373,7 @@ impl Watch {
             due: None,
             run: None,
             labels,
-            summary: cut(&format!("{path}{line}: the DAG file can't be read: {}", failed.message)),
+            summary: cut(&format!("{path}{line}: the DAG file can't be read: {error}")),
             details,
         });
     }
