@@ -204,6 +204,70 @@ fn the_same_log_gives_the_same_events_wherever_it_was_broken_off() {
     }
 }
 
+/// What the operator of a try of `load` says.
+fn told(n: u32, second: u32, lineage: &str) -> Record {
+    let fact =
+        json!({ "type": "LineageTold", "task_id": "load", "try_number": n, "lineage": lineage });
+    record(second, &json!([fact]))
+}
+
+#[test]
+fn what_an_operator_says_stands_in_the_event_of_its_end_beside_what_is_declared() {
+    let lineage = json!({
+        "inputs": [
+            { "namespace": "file", "name": "/tmp/x", "facets": { "schema": { "fields": [] } },
+              "inputFacets": { "inputStatistics": { "rowCount": 3 } } },
+            { "namespace": "sqlite://a", "name": "main.a", "facets": { "bad": 3 } },
+        ],
+        "outputs": [
+            { "namespace": "sqlite://a", "name": "main.b" },
+            { "namespace": "postgres://db:5432", "name": "shop.public.orders",
+              "facets": { "dagbok_asset": { "name": "forged" } } },
+            { "namespace": "sqlite://a", "name": "main.b" },
+        ],
+        "run_facets": { "extractionError": { "totalTasks": 1 }, "parent": { "run": "forged" } },
+        "job_facets": { "sql": { "_producer": "p", "_schemaURL": "s", "query": "SELECT 1" } },
+    });
+    let ends = |fact| record(6, &json!([fact]));
+    for (end, word) in [(succeeded("load", 1, 6), "COMPLETE"), (failed("load", 1, 6), "FAIL")] {
+        let records = [
+            registered(),
+            created(None),
+            run_started(),
+            started("load", 1, 3),
+            // Of another try: it counts for none.
+            told(2, 4, r#"{"inputs": [{"namespace": "n", "name": "other"}]}"#),
+            told(1, 4, &lineage.to_string()),
+            ends(end),
+        ];
+        let events = taken(&mut Lineage::default(), &records);
+        assert_eq!(said(&events)[2], format!("{word} etl.load"));
+        let (start, load) = (body(&events[1]), body(&events[2]));
+        assert_eq!(start["inputs"].as_array().map(Vec::len), Some(1), "the start is over by then");
+        let names = |side: &str| -> Vec<_> {
+            let all = load[side].as_array().unwrap().iter();
+            all.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names("inputs"), ["/tmp/x", "main.a"]);
+        assert_eq!(names("outputs"), ["shop.public.orders", "main.b"]);
+        let first = &load["inputs"][0];
+        assert_eq!(first["inputFacets"]["inputStatistics"]["rowCount"], 3);
+        assert_eq!(first["facets"]["schema"]["_producer"], "urn:dagbok:0.1.0");
+        assert_eq!(first["facets"]["dagbok_asset"]["uri"], "file:///tmp/x");
+        assert_eq!(
+            load["inputs"][1],
+            json!({ "namespace": "sqlite://a", "name": "main.a", "facets": {} })
+        );
+        assert_eq!(load["outputs"][0]["facets"]["dagbok_asset"]["name"], "orders");
+        let run = &load["run"]["facets"];
+        assert_eq!(run["extractionError"]["totalTasks"], 1);
+        assert_eq!(run["parent"]["job"]["name"], "etl", "what Dagbok says itself stands");
+        let sql = json!({ "_producer": "p", "_schemaURL": "s", "query": "SELECT 1" });
+        assert_eq!(load["job"]["facets"]["sql"], sql);
+        assert_eq!(load["job"]["facets"]["jobType"]["jobType"], "TASK");
+    }
+}
+
 #[test]
 fn a_run_that_is_ended_takes_its_tries_along() {
     let mut lineage = Lineage::default();

@@ -282,6 +282,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
             partition: None,
         },
         traceparent: None,
+        lineage: false,
         ask: false,
     }
 }
