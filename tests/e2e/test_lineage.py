@@ -323,7 +323,7 @@ def test_what_operators_say_stands_in_their_events_and_costs_none_its_end(tmp_pa
         for task, why in (("raises", "KeyError: 'lost'"), ("hangs", "within 1 s")):
             assert ends[f"saying.{task}"]["eventType"] == "COMPLETE"
             assert (names(task, "inputs"), names(task, "outputs")) == declared
-            lines = it.cli.ok("runs", "logs", "saying", "r1", task).stdout
+            lines = it.cli.ok("tasks", "logs", "saying", "r1", task)
             assert sum("lineage:" in line for line in lines.splitlines()) == 1, lines
             assert why in lines
 

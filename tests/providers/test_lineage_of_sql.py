@@ -55,7 +55,7 @@ with DAG(
     ])
     copy = Query(task_id="copy", sql="INSERT INTO b SELECT id, price AS cost FROM a")
     bad = Query(task_id="bad", sql="INSERT INTO b SELECT id FROM nowhere")
-    odd = Query(task_id="odd", sql="PRAGMA nothing = ;;; SELECT FROM WHERE", trigger_rule="all_done")
+    odd = Query(task_id="odd", sql="SELECT FROM WHERE x", trigger_rule="all_done")
     make >> copy >> bad >> odd
 """
 

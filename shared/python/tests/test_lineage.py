@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 from typing import Any
 
@@ -257,6 +258,28 @@ def test_one_that_hangs_is_ended_in_its_time(loaded: Bench) -> None:
     assert lineage(result) is None
     assert "within 0.5 s" in written(result)[0]
     assert not alive(int(result.stdout.split("hangs as ")[1].split()[0]))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_imported_for_it_is_imported_once_for_all_tries_of_a_file(bench: Bench, wanted: bool) -> None:
+    package = bench.folder.path / "airflow" / "providers" / "openlineage"
+    package.mkdir(parents=True)
+    for name in ("__init__", "extractors", "sqlparser"):
+        (package / f"{name}.py").write_text("")
+    says = """
+    class Imported(Completes):
+        def get_openlineage_facets_on_complete(self, task_instance):
+            return told(str("airflow.providers.openlineage.sqlparser" in sys.modules))
+
+    with DAG("e", schedule=None):
+        Imported(task_id="imported")
+    """
+    env = {"OPENLINEAGE_URL": "http://127.0.0.1:1"} if wanted else {}
+    bench.load(OPERATORS + textwrap.dedent(says), env=env)
+    assert bench.ready["fork_safe"]
+    told = lineage(bench.run("imported", dag_id="e", lineage=True))
+    assert told is not None
+    assert told["outputs"][0]["name"] == str(wanted)
 
 
 def test_secrets_are_masked(loaded: Bench) -> None:

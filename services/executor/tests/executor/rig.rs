@@ -153,6 +153,7 @@ impl Rig {
             | ReportBody::Named { .. }
             | ReportBody::Checkpoint { .. }
             | ReportBody::Progress { .. }
+            | ReportBody::Lineage { .. }
             | ReportBody::TriggerHeld
             | ReportBody::CallbackFailed { .. }
             | ReportBody::Returned => None,
@@ -461,6 +462,7 @@ fn is_end(body: &ReportBody) -> bool {
             | ReportBody::Named { .. }
             | ReportBody::Checkpoint { .. }
             | ReportBody::Progress { .. }
+            | ReportBody::Lineage { .. }
     )
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import importlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagbok.masking import masked
@@ -43,9 +44,36 @@ _NAMED = 10
 _START = "get_openlineage_facets_on_start"
 _COMPLETE = "get_openlineage_facets_on_complete"
 _FAILURE = "get_openlineage_facets_on_failure"
+# Any of them says, where a DAG file is loaded, that its tries may be asked.
+_WANTED = (
+    "OPENLINEAGE_URL",
+    "OPENLINEAGE_CONFIG",
+    "AIRFLOW__OPENLINEAGE__TRANSPORT",
+    "DAGBOK__LINEAGE__URL",
+    "DAGBOK__LINEAGE__FILE",
+    "DAGBOK__LINEAGE__TRANSPORT",
+)
+# What operators import when they are asked: half a second, which each try would pay.
+_PROVIDERS = (
+    "airflow.providers.openlineage.extractors",
+    "airflow.providers.openlineage.sqlparser",
+)
 _PARTS = ("inputs", "outputs", "run_facets", "job_facets")
 _SIDES = {"inputs": "inputFacets", "outputs": "outputFacets"}
 Json = dict[str, Any]
+
+
+def warm(tasks: Iterable[Any]) -> None:
+    """Import, before the first fork, what operators of a file import when they are asked.
+
+    What becomes of that is no matter: whoever is asked imports it again.
+    """
+    if not any(os.environ.get(name) for name in _WANTED):
+        return
+    if any(callable(getattr(task, name, None)) for task in tasks for name in (_START, _COMPLETE, _FAILURE)):
+        with contextlib.suppress(Exception):
+            for name in _PROVIDERS:
+                importlib.import_module(name)
 
 
 def begin() -> None:
