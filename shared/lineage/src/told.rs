@@ -72,33 +72,3 @@ fn facets(names: &Names, all: Option<Value>, kind: &str) -> Facets {
     };
     all.into_iter().filter_map(one).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn names() -> Names {
-        Names { namespace: "prod".to_owned(), version: "1".to_owned() }
-    }
-
-    #[test]
-    fn what_is_no_lineage_is_passed_over() {
-        for text in ["", "[]", "nonsense", r#"{"inputs": {}, "outputs": 3, "run_facets": []}"#] {
-            assert_eq!(Told::read(&names(), text), Told::default(), "{text}");
-        }
-        let said = json!({
-            "inputs": [{"namespace": "", "name": "x"}, {"name": "x"}, 3, null, {"namespace": "s", "name": "x"},
-                {"uri": "s3://u:p@lake/in"}],
-            "run_facets": {"bad": 3, "good": {"_producer": "", "a": 1}, "own": {"_producer": "p", "_schemaURL": "s"}},
-        });
-        let read = Told::read(&names(), &said.to_string());
-        let found: Vec<_> = read.inputs.iter().map(|it| &*it.dataset.namespace).collect();
-        assert_eq!(found, ["s", "s3://lake"]);
-        let schema = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet";
-        let good = json!({"_producer": "urn:dagbok:1", "_schemaURL": schema, "a": 1});
-        let own = json!({"_producer": "p", "_schemaURL": "s"});
-        assert_eq!(Value::Object(read.run), json!({"good": good, "own": own}));
-    }
-}

@@ -133,6 +133,7 @@ fn story() -> Vec<Record> {
         started("load", 1, 5),
         record(6, &json!([failed("load", 1, 6)])),
         started("load", 2, 7),
+        told(2, 7, r#"{"outputs": [{"namespace": "db", "name": "b"}]}"#),
         record(
             8,
             &json!([succeeded("load", 2, 8), update, alias, other, { "type": "RunSucceeded" }]),
@@ -266,6 +267,45 @@ fn what_an_operator_says_stands_in_the_event_of_its_end_beside_what_is_declared(
         assert_eq!(load["job"]["facets"]["sql"], sql);
         assert_eq!(load["job"]["facets"]["jobType"]["jobType"], "TASK");
     }
+}
+
+#[test]
+fn what_is_no_lineage_is_passed_over() {
+    let end = |lineage: &str| {
+        let ended = record(6, &json!([succeeded("load", 1, 6)]));
+        let story = [
+            registered(),
+            created(None),
+            run_started(),
+            started("load", 1, 3),
+            told(1, 4, lineage),
+            ended,
+        ];
+        body(taken(&mut Lineage::default(), &story).last().unwrap())
+    };
+    let nothing = end("{}");
+    for text in ["", "[]", "nonsense", r#"{"inputs": {}, "outputs": 3, "run_facets": []}"#] {
+        assert_eq!(end(text), nothing, "{text}");
+    }
+    let said = json!({
+        "inputs": [
+            { "namespace": "", "name": "x" }, { "name": "x" }, 3, null, { "namespace": "s", "name": "x" },
+            { "uri": "s3://u:p@lake/in" },
+        ],
+        "run_facets": { "bad": 3, "good": { "_producer": "", "a": 1 }, "own": { "_producer": "p", "_schemaURL": "s" } },
+    });
+    let load = end(&said.to_string());
+    let found: Vec<_> =
+        load["inputs"].as_array().unwrap()[1..].iter().map(|it| &it["namespace"]).collect();
+    assert_eq!(found, ["s", "s3://lake"], "{load}");
+    let facets = &load["run"]["facets"];
+    let schema = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet";
+    assert_eq!(
+        facets["good"],
+        json!({ "_producer": "urn:dagbok:0.1.0", "_schemaURL": schema, "a": 1 })
+    );
+    assert_eq!(facets["own"], json!({ "_producer": "p", "_schemaURL": "s" }));
+    assert_eq!(facets.get("bad"), None);
 }
 
 #[test]

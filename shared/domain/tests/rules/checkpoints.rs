@@ -156,7 +156,8 @@ fn what_an_operator_says_of_its_data_is_told_within_its_bound() {
     };
     assert_eq!(said.lineage.len(), LINEAGE_BYTES);
     let sent = world.report("e1", "etl/r1/train/1", lineage(LINEAGE_BYTES + 1));
-    assert!(sent.records.is_empty(), "{:?}", sent.records);
+    let why = sent.refused(RefusalCode::Invalid, []);
+    assert!(why.contains("has 65537 bytes, and the limit is 65536"), "{why}");
 }
 
 /// A mapped group of prep → train, of three copies; all train, and the first two keep something.
