@@ -182,7 +182,7 @@ fn a_run_is_told_from_its_begin_to_its_end() {
     assert_eq!(load["job"]["facets"]["ownership"]["owners"], json!([{ "name": "ml" }]));
     let outputs: Vec<_> =
         load["outputs"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
-    assert_eq!(outputs, ["shop.public.orders", "late"]);
+    assert_eq!(outputs, ["shop.public.orders", "late", "b"]);
     assert_eq!(load["outputs"][0]["facets"]["dagbok_asset"]["extra"], json!({ "rows": 3 }));
     assert_eq!(load["outputs"][1]["facets"]["dagbok_asset"]["aliases"], json!(["whatever"]));
     assert_eq!(load["run"]["facets"]["airflow"]["taskInstance"]["try_number"], 2);
