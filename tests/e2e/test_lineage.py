@@ -49,6 +49,52 @@ def lined():
 
 lined()
 """
+# Operators that say themselves what they read and wrote, by methods that Airflow's provider asks.
+SAYING = """
+import time
+from datetime import datetime
+from types import SimpleNamespace
+
+from airflow.models import BaseOperator
+from airflow.sdk import DAG, Asset
+
+SCHEMA = {
+    "_producer": "https://example.org/mine", "fields": [{"name": "id", "type": "INT"}],
+    "_schemaURL": "https://openlineage.io/spec/facets/1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet",
+}
+
+
+class Copies(BaseOperator):
+    def __init__(self, how, **kwargs):
+        super().__init__(**kwargs)
+        self.how = how
+
+    def execute(self, context):
+        if self.how == "fails":
+            raise ValueError("no")
+        return "done"
+
+    def get_openlineage_facets_on_complete(self, task_instance):
+        if self.how == "raises":
+            raise KeyError("lost")
+        while self.how == "hangs":
+            time.sleep(1)
+        return SimpleNamespace(
+            inputs=[SimpleNamespace(namespace="sqlite://shop", name="main.a", facets={"schema": SCHEMA})],
+            outputs=[
+                SimpleNamespace(namespace="postgres://db:5432", name="shop.public.orders", facets={"schema": SCHEMA}),
+                SimpleNamespace(namespace="sqlite://shop", name="main.b", facets={}),
+            ],
+            run_facets={}, job_facets={"mine": {"a": 1}},
+        )
+
+
+with DAG("saying", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False):
+    for how in ("well", "fails", "raises", "hangs"):
+        Copies(
+            task_id=how, how=how, outlets=[Asset("postgres://db/shop/public/orders")], inlets=[Asset("s3://raw/in.csv")],
+        )
+"""
 # A run whose only task fails once: two of the run, two of each try.
 SAID = [
     ("START", "lined"),
@@ -86,7 +132,7 @@ def check(body: dict[str, Any]) -> RunEvent:
         *(it["facets"] for it in body["inputs"] + body["outputs"]),
     ):
         for name, facet in facets.items():
-            assert facet["_producer"].startswith("urn:dagbok:"), name
+            assert facet["_producer"].startswith(("urn:dagbok:", "https://")), name
             model = MODELS[facet["_schemaURL"]]
             if "/facets/" in facet["_schemaURL"]:
                 built(model, facet)
@@ -250,6 +296,36 @@ def stopped():
 
 stopped()
 """
+
+
+def test_what_operators_say_stands_in_their_events_and_costs_none_its_end(tmp_path: Path) -> None:
+    port = free_port()
+    env = {"OPENLINEAGE_URL": f"http://127.0.0.1:{port}", "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "1"}
+    with listening(port) as server, lined(tmp_path, **env) as it:
+        write_dag(tmp_path / "dags", "saying.py", SAYING)
+        it.wait_dag("saying")
+        it.api.post("/dags/saying/dagRuns", {"dag_run_id": "r1", "logical_date": None})
+        wait_until("the end", lambda: ("FAIL", "saying") in server.said("r1"))
+        ends = {body["job"]["name"]: body for body in server.of("r1") if body["eventType"] != "START"}
+        for body in server.of("r1"):
+            check(body)
+
+        def names(task: str, side: str) -> list[str]:
+            return [f"{of['namespace']} {of['name']}" for of in ends[f"saying.{task}"][side]]
+
+        declared = (["s3://raw in.csv"], ["postgres://db:5432 shop.public.orders"])
+        for task, state in (("well", "COMPLETE"), ("fails", "FAIL")):
+            assert ends[f"saying.{task}"]["eventType"] == state
+            assert names(task, "inputs") == [*declared[0], "sqlite://shop main.a"]
+            assert names(task, "outputs") == [*declared[1], "sqlite://shop main.b"]
+            assert set(ends[f"saying.{task}"]["outputs"][0]["facets"]) == {"dagbok_asset", "schema"}
+            assert ends[f"saying.{task}"]["job"]["facets"]["mine"]["a"] == 1
+        for task, why in (("raises", "KeyError: 'lost'"), ("hangs", "within 1 s")):
+            assert ends[f"saying.{task}"]["eventType"] == "COMPLETE"
+            assert (names(task, "inputs"), names(task, "outputs")) == declared
+            lines = it.cli.ok("tasks", "logs", "saying", "r1", task)
+            assert sum("lineage:" in line for line in lines.splitlines()) == 1, lines
+            assert why in lines
 
 
 def test_a_run_that_is_cancelled_is_aborted_and_cleared_is_another(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ impl Effects {
 pub(crate) struct Dispatcher {
     ports: Ports,
     lease: Duration,
+    /// Whether tries are to say what they read and wrote.
+    lineage: bool,
     term: Shutdown,
     queues: BTreeMap<String, Arc<dyn Queue>>,
     /// Values of runs that are over, yet to be taken away.
@@ -99,10 +101,14 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Starts; batches go in by the sender.
-    pub(crate) fn start(ports: Ports, lease: Duration, term: &Shutdown) -> mpsc::Sender<Effects> {
+    pub(crate) fn start(
+        ports: Ports,
+        (lease, lineage): (Duration, bool),
+        term: &Shutdown,
+    ) -> mpsc::Sender<Effects> {
         let (sender, mut batches) = mpsc::channel::<Effects>(BATCHES);
         let (queues, gone) = (BTreeMap::new(), BTreeSet::new());
-        let mut dispatcher = Self { ports, lease, term: term.clone(), queues, gone };
+        let mut dispatcher = Self { ports, lease, lineage, term: term.clone(), queues, gone };
         term.spawn(async move {
             loop {
                 // A run of many copies leaves as many values: others' work goes out in between.
@@ -255,6 +261,9 @@ impl Dispatcher {
         let this = &*self;
         stream::iter(work)
             .for_each_concurrent(AT_ONCE, |item| async move {
+                // Nobody asks a trigger or a callback.
+                let lineage = this.lineage && item.trigger.is_none() && item.dag_callback.is_none();
+                let item = WorkItem { lineage, ..item };
                 let Some(queue) = this.queues.get(&names::queue_of(&item)) else { return };
                 let key = names::work_key(&item.key);
                 let once = Once { id: item.queued_seq, since };

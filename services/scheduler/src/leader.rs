@@ -84,7 +84,7 @@ impl Leader {
         let mut commands = inbox::open(&self.ports, &self.term).await?;
         let mut looks = presence::start(&self.ports, self.settings.executor_lease, &self.term);
         let lease = self.settings.executor_lease;
-        let out = Dispatcher::start(self.ports.clone(), lease, &self.term);
+        let out = Dispatcher::start(self.ports.clone(), (lease, self.settings.lineage), &self.term);
         if let Some(archiving) = &self.settings.archiving {
             archivist::start(&self.ports, archiving.clone(), self.clock.clone(), &self.term);
         }

@@ -42,6 +42,8 @@ pub struct SchedulerSettings {
     pub archiving: Option<Archiving>,
     /// Where the log ends before what the snapshot knows of: folds it afresh, rather than refusing to start.
     pub accept_shorter_log: bool,
+    /// Whether tries are to say what their operators read and wrote.
+    pub lineage: bool,
     /// Leads without asking for the lease: two then race for each append, which the log survives.
     /// For tests of just that.
     pub ignore_lease: bool,
@@ -58,6 +60,7 @@ impl Default for SchedulerSettings {
             holds: None,
             archiving: None,
             accept_shorter_log: false,
+            lineage: false,
             ignore_lease: false,
         }
     }

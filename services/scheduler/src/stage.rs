@@ -446,6 +446,7 @@ const fn names_its_wait(fact: &Fact) -> bool {
             | Fact::TryNamed(_)
             | Fact::CheckpointKept(_)
             | Fact::TryProgressed(_)
+            | Fact::LineageTold(_)
             | Fact::TaskCallbackFailed(_)
             | Fact::AssetUpdated(_)
             | Fact::ReportRefused(_)

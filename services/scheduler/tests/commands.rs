@@ -26,7 +26,7 @@ use dagbok_scheduler::SchedulerSettings;
 #[tokio::test(start_paused = true)]
 async fn a_work_item_that_was_lost_is_offered_again_and_asked_about() {
     let world = World::new(memory::ports()).await;
-    let settings = SchedulerSettings::default();
+    let settings = SchedulerSettings { lineage: true, ..SchedulerSettings::default() };
     let (lease, again) = (settings.executor_lease, settings.offer_again);
     let (end, scheduler) = world.scheduler(world.ports.clone(), settings);
     world.register(spec(&[&[]], 0)).await;
@@ -38,6 +38,7 @@ async fn a_work_item_that_was_lost_is_offered_again_and_asked_about() {
     let since = tokio::time::Instant::now();
     let (same, delivery) = player.take().await;
     assert_eq!((&same.key, same.ask), (&item.key, true));
+    assert!(item.lineage && same.lineage, "each offer says what is wanted of the try");
     assert!(since.elapsed() <= again * 2 + Duration::from_secs(10), "{:?}", since.elapsed());
     player.start(&same.key).await;
     player.succeed(&same.key, "1").await;
@@ -89,6 +90,7 @@ async fn a_work_item_whose_publish_was_unclear_asks_the_second_time() {
     delivery.handle.ack().await.unwrap();
     let (same, _delivery) = player.take().await;
     assert_eq!((&same.key, same.ask), (&item.key, true), "what is sent again says so");
+    assert!(!item.lineage && !same.lineage, "nobody wants it");
     end.start();
     scheduler.await.unwrap().unwrap();
 }

@@ -2,7 +2,7 @@
 use dagbok_events::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::datasets::Dataset;
+use crate::facets::Touched;
 
 /// What is said of every event of an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +99,22 @@ pub(crate) struct Parts {
     pub(crate) run: Facets,
     pub(crate) job: String,
     pub(crate) job_facets: Facets,
-    pub(crate) inputs: Vec<(Dataset, Facets)>,
-    pub(crate) outputs: Vec<(Dataset, Facets)>,
+    pub(crate) inputs: Vec<Touched>,
+    pub(crate) outputs: Vec<Touched>,
 }
 
 impl Parts {
     pub(crate) fn event(self, names: &Names) -> Event {
         let Self { event_type, at, run_id, run, job, job_facets, inputs, outputs } = self;
-        let datasets = |all: Vec<(Dataset, Facets)>| -> Vec<Value> {
-            let one = |(it, facets): (Dataset, Facets)| json!({ "namespace": it.namespace, "name": it.name, "facets": facets });
+        let datasets = |all: Vec<Touched>, here: &str| -> Vec<Value> {
+            let one = |it: Touched| {
+                let Touched { dataset, facets, here: said } = it;
+                let mut body = json!({ "namespace": dataset.namespace, "name": dataset.name, "facets": facets });
+                if !said.is_empty() {
+                    body[here] = Value::Object(said);
+                }
+                body
+            };
             all.into_iter().map(one).collect()
         };
         let body = json!({
@@ -117,8 +124,8 @@ impl Parts {
             "schemaURL": format!("{SPEC}RunEvent"),
             "run": { "runId": run_id, "facets": run },
             "job": { "namespace": names.namespace, "name": job, "facets": job_facets },
-            "inputs": datasets(inputs),
-            "outputs": datasets(outputs),
+            "inputs": datasets(inputs, "inputFacets"),
+            "outputs": datasets(outputs, "outputFacets"),
         });
         Event { event_type, at, run_id, job, json: body.to_string() }
     }

@@ -130,9 +130,19 @@ fn escaped(path: &str) -> String {
     text
 }
 
+/// A dataset that a try reads or writes.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Touched {
+    pub(crate) dataset: Dataset,
+    /// What is said of it.
+    pub(crate) facets: Facets,
+    /// What is said of this reading or writing.
+    pub(crate) here: Facets,
+}
+
 /// Datasets of one side, each once.
 #[derive(Default)]
-pub(crate) struct Datasets(Vec<(Dataset, Facets)>);
+pub(crate) struct Datasets(Vec<Touched>);
 
 impl Datasets {
     /// What a task says that it reads or brings up to date. An alias is no dataset, nor is a name that nothing is known of.
@@ -181,15 +191,34 @@ impl Datasets {
         let facets =
             Facets::from_iter([("dagbok_asset".to_owned(), names.own_facet("DatasetFacet", body))]);
         // What was said when it happened stands for what was declared.
-        if let Some(there) = self.0.iter_mut().find(|(it, _)| *it == dataset) {
-            there.1 = facets;
+        if let Some(there) = self.0.iter_mut().find(|it| it.dataset == dataset) {
+            there.facets = facets;
         } else if self.0.len() < DATASETS {
-            self.0.push((dataset, facets));
+            self.0.push(Touched { dataset, facets, here: Facets::new() });
         }
     }
 
-    pub(crate) fn into_vec(self) -> Vec<(Dataset, Facets)> {
+    /// What the operator says: it adds to what is declared, and takes nothing of it away.
+    pub(crate) fn told(&mut self, all: Vec<Touched>) {
+        for told in all {
+            if let Some(there) = self.0.iter_mut().find(|it| it.dataset == told.dataset) {
+                add(&mut there.facets, told.facets);
+                add(&mut there.here, told.here);
+            } else if self.0.len() < DATASETS {
+                self.0.push(told);
+            }
+        }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Touched> {
         self.0
+    }
+}
+
+/// Adds facets whose names are not there yet.
+pub(crate) fn add(facets: &mut Facets, more: Facets) {
+    for (name, facet) in more {
+        facets.entry(name).or_insert(facet);
     }
 }
 

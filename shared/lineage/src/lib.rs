@@ -12,6 +12,7 @@ mod ids;
 mod run;
 mod say;
 mod specs;
+mod told;
 mod tries;
 
 pub use datasets::{Dataset, dataset_of};
@@ -20,4 +21,4 @@ pub use fold::Lineage;
 pub use ids::{run_uuid, try_uuid};
 
 /// Raise it with any change of what [`Lineage`] keeps: what an older one kept is then left alone.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

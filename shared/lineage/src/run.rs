@@ -29,6 +29,8 @@ pub(crate) struct Copy {
     pub(crate) started: Timestamp,
     /// Whether it waits in a trigger's care.
     pub(crate) deferred: bool,
+    /// What its operator says that it read and wrote, in JSON.
+    pub(crate) told: Option<String>,
 }
 
 /// A task of another DAG that a run came by, through an asset.

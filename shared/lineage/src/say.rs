@@ -9,6 +9,7 @@ use crate::{
     ids::{run_uuid, try_uuid},
     run::{Copy, Run, Token},
     specs,
+    told::Told,
     tries::End,
 };
 
@@ -131,10 +132,18 @@ impl Lineage {
         put(&mut run_facets, "errorMessage", error);
         put(&mut run_facets, "processing_engine", Some(facets::processing_engine(names)));
         let declared = |assets| Datasets::declared(names, assets);
-        let inputs = task.map(|task| declared(&task.inlets)).unwrap_or_default();
+        let mut inputs = task.map(|task| declared(&task.inlets)).unwrap_or_default();
         let mut outputs = task.map(|task| declared(&task.outlets)).unwrap_or_default();
         for update in updates {
             outputs.updated(names, update);
+        }
+        let mut job_facets = facets::job(names, "TASK", spec, task, Some(&run.bundle));
+        if let Some(text) = copy.told.as_deref().filter(|_| end.is_some()) {
+            let told = Told::read(names, text);
+            facets::add(&mut run_facets, told.run);
+            facets::add(&mut job_facets, told.job);
+            inputs.told(told.inputs);
+            outputs.told(told.outputs);
         }
         let id = (&token.task_id, token.map_index, token.try_number);
         let parts = Parts {
@@ -143,7 +152,7 @@ impl Lineage {
             run_id: try_uuid(&names.namespace, &key.dag_id, run.date(), id),
             run: run_facets,
             job: format!("{}.{}", key.dag_id, token.task_id),
-            job_facets: facets::job(names, "TASK", spec, task, Some(&run.bundle)),
+            job_facets,
             inputs: inputs.into_vec(),
             outputs: outputs.into_vec(),
         };

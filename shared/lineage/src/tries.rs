@@ -65,7 +65,7 @@ impl Run {
             return std::mem::take(&mut copy.deferred).then_some(EventType::Running);
         }
         let (try_number, started) = (f.try_number, f.started_at);
-        self.copies.insert(at, Copy { try_number, queued, started, deferred: false });
+        self.copies.insert(at, Copy { try_number, queued, started, deferred: false, told: None });
         Some(EventType::Start)
     }
 }
@@ -106,6 +106,12 @@ impl Lineage {
             Fact::TryDeferred(f) => {
                 if let Some(copy) = run.copies.get_mut(&(f.task_id.clone(), f.map_index)) {
                     copy.deferred = true;
+                }
+            }
+            Fact::LineageTold(f) => {
+                let copy = run.copies.get_mut(&(f.task_id.clone(), f.map_index));
+                if let Some(copy) = copy.filter(|copy| copy.try_number == f.try_number) {
+                    copy.told = Some(f.lineage.clone());
                 }
             }
             Fact::TaskRuledOut(f) => {
@@ -151,6 +157,7 @@ impl Lineage {
                 queued: None,
                 started: end.at,
                 deferred: false,
+                told: None,
             },
             (None, None) => return run.stands(&end.token.task_id, end.state, 0.0),
         };

@@ -133,6 +133,7 @@ fn story() -> Vec<Record> {
         started("load", 1, 5),
         record(6, &json!([failed("load", 1, 6)])),
         started("load", 2, 7),
+        told(2, 7, r#"{"outputs": [{"namespace": "db", "name": "b"}]}"#),
         record(
             8,
             &json!([succeeded("load", 2, 8), update, alias, other, { "type": "RunSucceeded" }]),
@@ -181,7 +182,7 @@ fn a_run_is_told_from_its_begin_to_its_end() {
     assert_eq!(load["job"]["facets"]["ownership"]["owners"], json!([{ "name": "ml" }]));
     let outputs: Vec<_> =
         load["outputs"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
-    assert_eq!(outputs, ["shop.public.orders", "late"]);
+    assert_eq!(outputs, ["shop.public.orders", "late", "b"]);
     assert_eq!(load["outputs"][0]["facets"]["dagbok_asset"]["extra"], json!({ "rows": 3 }));
     assert_eq!(load["outputs"][1]["facets"]["dagbok_asset"]["aliases"], json!(["whatever"]));
     assert_eq!(load["run"]["facets"]["airflow"]["taskInstance"]["try_number"], 2);
@@ -202,6 +203,109 @@ fn the_same_log_gives_the_same_events_wherever_it_was_broken_off() {
         events.extend(taken(&mut second, &story[at..]));
         assert_eq!(events, whole, "broken off before record {at}");
     }
+}
+
+/// What the operator of a try of `load` says.
+fn told(n: u32, second: u32, lineage: &str) -> Record {
+    let fact =
+        json!({ "type": "LineageTold", "task_id": "load", "try_number": n, "lineage": lineage });
+    record(second, &json!([fact]))
+}
+
+#[test]
+fn what_an_operator_says_stands_in_the_event_of_its_end_beside_what_is_declared() {
+    let lineage = json!({
+        "inputs": [
+            { "namespace": "file", "name": "/tmp/x", "facets": { "schema": { "fields": [] } },
+              "inputFacets": { "inputStatistics": { "rowCount": 3 } } },
+            { "namespace": "sqlite://a", "name": "main.a", "facets": { "bad": 3 } },
+        ],
+        "outputs": [
+            { "namespace": "sqlite://a", "name": "main.b" },
+            { "namespace": "postgres://db:5432", "name": "shop.public.orders",
+              "facets": { "dagbok_asset": { "name": "forged" } } },
+            { "namespace": "sqlite://a", "name": "main.b" },
+        ],
+        "run_facets": { "extractionError": { "totalTasks": 1 }, "parent": { "run": "forged" } },
+        "job_facets": { "sql": { "_producer": "p", "_schemaURL": "s", "query": "SELECT 1" } },
+    });
+    let ends = |fact| record(6, &json!([fact]));
+    for (end, word) in [(succeeded("load", 1, 6), "COMPLETE"), (failed("load", 1, 6), "FAIL")] {
+        let records = [
+            registered(),
+            created(None),
+            run_started(),
+            started("load", 1, 3),
+            // Of another try: it counts for none.
+            told(2, 4, r#"{"inputs": [{"namespace": "n", "name": "other"}]}"#),
+            told(1, 4, &lineage.to_string()),
+            ends(end),
+        ];
+        let events = taken(&mut Lineage::default(), &records);
+        assert_eq!(said(&events)[2], format!("{word} etl.load"));
+        let (start, load) = (body(&events[1]), body(&events[2]));
+        assert_eq!(start["inputs"].as_array().map(Vec::len), Some(1), "the start is over by then");
+        let names = |side: &str| -> Vec<_> {
+            let all = load[side].as_array().unwrap().iter();
+            all.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names("inputs"), ["/tmp/x", "main.a"]);
+        assert_eq!(names("outputs"), ["shop.public.orders", "main.b"]);
+        let first = &load["inputs"][0];
+        assert_eq!(first["inputFacets"]["inputStatistics"]["rowCount"], 3);
+        assert_eq!(first["facets"]["schema"]["_producer"], "urn:dagbok:0.1.0");
+        assert_eq!(first["facets"]["dagbok_asset"]["uri"], "file:///tmp/x");
+        assert_eq!(
+            load["inputs"][1],
+            json!({ "namespace": "sqlite://a", "name": "main.a", "facets": {} })
+        );
+        assert_eq!(load["outputs"][0]["facets"]["dagbok_asset"]["name"], "orders");
+        let run = &load["run"]["facets"];
+        assert_eq!(run["extractionError"]["totalTasks"], 1);
+        assert_eq!(run["parent"]["job"]["name"], "etl", "what Dagbok says itself stands");
+        let sql = json!({ "_producer": "p", "_schemaURL": "s", "query": "SELECT 1" });
+        assert_eq!(load["job"]["facets"]["sql"], sql);
+        assert_eq!(load["job"]["facets"]["jobType"]["jobType"], "TASK");
+    }
+}
+
+#[test]
+fn what_is_no_lineage_is_passed_over() {
+    let end = |lineage: &str| {
+        let ended = record(6, &json!([succeeded("load", 1, 6)]));
+        let story = [
+            registered(),
+            created(None),
+            run_started(),
+            started("load", 1, 3),
+            told(1, 4, lineage),
+            ended,
+        ];
+        body(taken(&mut Lineage::default(), &story).last().unwrap())
+    };
+    let nothing = end("{}");
+    for text in ["", "[]", "nonsense", r#"{"inputs": {}, "outputs": 3, "run_facets": []}"#] {
+        assert_eq!(end(text), nothing, "{text}");
+    }
+    let said = json!({
+        "inputs": [
+            { "namespace": "", "name": "x" }, { "name": "x" }, 3, null, { "namespace": "s", "name": "x" },
+            { "uri": "s3://u:p@lake/in" },
+        ],
+        "run_facets": { "bad": 3, "good": { "_producer": "", "a": 1 }, "own": { "_producer": "p", "_schemaURL": "s" } },
+    });
+    let load = end(&said.to_string());
+    let found: Vec<_> =
+        load["inputs"].as_array().unwrap()[1..].iter().map(|it| &it["namespace"]).collect();
+    assert_eq!(found, ["s", "s3://lake"], "{load}");
+    let facets = &load["run"]["facets"];
+    let schema = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet";
+    assert_eq!(
+        facets["good"],
+        json!({ "_producer": "urn:dagbok:0.1.0", "_schemaURL": schema, "a": 1 })
+    );
+    assert_eq!(facets["own"], json!({ "_producer": "p", "_schemaURL": "s" }));
+    assert_eq!(facets.get("bad"), None);
 }
 
 #[test]

@@ -148,5 +148,7 @@ pub const CHECKPOINT_PIECES: usize = 256 + 32;
 pub const CHECKPOINT_VALUES_BYTES: usize = 64 << 10;
 /// What the facts of one try's checkpoint may take before they come half as often, and again for as much more, in bytes.
 pub const CHECKPOINT_TOLD_BYTES: usize = 4 << 20;
+/// What the operator of a try says of what it read and wrote, in bytes of JSON; what is above is left out, and said.
+pub const LINEAGE_BYTES: usize = 64 << 10;
 /// What a task says with its progress: what is above is cut, in bytes.
 pub const PROGRESS_TEXT_BYTES: usize = 512;

@@ -206,6 +206,11 @@ pub enum ReportBody {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
     },
+    /// What it read and wrote, as its operator says. It comes before the end of the try.
+    Lineage {
+        /// A JSON object in text, with `inputs`, `outputs`, `run_facets` and `job_facets` as OpenLineage has them.
+        lineage: String,
+    },
     /// It is handed back without having been started.
     Returned,
     /// It is gone with no word: fenced, drained, ended by order, or not held though the work item says so.

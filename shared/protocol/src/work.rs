@@ -76,6 +76,9 @@ pub struct WorkItem {
     /// What its task kept for it in tries before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,
+    /// Whether somebody wants to know what its operator read and wrote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lineage: bool,
     /// Whether the scheduler is to be asked before any of the task's code runs: the item was offered
     /// before, so that the try may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -296,6 +296,7 @@ class FakeSupervisor:
         cwd: str | None = None,
         message: dict[str, Any] | None = None,
         asset_events: list[dict[str, Any]] | None = None,
+        lineage: bool = False,
     ) -> RunningTry:
         self._number += 1
         key = f"{dag_id}/{task_id}/{self._number}"
@@ -335,6 +336,7 @@ class FakeSupervisor:
             },
             "execution_timeout_us": None if timeout is None else round(timeout * 1e6),
             "resume": resume, "callback": callback, "dag_callback": dag_callback,
+            **({"lineage": True} if lineage else {}),
         }  # fmt: skip
         frames.sendall(packed([0, details, None]))
         return RunningTry(control, key, [frames, *(read for read, _ in pipes)], self)

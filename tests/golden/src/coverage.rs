@@ -36,6 +36,7 @@ facts! {
     TryDeferred, TriggerFired, TriggerFailed,
     DagCallbackOrdered, DagCallbackStarted, DagCallbackSucceeded, DagCallbackFailed, DagCallbackLost,
     DagCallbackUnbegun, TaskCallbackFailed, HitlAnswered, CheckpointKept, CheckpointDropped, TryProgressed,
+    LineageTold,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

@@ -40,6 +40,9 @@ Checkpoints, which an executor may leave out: a directory that a task keeps is a
     and then named by a report Checkpoint, before the try's end; `checkpoint` of the next try's item names them again. A \
     report Progress is a fact each: send few.
 
+Lineage, which an executor may leave out: where the item says `lineage`, report Lineage once, before the try's end, with what \
+    the task read and wrote.
+
 Versions: who speaks one more or one less than the scheduler works with it; else say so, and take nothing.";
 
 /// Where something is said or heard.

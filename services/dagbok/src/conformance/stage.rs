@@ -171,6 +171,7 @@ impl Stage {
             run_as_user: None,
             pod_override: None,
             checkpoint: None,
+            lineage: false,
             ask: false,
         }
     }

@@ -35,6 +35,13 @@ pub(crate) struct LineageSender {
     names: Names,
 }
 
+/// Whether somebody wants lineage: tries say then what their operators read and wrote.
+pub(crate) const fn is_wanted(config: &Config) -> bool {
+    let of = &config.lineage;
+    let named = of.transport.is_some() || of.url.is_some() || of.file.is_some();
+    named && !of.disabled
+}
+
 /// The sender that the configuration names; what is wrong with it is said before anything runs.
 pub(crate) fn lineage(config: &Config) -> Result<Option<LineageSender>, Failure> {
     let of = &config.lineage;

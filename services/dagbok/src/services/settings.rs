@@ -68,6 +68,7 @@ pub(crate) fn scheduler(config: &Config) -> Result<SchedulerSettings, Failure> {
         executor_lease: config.executor.lease.0,
         leader_lease: config.scheduler.lease.0,
         snapshot_every: config.scheduler.snapshot_every,
+        lineage: super::lineage::is_wanted(config),
         holds: Some(Holds {
             parallelism: config.scheduler.parallelism,
             max_losses: config.scheduler.max_losses,

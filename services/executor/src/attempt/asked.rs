@@ -40,6 +40,12 @@ pub(super) struct SetRenderedFields {
     pub(super) rendered_fields: Map<String, Value>,
 }
 
+/// What its operator read and wrote.
+#[derive(Deserialize)]
+pub(super) struct TaskLineage {
+    pub(super) lineage: Map<String, Value>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct CallbackBegun {
     pub(super) callback: String,

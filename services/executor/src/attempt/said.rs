@@ -51,4 +51,6 @@ pub(crate) struct Said {
     pub(crate) calling: Option<String>,
     /// Assets that it brought up to date.
     pub(crate) outlets: Vec<OutletEvent>,
+    /// Whether it has said what it read and wrote: the first word counts.
+    pub(crate) lineage: bool,
 }

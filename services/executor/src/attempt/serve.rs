@@ -5,7 +5,7 @@ use dagbok_events::{AssetRef, MapIndex, TaskId, Timestamp, TryKey};
 use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{
     CopiesHandedOn, OutletEvent, ReportBody,
-    limits::{MESSAGE_BYTES, PAYLOAD_BYTES},
+    limits::{LINEAGE_BYTES, MESSAGE_BYTES, PAYLOAD_BYTES},
     names::{DAG_CALLBACK, TASK_CALLBACKS},
     text,
 };
@@ -22,7 +22,7 @@ use super::{
     asked::{
         CallbackBegun, CallbackFailed, GetXCom, GetXComElement, GetXComSequence, LastWord,
         MaskSecret, Outlet, RescheduleTask, SetRenderedFields, SetRenderedMapIndex, SetXCom,
-        SkipDownstreamTasks, SucceedTask,
+        SkipDownstreamTasks, SucceedTask, TaskLineage,
     },
     deferral, past,
     said::{Ending, Said},
@@ -168,6 +168,7 @@ impl Server {
             }
             "CallbackEnded" => Ok(calls(said, None)),
             "CallbackFailed" => self.callback_failed(fields(body)?).await,
+            "TaskLineage" => self.lineage(fields(body)?, said).await,
             "SetRenderedFields" => Ok(self.rendered(&fields(body)?)),
             "MaskSecret" => {
                 self.log.masks().add(fields::<MaskSecret>(body)?.forms);
@@ -250,6 +251,23 @@ impl Server {
         let callback = known(callback)?;
         let message = text::cut(&self.log.masks().text(message), MESSAGE_BYTES);
         self.report(ReportBody::CallbackFailed { callback, message }).await
+    }
+
+    /// What its operator read and wrote.
+    async fn lineage(&self, TaskLineage { lineage }: TaskLineage, said: &mut Said) -> Reply {
+        if std::mem::replace(&mut said.lineage, true) {
+            return Ok(Value::Null);
+        }
+        let lineage = self.log.masks().json(&Value::Object(lineage)).to_string();
+        let bytes = lineage.len();
+        if bytes > LINEAGE_BYTES {
+            let why = format!(
+                "lineage: {bytes} bytes are too much, the limit is {LINEAGE_BYTES}: it is left out"
+            );
+            self.log.system("warning", why.clone());
+            return Err(("GENERIC_ERROR", why));
+        }
+        self.report(ReportBody::Lineage { lineage }).await
     }
 
     async fn report(&self, body: ReportBody) -> Reply {

@@ -223,6 +223,7 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         | ReportBody::CallbackFailed { .. }
         | ReportBody::Checkpoint { .. }
         | ReportBody::Progress { .. }
+        | ReportBody::Lineage { .. }
         | ReportBody::Left { .. } => {}
     }
 }

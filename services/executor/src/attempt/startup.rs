@@ -34,6 +34,9 @@ struct StartupDetails<'a> {
     dag_callback: Option<DagCallback<'a>>,
     /// How many elements it may return where other tasks are mapped over it.
     max_map_length: u32,
+    /// Whether it is to say what its operator read and wrote; left out where not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lineage: bool,
 }
 
 #[derive(Serialize)]
@@ -282,6 +285,7 @@ pub(crate) fn frame(
         }),
         execution_timeout_us: item.execution_timeout.map(|limit| limit.0),
         max_map_length,
+        lineage: item.lineage,
     };
     wire::encode(&(0, Body::StartupDetails(Box::new(details)), ()))
 }

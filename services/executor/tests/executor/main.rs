@@ -8,6 +8,7 @@ mod harm;
 mod keeps;
 mod left;
 mod life;
+mod lineage;
 mod rig;
 mod spares;
 mod speed;

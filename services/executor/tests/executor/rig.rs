@@ -153,6 +153,7 @@ impl Rig {
             | ReportBody::Named { .. }
             | ReportBody::Checkpoint { .. }
             | ReportBody::Progress { .. }
+            | ReportBody::Lineage { .. }
             | ReportBody::TriggerHeld
             | ReportBody::CallbackFailed { .. }
             | ReportBody::Returned => None,
@@ -282,6 +283,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
             partition: None,
         },
         traceparent: None,
+        lineage: false,
         ask: false,
     }
 }
@@ -460,6 +462,7 @@ fn is_end(body: &ReportBody) -> bool {
             | ReportBody::Named { .. }
             | ReportBody::Checkpoint { .. }
             | ReportBody::Progress { .. }
+            | ReportBody::Lineage { .. }
     )
 }
 

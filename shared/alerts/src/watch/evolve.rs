@@ -87,6 +87,7 @@ const fn about(fact: &Fact) -> About {
         | Fact::CheckpointKept(_)
         | Fact::CheckpointDropped(_)
         | Fact::TryProgressed(_)
+        | Fact::LineageTold(_)
         | Fact::VariableSet(_)
         | Fact::VariableDeleted(_)
         | Fact::ConnectionSet(_)

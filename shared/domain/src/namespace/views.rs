@@ -221,6 +221,7 @@ impl Namespace {
                 let kept = run.checkpoint_of(&spec.task_id, instance.map_index);
                 kept.map(|kept| Box::new(kept.clone()))
             },
+            lineage: false,
             ask: false,
         };
         let is_trigger = instance.state.deferred().is_some();

@@ -85,6 +85,7 @@ impl Namespace {
             run_as_user: None,
             pod_override: None,
             checkpoint: None,
+            lineage: false,
             ask: false,
         }
     }

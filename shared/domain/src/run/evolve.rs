@@ -90,6 +90,7 @@ impl Run {
             | Fact::TaskCallbackFailed(_)
             | Fact::TryNamed(_)
             | Fact::TryProgressed(_)
+            | Fact::LineageTold(_)
             | Fact::PoolSet(_)
             | Fact::PoolDeleted(_)
             | Fact::VariableSet(_)

@@ -9,14 +9,14 @@ use dagbok_events::{
     DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused, DagVersionsForgotten,
     ExecutorCordoned, ExecutorFull, ExecutorId, ExecutorJoined, ExecutorLeft, ExecutorName,
     ExecutorUncordoned, Expand, ExpectedRuns, Extent, Fact, Fault, ForeignReport, Interval,
-    LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload, PoolDeleted,
-    PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut,
-    RunBackfilled, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed,
-    RunMark, RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType,
-    RunVersionChanged, RunWas, Scope, Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId,
-    TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable,
-    TraceContext, TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TriggerRule,
-    TryCancelled, TryDeferred, TryFailed, TryLost, TryNamed, TryNumber, TryProgressed,
+    LeftWhy, Leg, LimitsSet, LineageTold, LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload,
+    PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused,
+    ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled, RunCleared, RunCreated, RunDeleted,
+    RunExpected, RunFailed, RunMark, RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded,
+    RunTimedOut, RunType, RunVersionChanged, RunWas, Scope, Sealed, SkippedWhy, TaskCleared,
+    TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut, TaskSpec,
+    Timestamp, Timetable, TraceContext, TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired,
+    TriggerRule, TryCancelled, TryDeferred, TryFailed, TryLost, TryNamed, TryNumber, TryProgressed,
     TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, VariableDeleted,
     VariableKey, VariableSet, XComPushed,
 };
@@ -386,7 +386,7 @@ fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber, Leg)> {
     (task(), map_index(), try_number(), (0..3_u32).prop_map(Leg))
 }
 
-/// What copies keep for their next try, and how far one has come.
+/// What copies keep for their next try, how far one has come, and what it read and wrote.
 fn checkpoints() -> impl Strategy<Value = Fact> {
     let value = ("[a-b]", option::of("[0-9]"));
     let values = proptest::collection::btree_map(value.0, value.1, 0..3);
@@ -408,7 +408,12 @@ fn checkpoints() -> impl Strategy<Value = Fact> {
             Fact::TryProgressed(Box::new(it))
         },
     );
-    prop_oneof![2 => kept, 1 => dropped, 1 => progressed]
+    let told =
+        (tries(), "[{}a]{0,3}").prop_map(|((task_id, map_index, try_number, leg), lineage)| {
+            let it = LineageTold { task_id, map_index, try_number, leg, lineage };
+            Fact::LineageTold(Box::new(it))
+        });
+    prop_oneof![2 => kept, 1 => dropped, 1 => progressed, 1 => told]
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each fact")]

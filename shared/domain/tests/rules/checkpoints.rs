@@ -5,7 +5,7 @@ use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{Checkpoint, CheckpointFiles, Expand, MapIndex, TaskMark, TaskSpec};
 use dagbok_protocol::{
     ClearTasks, CommandBody, MarkTasks, RefusalCode, ReportBody, TaskCopy,
-    limits::{CHECKPOINT_PIECES, CHECKPOINT_VALUES_BYTES, PROGRESS_TEXT_BYTES},
+    limits::{CHECKPOINT_PIECES, CHECKPOINT_VALUES_BYTES, LINEAGE_BYTES, PROGRESS_TEXT_BYTES},
 };
 
 use super::support::{
@@ -144,6 +144,20 @@ fn progress_is_told_within_its_bounds() {
     };
     assert_eq!(said.done, 10_000);
     assert!(said.text.len() <= PROGRESS_TEXT_BYTES, "{} bytes", said.text.len());
+}
+
+#[test]
+fn what_an_operator_says_of_its_data_is_told_within_its_bound() {
+    let mut world = training(0);
+    let lineage = |bytes: usize| ReportBody::Lineage { lineage: "x".repeat(bytes) };
+    let sent = world.report("e1", "etl/r1/train/1", lineage(LINEAGE_BYTES));
+    let dagbok_events::Fact::LineageTold(said) = &sent.records[0].facts[0] else {
+        panic!("{:?}", sent.records)
+    };
+    assert_eq!(said.lineage.len(), LINEAGE_BYTES);
+    let sent = world.report("e1", "etl/r1/train/1", lineage(LINEAGE_BYTES + 1));
+    let why = sent.refused(RefusalCode::Invalid, []);
+    assert!(why.contains("has 65537 bytes, and the limit is 65536"), "{why}");
 }
 
 /// A mapped group of prep → train, of three copies; all train, and the first two keep something.

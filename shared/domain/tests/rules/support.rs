@@ -787,6 +787,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
             format!("CheckpointDropped {}", copies(&f.task_id, f.map_index, 0))
         }
         Fact::TryProgressed(f) => format!("TryProgressed {} {} {}", f.task_id, f.done, f.text),
+        Fact::LineageTold(f) => format!("LineageTold {} {}", f.task_id, f.lineage),
         Fact::ReportRefused(f) => {
             format!("ReportRefused {} {} {:?}: {:?}", f.task_id, f.try_number, f.report, f.why)
         }

@@ -351,6 +351,8 @@ pub enum ForeignReport {
     Checkpoint,
     /// How far it has come.
     Progress,
+    /// What it read and wrote.
+    Lineage,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.

@@ -8,6 +8,7 @@ mod dag;
 mod deferral;
 mod foretold;
 mod hitl;
+mod lineage;
 mod run;
 mod secret;
 mod shared;
@@ -37,6 +38,7 @@ pub use dag::{
 pub use deferral::{TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TryDeferred};
 pub use foretold::{ForetoldManual, ForetoldRuns, ManualStep, ScheduleForetold};
 pub use hitl::{HitlAnswered, HitlAsk, HitlUser};
+pub use lineage::LineageTold;
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunMark, RunMarked,
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, TaskGone,
@@ -220,6 +222,8 @@ pub enum Fact {
     CheckpointDropped(CheckpointDropped),
     /// A try says how far it has come. Not each word of it is a fact: what is soon followed by another is passed over.
     TryProgressed(Box<TryProgressed>),
+    /// A try's operator says what it read and wrote. It comes before the end of the try, where lineage is wanted.
+    LineageTold(Box<LineageTold>),
 }
 
 impl Fact {

@@ -61,6 +61,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::CheckpointKept(_) => "CheckpointKept",
         Fact::CheckpointDropped(_) => "CheckpointDropped",
         Fact::TryProgressed(_) => "TryProgressed",
+        Fact::LineageTold(_) => "LineageTold",
         Fact::ReportRefused(_) => "ReportRefused",
         Fact::PoolSet(_) => "PoolSet",
         Fact::PoolDeleted(_) => "PoolDeleted",

@@ -189,8 +189,9 @@ fn fold_fact(
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, context, *fact)?,
         Fact::QueuedAssetsDropped(fact) => asset::dropped(rows, context, fact)?,
         // The first is folded with its place among those of its record; of the others no row tells: what a timetable
-        // answers is promised by a fact of its own.
+        // answers is promised by a fact of its own, and lineage is for who exports it.
         Fact::AssetUpdated(_)
+        | Fact::LineageTold(_)
         | Fact::ExecutorFull(_)
         | Fact::ScheduleForetold(_)
         | Fact::ClockWentBack(_)

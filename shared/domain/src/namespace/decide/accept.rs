@@ -1,7 +1,7 @@
 //! What follows from a report that is accepted: a try that starts, hands on a value or comes to an end.
 use dagbok_events::{
-    Fact, Failure, LogRef, LostWhy, Micros, RuledOut, TaskId, Timestamp, TryFailed, TryNamed,
-    TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
+    Fact, Failure, LineageTold, LogRef, LostWhy, Micros, RuledOut, TaskId, Timestamp, TryFailed,
+    TryNamed, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use dagbok_protocol::{
     OutletEvent, Report, ReportBody, XComValue, limits::RENDERED_MAP_INDEX_CHARS,
@@ -39,6 +39,7 @@ impl Accepted<'_> {
                 vec![self.checkpoint_kept(files.as_ref(), values)]
             }
             ReportBody::Progress { done, text } => vec![self.progressed(*done, text)],
+            ReportBody::Lineage { lineage } => vec![self.lineage_told(lineage)],
             ReportBody::Succeeded { xcoms, usage, log, skips, outlets } => {
                 self.succeeded(xcoms, *usage, log.as_ref(), (skips, outlets))
             }
@@ -247,6 +248,17 @@ impl Accepted<'_> {
             leg: key.leg,
             rendered_map_index: name.chars().take(RENDERED_MAP_INDEX_CHARS).collect(),
         })
+    }
+
+    fn lineage_told(&self, lineage: &str) -> Fact {
+        let key = &self.report.key;
+        Fact::LineageTold(Box::new(LineageTold {
+            task_id: key.task_id.clone(),
+            map_index: key.map_index,
+            try_number: key.try_number,
+            leg: key.leg,
+            lineage: lineage.to_owned(),
+        }))
     }
 
     fn retry_after(&self, failure: &Failure) -> Option<Timestamp> {

@@ -64,6 +64,7 @@ impl Namespace {
             | ReportBody::CallbackFailed { .. }
             | ReportBody::Checkpoint { .. }
             | ReportBody::Progress { .. }
+            | ReportBody::Lineage { .. }
             | ReportBody::Rescheduled { .. }
             | ReportBody::Deferred { .. }
             | ReportBody::TriggerHeld

@@ -5,6 +5,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     Command, RefusalCode, Report, ReportBody,
+    limits::LINEAGE_BYTES,
     names::{DAG_CALLBACK, WATCH},
 };
 
@@ -48,6 +49,17 @@ impl Namespace {
             if let Err(why) = checkpoint::fits(run, &report.key, files.as_ref(), values) {
                 return crate::namespace::refuse(RefusalCode::Invalid, why);
             }
+        }
+        // An executor may be anybody's.
+        if let ReportBody::Lineage { lineage } = &report.body
+            && lineage.len() > LINEAGE_BYTES
+        {
+            let bytes = lineage.len();
+            let why = format!(
+                "the lineage of {} has {bytes} bytes, and the limit is {LINEAGE_BYTES}",
+                report.key
+            );
+            return crate::namespace::refuse(RefusalCode::Invalid, why);
         }
         let facts = Accepted { namespace: self, run, no, report, at }.facts();
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
@@ -171,6 +183,7 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
         ReportBody::CallbackFailed { .. } => (ForeignReport::CallbackFailed, None, None),
         ReportBody::Checkpoint { .. } => (ForeignReport::Checkpoint, None, None),
         ReportBody::Progress { .. } => (ForeignReport::Progress, None, None),
+        ReportBody::Lineage { .. } => (ForeignReport::Lineage, None, None),
         ReportBody::Returned => (ForeignReport::Returned, None, None),
         ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),
         ReportBody::Left { log } => (ForeignReport::Left, None, Some(log.clone())),

@@ -17,7 +17,7 @@ from dagbok.loading import load_file, put_last
 from dagbok.masking import masker
 from dagbok.models import lookup
 from dagbok.operators.arguments import wishes_of
-from dagbok.runtime import guard, logs, processes
+from dagbok.runtime import guard, lineage, logs, processes
 from dagbok.runtime.child import set_environment
 from dagbok.runtime.control import Control, Message
 from dagbok.templating.render import has_template, precompile
@@ -155,6 +155,8 @@ def _load(body: Json) -> dict[str, DAG]:
     signal.setitimer(signal.ITIMER_REAL, limit)
     try:
         dags = read_dags(folder, file)
+        if not exact.is_wanted():
+            lineage.warm(task for dag in dags.values() for task in dag.tasks)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

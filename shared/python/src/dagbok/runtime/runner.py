@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.dag import DAG
@@ -55,6 +56,7 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
         return
     context: Context | None = None
     kind: str | None = "import_error"
+    lineage = _lineage(details)
     try:
         task = _find_task(details, find_dag)
         kind = None
@@ -74,6 +76,18 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     results.tell(supervisor, outcome, folder)
     if context is not None and outcome.state not in {"up_for_reschedule", "deferred"}:
         call_back(context, outcome)
+        if lineage is not None:
+            lineage.tell(context, outcome, supervisor)
+
+
+def _lineage(details: Json) -> ModuleType | None:
+    """Return the module that asks for lineage, where somebody wants it; who does not never reads it."""
+    if not details.get("lineage"):
+        return None
+    from dagbok.runtime import lineage
+
+    lineage.begin()
+    return lineage
 
 
 def _call_apart(details: Json, supervisor: Supervisor, find_dag: FindDag) -> None:

@@ -59,6 +59,8 @@ impl Stage {
         let scratch = scratch.map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
         let mut scheduler = services::scheduler(&context.config)?;
         scheduler.executors_end_with_process = true;
+        // Nothing is exported here.
+        scheduler.lineage = false;
         let python = with_tasks_of_pools(dag);
         let mut executor = services::executor(&context.config, &python, scratch.path().to_owned())?;
         executor.env.extend(env);
