@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Bench, Folder
-from fake_supervisor import WAIT, FakeSupervisor, alive, gone
+from fake_supervisor import WAIT, FakeSupervisor, gone
 
 TASKS = """
 def f(**context):
@@ -27,11 +27,6 @@ with DAG('d', schedule=None) as d:
     PythonOperator(task_id='t', python_callable=f)
     PythonOperator(task_id='sleeper', python_callable=sleep)
     PythonOperator(task_id='where', python_callable=lambda: print(os.getcwd(), os.environ["SAID"]))
-"""
-# As a pool that no fork survives.
-THREAD = """
-import threading
-threading.Thread(target=time.sleep, args=(600,), daemon=True, name='mine').start()
 """
 
 
@@ -116,7 +111,8 @@ def test_a_spare_that_has_died_costs_nothing(bench: Bench) -> None:
         "type(decorated.operator).execute = lambda self, context: was(self, context) or note()",
         "type(decorated.operator).post_execute = lambda self, context, result: note()",
         "runner.environment = lambda context: note() or {}",
-        "logging.getLogger().addHandler(Handler())",
+        "runner.driving = Proxy(runner.driving)",
+        "os.write = lambda fd, text, was=os.write: note() or was(fd, text)",
     ],
 )
 def test_no_code_of_a_file_hears_of_a_rehearsal(bench: Bench, tmp_path: Path, ours: str) -> None:
@@ -128,9 +124,12 @@ from dagbok.runtime import runner
 def note():
     with open({str(heard)!r}, "a") as file:
         print(os.getpid(), file=file)
-class Handler(logging.Handler):
-    def emit(self, record):
+class Proxy:
+    def __init__(self, of):
+        self.of = of
+    def __getattr__(self, name):
         note()
+        return getattr(self.of, name)
 {TASKS}
     @task
     def decorated():
@@ -190,81 +189,38 @@ def test_a_task_finds_no_spare_among_its_own(bench: Bench) -> None:
     assert (running.pid, running.finish().stdout.split()) == (spare, fresh)
 
 
-class Loading:
-    """Tries of a file that each process loads by itself, as the base zygote runs them."""
-
-    def __init__(self, bench: Bench, text: str) -> None:
-        self.bench = bench
-        bench.folder.write("file.py", text)
-        bench.control = bench.supervisor.base
-        self.base = bench.supervisor.base_ready["pid"]
-        self.how = {"bundle_path": str(bench.folder.path), "file": "file.py", "ahead": True}
-
-    def run(self) -> int:
-        return ran_as(self.bench, message=self.how)
-
-    def spare(self) -> int:
-        return spare_of(self.base)
-
-
-def test_a_file_that_no_fork_survives_is_loaded_ahead(bench: Bench, tmp_path: Path) -> None:
-    imports = tmp_path / "imports"
-    loading = Loading(bench, f"open({str(imports)!r}, 'a').write(f'{{os.getpid()}}\\n')\n" + THREAD + TASKS)
-    loading.run()
-    for n in range(3):
-        spare = loading.spare()
-        _wait_for_lines(imports, n + 2)
-        assert loading.run() == spare
-    assert imports.read_text().split()[:4] == list(dict.fromkeys(imports.read_text().split()))[:4]
-    other = {"bundle_path": str(bench.folder.path), "file": bench.folder.write("other.py", TASKS)}
-    spare = loading.spare()
-    assert ran_as(bench, message=other) != spare, "it has loaded another file"
-    beside = bench.run("open", message=other).stdout.split()
-    assert loading.run() == spare
-    os.kill(loading.spare(), signal.SIGKILL)
-    assert bench.run("open", message=other).stdout.split() == beside, "no end of a spare's is left open"
-
-
-def test_what_an_import_ahead_raises_and_learns_is_told_by_the_try(bench: Bench, tmp_path: Path) -> None:
-    imports = tmp_path / "imports"
-    loading = Loading(
-        bench,
-        "from dagbok.masking import mask_secret\nmask_secret('secret-of-the-import', 'password')\n"
-        + TASKS
-        + f"open({str(imports)!r}, 'a').write('read\\n')\n",
+def test_a_spare_rehearses_a_try(bench: Bench, tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    bench.load(
+        f"""
+import sys
+def hook(event, args):
+    if event == "os.putenv":
+        with open({str(heard)!r}, "a") as file:
+            print(os.getpid(), file=file)
+sys.addaudithook(hook)
+{TASKS}
+"""
     )
-    loading.run()
-    spare = loading.spare()
-    running = bench.start("t", message=loading.how)
-    result = running.finish()
-    assert running.pid == spare
-    assert any("secret-of-the-import" in told["forms"] for told in result.of("MaskSecret"))
-    _wait_for_lines(imports, 3)  # the first try's, its own, and that of the spare of the file as it is yet
-    bench.folder.write("file.py", "import nothing_like_this\n")
-    loading.run()
-    spare = loading.spare()
-    running = bench.start("t", message=loading.how, should_retry=True)
-    result = running.finish()
-    assert running.pid == spare
-    assert (result.state, result.error["kind"]) == ("up_for_retry", "import_error")
+    ran_as(bench)
+    assert str(spare_of(bench.ready["pid"])) in heard.read_text().split()
 
 
-def _wait_for_lines(path: Path, count: int) -> None:
-    deadline = time.monotonic() + WAIT
-    while len(path.read_text().splitlines()) < count:
-        assert time.monotonic() < deadline, path.read_text()
-        time.sleep(0.002)
+def test_spares_may_wait_for_a_month(folder: Folder) -> None:
+    supervisor = FakeSupervisor(env={"DAGBOK_SPARES_FOR": str(30 * 86_400)})
+    bench = Bench(folder, supervisor).load(TASKS)
+    ran_as(bench)
+    assert spare_of(bench.ready["pid"]) == ran_as(bench)
+    assert supervisor.close() == ""
 
 
-def test_none_is_loaded_ahead_unasked_and_no_more_than_two(bench: Bench) -> None:
-    loading = Loading(bench, TASKS)
-    ran_as(bench, message={**loading.how, "ahead": False})
-    assert below(loading.base) == set()
-    spares = []
-    for name in ("a.py", "b.py", "c.py"):
-        bench.folder.write(name, TASKS)
-        ran_as(bench, message={**loading.how, "file": name})
-        spares.append(spare_of(loading.base, *spares[-1:]))
-    assert gone(spares[0])
-    assert alive(spares[1])
-    assert alive(spares[2])
+def test_the_base_forks_none_ahead(bench: Bench) -> None:
+    bench.folder.write("file.py", TASKS)
+    bench.control = bench.supervisor.base
+    how = {"bundle_path": str(bench.folder.path), "file": "file.py"}
+    ran_as(bench, message=how)
+    sleeper = bench.start("sleeper", message=how)
+    sleeper.read_until("\n")
+    assert below(bench.supervisor.base_ready["pid"]) == {sleeper.pid}
+    os.kill(sleeper.pid, signal.SIGKILL)
+    sleeper.finish()

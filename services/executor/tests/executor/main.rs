@@ -10,6 +10,5 @@ mod left;
 mod life;
 mod lineage;
 mod rig;
-mod spares;
 mod speed;
 mod standing;

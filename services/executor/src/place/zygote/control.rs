@@ -47,8 +47,6 @@ pub(crate) struct Launch<'a> {
     pub(crate) bounds: &'a Bounds,
     /// Bundle folder and file, where the child itself must load them.
     pub(crate) load: Option<(&'a str, &'a str)>,
-    /// Whether another process may load them ahead of the next try.
-    pub(crate) ahead: bool,
     /// Frames, stdout, stderr, logs.
     pub(crate) fds: [BorrowedFd<'a>; 4],
 }
@@ -130,8 +128,8 @@ impl Zygote {
             waiting.tries.insert(launch.key.to_owned(), waiter);
         }
         let (bundle_path, file) = launch.load.unzip();
-        let Launch { key, env, bounds, ahead, .. } = launch;
-        let word = ToZygote::Run { key, env, bounds, bundle_path, file, ahead };
+        let Launch { key, env, bounds, .. } = launch;
+        let word = ToZygote::Run { key, env, bounds, bundle_path, file };
         if let Err(error) = self.send(&word, &launch.fds).await {
             tracing::warn!(%error, key = launch.key, "a zygote did not take a try");
             self.line.waiting.lock().tries.remove(launch.key);

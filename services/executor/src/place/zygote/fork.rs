@@ -113,7 +113,7 @@ pub(super) async fn fork(pool: &Pool, start: &Start<'_>) -> Result<Started, Plac
 }
 
 async fn fork_by(parent: Parent, launch: u64, start: &Start<'_>) -> Result<Started, String> {
-    let Parent { zygote, load_in_child, ahead, apart } = parent;
+    let Parent { zygote, load_in_child, apart } = parent;
     let Start { item, folder, log, startup, bounds } = start;
     let run_key = format!("{}:{launch}", names::work_key(&item.key));
     let mut env: BTreeMap<String, String> = bounds.env.clone();
@@ -133,7 +133,7 @@ async fn fork_by(parent: Parent, launch: u64, start: &Start<'_>) -> Result<Start
     let load =
         load_in_child.then(|| folder.to_str().map(|folder| (folder, item.file.as_str()))).flatten();
     let fds = theirs.each_ref().map(|fd| fd.as_fd());
-    let launch = Launch { key: &run_key, env: &env, bounds, load, ahead, fds };
+    let launch = Launch { key: &run_key, env: &env, bounds, load, fds };
     let heard = zygote.launch(launch).await.map_err(|gone| gone.to_string())?;
     drop(theirs);
     let pid = match timeout(FORK_TIMEOUT, heard.forked).await {

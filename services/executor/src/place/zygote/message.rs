@@ -40,9 +40,6 @@ pub(crate) enum ToZygote<'a> {
         /// For a base zygote: what the child itself loads.
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<&'a str>,
-        /// For a base zygote: whether a process may load it ahead of the next try.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        ahead: bool,
     },
     /// Send a signal to a try's process group.
     Kill {
@@ -108,9 +105,6 @@ pub(crate) struct Ready {
     /// Why not.
     #[serde(default)]
     pub(crate) why: Option<String>,
-    /// Whether a process of its own may load the file before it is known which try that will be.
-    #[serde(default)]
-    pub(crate) may_load_ahead: bool,
     /// How long the import took.
     #[serde(default)]
     pub(crate) load_seconds: f64,

@@ -49,8 +49,6 @@ pub(super) struct Parent {
     pub(super) zygote: Arc<Zygote>,
     /// Whether the child must load the DAG file itself.
     pub(super) load_in_child: bool,
-    /// Whether another may load it ahead of the next try.
-    pub(super) ahead: bool,
     /// The process that was started for this try alone; it goes when this is dropped.
     pub(super) apart: Option<Base>,
 }
@@ -60,9 +58,8 @@ type FileKey = (String, String);
 #[derive(Debug)]
 enum Loaded {
     Own(Arc<Zygote>),
-    /// The import left threads behind: forking it is unsafe, so each child loads the file itself; `ahead` of
-    /// its try where nothing that it reads may have changed by then.
-    InChild { ahead: bool },
+    /// The import left threads behind: forking it is unsafe, so each child loads the file itself.
+    InChild,
 }
 
 #[derive(Debug)]
@@ -181,12 +178,10 @@ impl Pool {
         let loaded = slot.loaded.get_or_try_init(|| self.load(folder, file)).await?;
         match loaded {
             Loaded::Own(zygote) => {
-                let zygote = Arc::clone(zygote);
-                Ok(Parent { zygote, load_in_child: false, ahead: false, apart: None })
+                Ok(Parent { zygote: Arc::clone(zygote), load_in_child: false, apart: None })
             }
-            Loaded::InChild { ahead } => {
-                let (zygote, ahead) = (self.base().await?, *ahead);
-                Ok(Parent { zygote, load_in_child: true, ahead, apart: None })
+            Loaded::InChild => {
+                Ok(Parent { zygote: self.base().await?, load_in_child: true, apart: None })
             }
         }
     }
@@ -200,8 +195,7 @@ impl Pool {
     pub(super) async fn parent_apart(&self) -> Result<Parent, PlaceError> {
         let base = base::start(&self.settings, &self.masks).await.map_err(PlaceError::Start)?;
         self.remember(&base.zygote).await;
-        let zygote = Arc::clone(&base.zygote);
-        Ok(Parent { zygote, load_in_child: true, ahead: false, apart: Some(base) })
+        Ok(Parent { zygote: Arc::clone(&base.zygote), load_in_child: true, apart: Some(base) })
     }
 
     /// A number that no other start of a process has.
@@ -250,7 +244,7 @@ impl Pool {
         }
         let why = ready.why.unwrap_or_default();
         tracing::info!(file, why, "this DAG file can't be forked safely: each try loads it anew");
-        Ok(Loaded::InChild { ahead: ready.may_load_ahead })
+        Ok(Loaded::InChild)
     }
 }
 
@@ -293,6 +287,6 @@ fn is_idle(slot: &Arc<Slot>) -> bool {
     Arc::strong_count(slot) == 1
         && match slot.loaded.get() {
             Some(Loaded::Own(zygote)) => Arc::strong_count(zygote) == 1,
-            Some(Loaded::InChild { .. }) | None => true,
+            Some(Loaded::InChild) | None => true,
         }
 }

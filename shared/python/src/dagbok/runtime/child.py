@@ -67,6 +67,13 @@ def separate(parent: int) -> None:
     processes.die_with_parent()
     if os.getppid() != parent:
         os._exit(EXIT_INTERNAL)  # it ended before its death could be watched
+    reseed()
+
+
+def unblock() -> None:
+    """Let signals through that zygotes leave blocked."""
+    # Past the wrapper, which makes members of an enum of what was blocked: a dozen pages of a fresh process.
+    _signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
 
 def _settle(fds: list[int]) -> None:
@@ -76,9 +83,7 @@ def _settle(fds: list[int]) -> None:
     os.close(out)
     os.close(err)
     logs.send_to(log)
-    # Past the wrapper, which makes members of an enum of what was blocked: a dozen pages of a fresh process.
-    _signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
-    reseed()
+    unblock()
 
 
 def _tell_unbounded(fd: int, error: bounding.Unbounded) -> None:

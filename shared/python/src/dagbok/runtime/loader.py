@@ -103,7 +103,6 @@ def ready(started: float, dags: list[str]) -> Json:
         "pid": os.getpid(),
         "fork_safe": why is None,
         "why": why,
-        "may_load_ahead": not lookup.asked,
         "load_seconds": time.perf_counter() - started,
         "dags": dags,
         "python": _python(),

@@ -5,7 +5,8 @@ writes into the pages of that code and those types, and each page first written 
 So the base zygote rehearses before its first fork, and a spare once more in the pages that are its own.
 Nobody sees a rehearsal: its supervisor is the other end of a pair of sockets, with the answers in it
 before it begins, its DAG is no file's, and what it sets for its task is put back. Where a DAG file has
-put code of its own in place of what a rehearsal runs, that would see it: then there is none.
+put code of its own in place of what a rehearsal runs, that would see it: then there is none. Hooks that
+hear all that the interpreter does, as those of `sys.addaudithook`, hear it too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from dagbok.authoring.dag import DAG
@@ -37,7 +38,7 @@ ANSWERS = 8
 # What the base zygote rehearsed; what that called, by its module and name; what stood under the names that
 # this used; the names that the classes had of whose objects it was called.
 _stage: DAG | None = None
-_called: dict[tuple[str, str], list[CodeType]] = {}
+_called: dict[tuple[str, str], Any] = {}
 _used: dict[tuple[str, str], Any] = {}
 _classes: dict[type, frozenset[str]] = {}
 
@@ -61,17 +62,23 @@ def is_possible() -> bool:
     """Whether a rehearsal would run what it ran at first, and nobody else's code."""
     return (
         _stage is not None
-        and all(_found(*name) == codes for name, codes in _called.items())
+        and all(_named(*name) is it for name, it in _called.items())
         and all(vars(sys.modules[module]).get(name) is it for (module, name), it in _used.items())
         and all(frozenset(vars(cls)) == names for cls, names in _classes.items())
     )
 
 
-def again() -> None:
-    """Run the try of nothing once more."""
-    assert _stage is not None
-    with _left_as_it_was():
-        _once(_stage, "task", -1)
+def again_unheard() -> None:
+    """Run the try of nothing once more, where nobody's code would hear of it."""
+    try:
+        if not is_possible():
+            return
+        assert _stage is not None
+        with _left_as_it_was():
+            _once(_stage, "task", -1)
+    except Exception:
+        # Something is another than it looks; the process has begun what can't be undone.
+        os._exit(1)
 
 
 @contextmanager
@@ -89,40 +96,56 @@ def _left_as_it_was() -> Iterator[None]:
 
 
 def _note(run: Callable[[], None]) -> None:
-    """Run it, and note which of Python's functions it calls."""
+    """Run it, and note what it calls and uses that can be found by name."""
 
     def call(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
-            code, module = frame.f_code, frame.f_globals.get("__name__")
-            # What is made anew at each call, and what can't be found by its name, is part of what can.
-            if module is not None and code in (codes := _found(module, code.co_qualname)):
-                _called[module, code.co_qualname] = codes
-                found = {name: frame.f_globals.get(name) for name in code.co_names}
-                _used.update(((module, name), it) for name, it in found.items() if callable(it))
-            if code.co_argcount:
-                of = frame.f_locals[code.co_varnames[0]]
-                _classes.update((cls, frozenset(vars(cls))) for cls in type(of).__mro__[:-1])
+        if event != "call":
+            return
+        code, module = frame.f_code, frame.f_globals.get("__name__")
+        # What is made anew at each call, and what can't be found by its name, is part of what can.
+        if module is not None and code is _code_of(it := _named(module, code.co_qualname)):
+            _called[module, code.co_qualname] = it
+        for where in (frame.f_globals, *_modules(frame.f_globals, code.co_names)):
+            found = {name: where[name] for name in code.co_names if name in where}
+            _used.update(((where["__name__"], name), it) for name, it in found.items() if _is_code(it))
+        if code.co_argcount:
+            of = frame.f_locals[code.co_varnames[0]]
+            _classes.update((cls, frozenset(vars(cls))) for cls in type(of).__mro__[:-1])
 
+    before = sys.getprofile()
     sys.setprofile(call)
     try:
         run()
     finally:
-        sys.setprofile(None)
+        sys.setprofile(before)
 
 
-def _found(module: str, name: str) -> list[CodeType]:
-    """Return the code that runs by a name now: a wrapper's, and what it says that it wraps."""
+def _is_code(found: Any) -> bool:
+    """Whether it is what code is called by; what else stands in a module may change."""
+    return callable(found) or isinstance(found, ModuleType)
+
+
+def _modules(where: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the contents of the modules that stand under some of the names."""
+    found = [where.get(name) for name in names]
+    return [vars(it) for it in found if isinstance(it, ModuleType) and it.__name__ in sys.modules]
+
+
+def _named(module: str, name: str) -> Any:
+    """Return what stands under a name now, as it stands there."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
-        found = getattr(found, "__dict__", {}).get(part)
-    if isinstance(found, property):
-        found = found.fget
+        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
+    return found
+
+
+def _code_of(found: Any) -> CodeType | None:
+    """Return the code that a function, a property or a method of a class runs in the end."""
+    found = found.fget if isinstance(found, property) else found
     found = getattr(found, "__func__", found)
-    codes = []
-    while isinstance(code := getattr(found, "__code__", None), CodeType):
-        codes.append(code)
-        found = getattr(found, "__wrapped__", None)
-    return codes
+    while (inner := getattr(found, "__wrapped__", None)) is not None:
+        found = inner
+    return getattr(found, "__code__", None)
 
 
 def _nothing(number: int, before: int | None = None) -> int:

@@ -1,8 +1,7 @@
 """A spare: a process forked ahead of the try that it will be, so that a hand-off does not wait for a fork.
 
 It is the zygote's fork like any other and has done what no try's inputs are needed for: it leads a
-session of its own and has rehearsed a try, and below the base zygote it has loaded a DAG file whose import
-leaves threads, which no fork survives. It waits on a socket for the executor's word, with which it
+session of its own, and has rehearsed a try. It waits on a socket for the executor's word, with which it
 becomes that try.
 """
 
@@ -18,17 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from dagbok.models import lookup
 from dagbok.runtime import child, processes, rehearsal
 from dagbok.runtime.control import Control, Message
-from dagbok.runtime.sources import Source
+from dagbok.runtime.runner import FindDag
 
 # With more tries at once the next comes before a spare is done: to fork it ahead only costs.
 MOST_RUNNING = 1
-# How many files of the base zygote have one: what each has loaded is its own, and may be large.
-MOST = 2
+# The longest that is waited for its time to be over, in seconds: a poll counts milliseconds, in 32 bits.
+LONGEST = 3600.0
 
-Name = tuple[str, str]
 _READY = b"ready"
 
 
@@ -39,35 +36,32 @@ class Spare:
     pid: int
     line: socket.socket
     since: float
-    # One that loads a file is worth waiting for; any other says when it is ready.
-    loads: bool
 
 
 class Spares:
-    """The spares of one zygote: one of each source that a try was lately forked of.
+    """The spare of one zygote that has loaded a DAG file.
 
-    Each is kept for so many seconds with nothing to do; with 0 there are none.
+    It is kept for so many seconds with nothing to do; with 0 there is none.
     """
 
-    def __init__(self, kept_for: float) -> None:
+    def __init__(self, kept_for: float, find_dag: FindDag) -> None:
         self._kept_for = kept_for
-        # A DAG file that puts its own code in place of ours would hear a try that is none.
-        self._rehearses = kept_for > 0 and rehearsal.is_possible()
-        self._there: dict[Name, Spare] = {}
+        self._find_dag = find_dag
+        self._there: Spare | None = None
         self._ended: set[int] = set()
-        self._next: Source | None = None
+        self._is_wanted = False
 
     @property
     def pids(self) -> set[int]:
-        """The processes, those among them that were told to end."""
-        return self._ended.union(spare.pid for spare in self._there.values())
+        """The process, and those that were told to end and nobody has waited for yet."""
+        return self._ended if self._there is None else {self._there.pid, *self._ended}
 
-    def take(self, source: Source, message: Message) -> int | None:
-        """Have the spare of a source become the message's try; return its pid, None where there is none."""
-        spare = self._there.get(source.name)
-        if spare is None or not (spare.loads or _is_ready(spare)):
+    def take(self, message: Message) -> int | None:
+        """Have the spare become the message's try; return its pid, None where none is ready."""
+        spare = self._there
+        if spare is None or not _is_ready(spare):
             return None
-        del self._there[source.name]
+        self._there = None
         try:
             socket.send_fds(spare.line, [message.raw], message.fds)
         except OSError:
@@ -76,23 +70,20 @@ class Spares:
         spare.line.close()
         return spare.pid
 
-    def want(self, source: Source) -> None:
-        """Say what the next spare is to be of, once there is time for it."""
-        if self._kept_for > 0:
-            self._next = source
+    def want(self) -> None:
+        """Say that there is to be one, once there is time for it."""
+        self._is_wanted = self._kept_for > 0
 
     def make(self, running: int, leave: Callable[[], None]) -> int | None:
-        """Fork the spare that is wanted, where there is time for it; return its pid.
+        """Fork one where it is wanted and there is time for it; return its pid.
 
         In the child `leave` closes what is the zygote's, and nothing returns.
         """
-        if self._next is None or running > MOST_RUNNING:
+        if not self._is_wanted or running > MOST_RUNNING:
             return None
-        source, self._next = self._next, None
-        if source.name in self._there:
+        self._is_wanted = False
+        if self._there is not None:
             return None
-        while len(self._there) >= MOST:
-            self._end(min(self._there, key=lambda name: self._there[name].since))
         parent = os.getpid()
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -107,82 +98,53 @@ class Spares:
         if pid == 0:
             ours.close()
             leave()
-            _be_spare(theirs, parent, source, self._rehearses)
+            _be_spare(theirs, parent, self._find_dag)
         theirs.close()
         ours.setblocking(False)
-        self._there[source.name] = Spare(pid, ours, time.monotonic(), source.dags is None)
+        self._there = Spare(pid, ours, time.monotonic())
         return pid
 
     def leave(self) -> None:
         """Close, in a forked child, what is the zygote's."""
-        for spare in self._there.values():
-            spare.line.close()
+        if self._there is not None:
+            self._there.line.close()
 
     def keep(self) -> None:
-        """Keep them from now on for as long again: a try has ended, whose successor may follow."""
-        now = time.monotonic()
-        for spare in self._there.values():
-            spare.since = now
+        """Keep it from now on for as long again: a try has ended, whose successor may follow."""
+        if self._there is not None:
+            self._there.since = time.monotonic()
 
     def patience(self) -> float | None:
-        """Seconds until a spare was kept long enough; None where there is none."""
-        if not self._there:
+        """Seconds until it was kept long enough; None where there is none."""
+        if self._there is None:
             return None
-        oldest = min(spare.since for spare in self._there.values())
-        return max(0.0, oldest + self._kept_for - time.monotonic())
+        return min(LONGEST, max(0.0, self._there.since + self._kept_for - time.monotonic()))
 
     def trim(self) -> None:
-        """End those that nobody has needed."""
-        now = time.monotonic()
-        for name, spare in list(self._there.items()):
-            if now >= spare.since + self._kept_for:
-                self._end(name)
+        """End it where nobody has needed it."""
+        if self._there is not None and time.monotonic() >= self._there.since + self._kept_for:
+            self._kill(self._there)
+            self._there = None
 
     def forget(self, pid: int) -> None:
-        """Take note that a process has ended, which may have been one of them."""
+        """Take note that a process has ended, which may have been one."""
         self._ended.discard(pid)
-        for name, spare in list(self._there.items()):
-            if spare.pid == pid:
-                spare.line.close()
-                del self._there[name]
+        if self._there is not None and self._there.pid == pid:
+            self._there.line.close()
+            self._there = None
 
     def end(self) -> None:
-        """End all of them, and wait for that."""
-        for name in list(self._there):
-            self._end(name)
+        """End all, and wait for that."""
+        if self._there is not None:
+            self._kill(self._there)
+            self._there = None
         for pid in self._ended:
             os.waitpid(pid, 0)
 
-    def _end(self, name: Name) -> None:
-        self._kill(self._there.pop(name))
-
     def _kill(self, spare: Spare) -> None:
-        spare.line.close()
         processes.kill_group(spare.pid, signal.SIGKILL)
+        spare.line.close()
         self._ended.add(spare.pid)
-
-
-def _be_spare(line: socket.socket, parent: int, source: Source, rehearses: bool) -> NoReturn:
-    """Prepare what can be, wait for the word, and be the try."""
-    try:
-        child.separate(parent)
-        find_dag = source.ahead()
-        if rehearses:
-            rehearsal.again()
-        if lookup.asked and source.dags is None and not _has_word(line.fileno(), 0):
-            os._exit(0)  # what it read of the log may be another at the time of the try
-        if source.dags is not None:
-            line.send(_READY)
-        control = Control(line.detach())
-        _has_word(control.fd, None)
-        message = control.receive()
-        control.close()
-        if message is None:
-            os._exit(0)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        os._exit(child.EXIT_INTERNAL)
-    child.run_and_exit(message, parent, find_dag, is_separate=True)
 
 
 def _is_ready(spare: Spare) -> bool:
@@ -193,8 +155,21 @@ def _is_ready(spare: Spare) -> bool:
         return False  # not yet, or it has ended
 
 
-def _has_word(fd: int, wait: float | None) -> bool:
-    """Whether a word is there to be read, or comes in time."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(wait))
+def _be_spare(line: socket.socket, parent: int, find_dag: FindDag) -> NoReturn:
+    """Prepare what can be, wait for the word, and be the try."""
+    try:
+        child.separate(parent)
+        rehearsal.again_unheard()
+        line.send(_READY)
+        control = Control(line.detach())
+        poll = select.poll()
+        poll.register(control.fd, select.POLLIN)
+        poll.poll()
+        message = control.receive()
+        control.close()
+        if message is None:
+            os._exit(0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(child.EXIT_INTERNAL)
+    child.run_and_exit(message, parent, find_dag, is_separate=True)

@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 
 from dagbok import compat, exact
 from dagbok.authoring.dag import DAG
-from dagbok.loading import drop_working_directory
-from dagbok.runtime import child, interrupts, loader, processes, rehearsal
+from dagbok.loading import drop_working_directory, put_last
+from dagbok.runtime import child, guard, interrupts, loader, processes, rehearsal
 from dagbok.runtime.control import Control, Message
-from dagbok.runtime.sources import Source
+from dagbok.runtime.runner import DagMissing
 from dagbok.runtime.spares import Spares
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ class Zygote:
         self._control = control
         self._dags = dags
         self._spares_for = spares_for
-        self._spares = Spares(spares_for)
+        self._spares = Spares(spares_for, self._find_loaded) if dags is not None else None
         self._tries: dict[int, Try] = {}
         self._by_key: dict[str, Try] = {}
         self._children = processes.Children()
@@ -76,7 +76,6 @@ class Zygote:
             if not self._read():
                 self._end()
             self._fence()
-            self._spares.trim()
             self._fork_ahead()
 
     # Messages
@@ -120,8 +119,8 @@ class Zygote:
             message.close()
             self._control.send({"type": "ForkFailed", "key": key, "message": problem})
             return
-        source = self._source(body)
-        pid = self._spares.take(source, message)
+        find_dag = self._find_loaded if self._dags is not None else _find_by_import(body)
+        pid = self._spares.take(message) if self._spares is not None else None
         if pid is None:
             parent = os.getpid()
             try:
@@ -133,21 +132,19 @@ class Zygote:
                 return
             if pid == 0:
                 self._leave()
-                child.run_and_exit(message, parent, source.find)
+                child.run_and_exit(message, parent, find_dag)
             self._watch(pid)
         self._tries[pid] = self._by_key[key] = Try(key, pid)
         message.close()
         self._control.send({"type": "Forked", "key": key, "pid": pid})
-        if self._dags is not None or body.get("ahead"):
-            self._spares.want(source)
-
-    def _source(self, body: Json) -> Source:
-        if self._dags is not None:
-            return Source(dags=self._dags)
-        return Source(folder=body["bundle_path"], file=body["file"])
+        if self._spares is not None:
+            self._spares.want()
 
     def _fork_ahead(self) -> None:
         """Fork a spare for the next try, where there is time for it."""
+        if self._spares is None or self._is_overdue():
+            return
+        self._spares.trim()
         pid = self._spares.make(len(self._tries), self._leave)
         if pid is not None:
             self._watch(pid)
@@ -180,11 +177,21 @@ class Zygote:
         if running is not None:
             processes.kill_group(running.pid, int(body["signal"]))
 
+    def _find_loaded(self, dag_id: str) -> DAG:
+        assert self._dags is not None
+        try:
+            return self._dags[dag_id]
+        except KeyError:
+            raise DagMissing(
+                f"the file has no DAG `{dag_id}`; it has {', '.join(self._dags) or 'none'}"
+            ) from None
+
     def _leave(self) -> None:
         """Close, in a forked child, what is the zygote's."""
         self._control.close()
         self._children.close()
-        self._spares.leave()
+        if self._spares is not None:
+            self._spares.leave()
         for fd in self._pidfds:
             os.close(fd)
 
@@ -206,7 +213,8 @@ class Zygote:
             return
         os.waitpid(pid, 0)
         self._kept.discard(pid)
-        self._spares.forget(pid)
+        if self._spares is not None:
+            self._spares.forget(pid)
         processes.sweep(self._children, self._known())
 
     def _finish(self, finished: Try) -> None:
@@ -215,7 +223,8 @@ class Zygote:
         _, status, usage = os.wait4(finished.pid, 0)
         del self._tries[finished.pid], self._by_key[finished.key]
         leftovers = processes.sweep(self._children, self._known())
-        self._spares.keep()
+        if self._spares is not None:
+            self._spares.keep()
         code = os.waitstatus_to_exitcode(status)
         self._control.send(
             {
@@ -233,11 +242,12 @@ class Zygote:
         )
 
     def _known(self) -> set[int]:
-        return self._kept.union(self._tries, self._spares.pids)
+        known = self._kept.union(self._tries)
+        return known if self._spares is None else known | self._spares.pids
 
     def _patience(self) -> float | None:
         """Milliseconds that the poll may wait: until a fence, or a spare's end; None for ever."""
-        waits = [self._spares.patience()]
+        waits = [] if self._spares is None else [self._spares.patience()]
         if self._fence_after is not None and self._tries:
             waits.append(max(0.0, min(self._heard + self._fence_after - _clock(), MAX_NAP)))
         known = [wait for wait in waits if wait is not None]
@@ -245,12 +255,15 @@ class Zygote:
 
     def _fence(self) -> None:
         """Kill every try when the executor has been silent for too long."""
-        if self._fence_after is None or _clock() < self._heard + self._fence_after:
+        if not self._is_overdue():
             return
         for running in self._tries.values():
             if not running.fenced:
                 running.fenced = True
                 processes.kill_group(running.pid, signal.SIGKILL)
+
+    def _is_overdue(self) -> bool:
+        return self._fence_after is not None and _clock() >= self._heard + self._fence_after
 
     def _end(self) -> NoReturn:
         for pid in self._tries:
@@ -258,11 +271,25 @@ class Zygote:
         for pid in list(self._tries):
             os.waitpid(pid, 0)
         self._tries.clear()
-        self._spares.end()
+        if self._spares is not None:
+            self._spares.end()
         if self._dags is not None:
             self._kept.clear()  # what the file started at its import ends with it
         processes.sweep(self._children, self._kept)
         os._exit(0)
+
+
+def _find_by_import(body: Json) -> Any:
+    def find(dag_id: str) -> DAG:
+        folder, file = body["bundle_path"], body["file"]
+        guard.install(folder)
+        put_last(folder)
+        dags = loader.read_dags(folder, file)
+        if dag_id not in dags:
+            raise DagMissing(f"{file} has no DAG `{dag_id}`; it has {', '.join(dags) or 'none'}")
+        return dags[dag_id]
+
+    return find
 
 
 def _clock() -> float:
