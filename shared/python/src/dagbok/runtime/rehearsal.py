@@ -77,8 +77,7 @@ def again_unheard() -> None:
         with _left_as_it_was():
             _once(_stage, "task", -1)
     except Exception:
-        # Something is another than it looks; the process has begun what can't be undone.
-        os._exit(1)
+        return  # something is another than it looks: what was learned is learned, and the rest was put back
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A spare: a process forked ahead of the try that it will be, so that a hand-off does not wait for a fork.
 
 It is the zygote's fork like any other and has done what no try's inputs are needed for: it leads a
-session of its own, and has rehearsed a try. It waits on a socket for the executor's word, with which it
-becomes that try.
+session of its own, and where there is time has rehearsed a try. It waits on a socket for the executor's
+word, with which it becomes that try.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ MOST_RUNNING = 1
 # The longest that is waited for its time to be over, in seconds: a poll counts milliseconds, in 32 bits.
 LONGEST = 3600.0
 
+# How long one lets those run whose turn it is before it rehearses, in milliseconds.
+REST = 4
 _READY = b"ready"
 
 
@@ -156,15 +158,16 @@ def _is_ready(spare: Spare) -> bool:
 
 
 def _be_spare(line: socket.socket, parent: int, find_dag: FindDag) -> NoReturn:
-    """Prepare what can be, wait for the word, and be the try."""
+    """Wait for the word, rehearse where there is time, and be the try."""
     try:
         child.separate(parent)
-        rehearsal.again_unheard()
         line.send(_READY)
         control = Control(line.detach())
         poll = select.poll()
         poll.register(control.fd, select.POLLIN)
-        poll.poll()
+        if not poll.poll(REST):
+            rehearsal.again_unheard()
+            poll.poll()
         message = control.receive()
         control.close()
         if message is None:
