@@ -56,7 +56,9 @@ def spare_of(pid: int, *others: int) -> int:
 def _waits(pid: int) -> bool:
     """Whether a process leads a session of its own and sleeps, for the second time: it has rehearsed before."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    slept = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    slept = re.search(
+        r"^voluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE
+    )
     return fields[0] == "S" and int(fields[3]) == pid and slept is not None and int(slept[1]) >= 2
 
 
