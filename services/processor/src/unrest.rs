@@ -24,7 +24,9 @@ impl Unrest {
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
-                event.paths.iter().fold(false, |whole, path| self.files.remove(path) || whole)
+                let before = self.files.len();
+                self.files.retain(|path| !event.paths.contains(path));
+                self.files.len() < before
             }
             // Who may read it is told of after it was written.
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,

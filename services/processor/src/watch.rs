@@ -49,14 +49,14 @@ impl FolderWatch {
         let unrest = Arc::new(Mutex::new(Unrest::default()));
         let seen = Arc::clone(&unrest);
         let handler = move |event: notify::Result<Event>| {
-            let changed = event.as_ref().map_or(true, |event| matters(event, &root));
+            let is_news = event.as_ref().map_or(true, |event| matters(event, &root));
             let whole = match &event {
-                Ok(event) if changed || matches!(event.kind, EventKind::Access(_)) => {
+                Ok(event) if is_news || matches!(event.kind, EventKind::Access(_)) => {
                     seen.lock().see(event)
                 }
                 _ => false,
             };
-            if changed || whole {
+            if is_news || whole {
                 // Full means that a wake-up is on its way already.
                 let _ = waker.try_send(());
             }

@@ -23,6 +23,7 @@ pub struct Holds {
 
 /// Settings of one scheduler.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct SchedulerSettings {
     /// An executor whose presence is not renewed for this long has lost its tries.
     pub executor_lease: Duration,

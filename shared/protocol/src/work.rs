@@ -13,6 +13,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// One try to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something of its own, and most are rare"
+)]
 pub struct WorkItem {
     /// The try: its DAG, run, task, copy, number and leg.
     pub key: TryKey,
