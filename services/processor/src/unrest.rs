@@ -24,9 +24,11 @@ impl Unrest {
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
-                let before = self.files.len();
-                self.files.retain(|path| !event.paths.contains(path));
-                self.files.len() < before
+                let mut whole = false;
+                for path in &event.paths {
+                    whole |= self.files.remove(path);
+                }
+                whole
             }
             // Who may read it is told of after it was written.
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,

@@ -70,12 +70,6 @@ def separate(parent: int) -> None:
     reseed()
 
 
-def unblock() -> None:
-    """Let signals through that zygotes leave blocked."""
-    # Past the wrapper, which makes members of an enum of what was blocked: a dozen pages of a fresh process.
-    _signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
-
-
 def _settle(fds: list[int]) -> None:
     _, out, err, log = fds
     os.dup2(out, 1)
@@ -83,7 +77,8 @@ def _settle(fds: list[int]) -> None:
     os.close(out)
     os.close(err)
     logs.send_to(log)
-    unblock()
+    # Past the wrapper, which makes members of an enum of what was blocked: a dozen pages of a fresh process.
+    _signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
 
 def _tell_unbounded(fd: int, error: bounding.Unbounded) -> None:

@@ -49,7 +49,8 @@ class Zygote:
         self._control = control
         self._dags = dags
         self._spares_for = spares_for
-        self._spares = Spares(spares_for, self._find_loaded) if dags is not None else None
+        # The base has loaded nothing that a spare could begin with.
+        self._spares = Spares(spares_for if dags is not None else 0.0, self._find_loaded)
         self._tries: dict[int, Try] = {}
         self._by_key: dict[str, Try] = {}
         self._children = processes.Children()
@@ -120,7 +121,7 @@ class Zygote:
             self._control.send({"type": "ForkFailed", "key": key, "message": problem})
             return
         find_dag = self._find_loaded if self._dags is not None else _find_by_import(body)
-        pid = self._spares.take(message) if self._spares is not None else None
+        pid = self._spares.take(message)
         if pid is None:
             parent = os.getpid()
             try:
@@ -137,12 +138,11 @@ class Zygote:
         self._tries[pid] = self._by_key[key] = Try(key, pid)
         message.close()
         self._control.send({"type": "Forked", "key": key, "pid": pid})
-        if self._spares is not None:
-            self._spares.want()
+        self._spares.want()
 
     def _fork_ahead(self) -> None:
         """Fork a spare for the next try, where there is time for it."""
-        if self._spares is None or self._is_overdue():
+        if self._is_overdue():
             return
         self._spares.trim()
         pid = self._spares.make(len(self._tries), self._leave)
@@ -190,8 +190,7 @@ class Zygote:
         """Close, in a forked child, what is the zygote's."""
         self._control.close()
         self._children.close()
-        if self._spares is not None:
-            self._spares.leave()
+        self._spares.leave()
         for fd in self._pidfds:
             os.close(fd)
 
@@ -213,8 +212,7 @@ class Zygote:
             return
         os.waitpid(pid, 0)
         self._kept.discard(pid)
-        if self._spares is not None:
-            self._spares.forget(pid)
+        self._spares.forget(pid)
         processes.sweep(self._children, self._known())
 
     def _finish(self, finished: Try) -> None:
@@ -223,8 +221,7 @@ class Zygote:
         _, status, usage = os.wait4(finished.pid, 0)
         del self._tries[finished.pid], self._by_key[finished.key]
         leftovers = processes.sweep(self._children, self._known())
-        if self._spares is not None:
-            self._spares.keep()
+        self._spares.keep()
         code = os.waitstatus_to_exitcode(status)
         self._control.send(
             {
@@ -242,12 +239,11 @@ class Zygote:
         )
 
     def _known(self) -> set[int]:
-        known = self._kept.union(self._tries)
-        return known if self._spares is None else known | self._spares.pids
+        return self._kept.union(self._tries, self._spares.pids)
 
     def _patience(self) -> float | None:
         """Milliseconds that the poll may wait: until a fence, or a spare's end; None for ever."""
-        waits = [] if self._spares is None else [self._spares.patience()]
+        waits = [self._spares.patience()]
         if self._fence_after is not None and self._tries:
             waits.append(max(0.0, min(self._heard + self._fence_after - _clock(), MAX_NAP)))
         known = [wait for wait in waits if wait is not None]
@@ -271,8 +267,7 @@ class Zygote:
         for pid in list(self._tries):
             os.waitpid(pid, 0)
         self._tries.clear()
-        if self._spares is not None:
-            self._spares.end()
+        self._spares.end()
         if self._dags is not None:
             self._kept.clear()  # what the file started at its import ends with it
         processes.sweep(self._children, self._kept)
