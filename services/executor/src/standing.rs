@@ -122,13 +122,16 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 async fn look(shared: &Shared) -> Result<(), PortError> {
     let said = said_of(&*shared.ports.state, &shared.settings.name);
     let unavailable = || PortError::unavailable("state", "no answer in time");
-    let Said { cordon, refused } = timeout(LOOK, said).await.map_err(|_| unavailable())??;
+    let Said { cordon, refused, is_whole } =
+        timeout(LOOK, said).await.map_err(|_| unavailable())??;
     if let Some(why) = refused {
         tracing::error!(why, "this executor takes no work, and leaves");
         shared.standing.refuse(why);
         shared.shutdown.start();
     }
-    take(shared, cordon.as_ref());
+    if cordon.is_some() || is_whole {
+        take(shared, cordon.as_ref());
+    }
     Ok(())
 }
 

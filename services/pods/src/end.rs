@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{ExecutorId, FailureKind, Fault};
+use dagbok_inbox::whole;
 use dagbok_protocol::{ReportBody, names};
 use dagbok_runlog::{DeliveryHandle, PortError};
 use dagbok_runtime::Backoff;
@@ -144,17 +145,18 @@ pub(crate) async fn silence(shared: &Shared, name: &str) -> bool {
     let key = names::presence_key(&executor);
     let look =
         (shared.settings.lease / 20).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    let mut spoke = false;
+    let (mut spoke, mut believed) = (false, Instant::now());
     loop {
         // It goes by itself with the goodbye, or two leases after the last renewal.
-        match shared.ports.state.get(&key).await {
-            Ok(None) => return spoke,
+        match whole::get(&*shared.ports.state, &key).await {
+            Ok(None) if Instant::now() >= believed => return spoke,
             Ok(Some(_)) if !spoke => {
                 tracing::info!(pod = name, %executor, "the pod is gone and the executor in it still speaks: its end is waited for");
                 spoke = true;
             }
-            // Where nobody can tell it may be there.
-            Ok(Some(_)) | Err(_) => {}
+            Ok(_) => {}
+            // Where nobody can tell it may be there; and where the state was lost it speaks again within a lease.
+            Err(_) => believed = Instant::now() + shared.settings.lease,
         }
         sleep(look).await;
     }
@@ -172,7 +174,7 @@ pub(crate) async fn outlast(shared: &Shared, name: &str, executor: &ExecutorId, 
             return;
         }
         // Where nobody can tell it may be there.
-        if !matches!(shared.ports.state.get(&key).await, Ok(None)) {
+        if !matches!(whole::get(&*shared.ports.state, &key).await, Ok(None)) {
             silent = Instant::now();
         }
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{ExecutorId, FailureKind, Fault};
+use dagbok_inbox::whole;
 use dagbok_protocol::names;
 use futures::{StreamExt as _, future::join_all, stream};
 use tokio::time::{Instant, sleep};
@@ -33,7 +34,7 @@ pub(crate) async fn hurry(shared: Arc<Shared>) {
 
 /// Whether the executor in a pod is there; `None` where nobody can tell.
 async fn is_there(shared: &Shared, executor: &ExecutorId) -> Option<bool> {
-    let found = shared.ports.state.get(&names::presence_key(executor)).await;
+    let found = whole::get(&*shared.ports.state, &names::presence_key(executor)).await;
     Some(found.ok()?.is_some())
 }
 

@@ -83,11 +83,14 @@ impl Standing {
 /// Looks once; an error where the scheduler speaks another version. What can't be read stands as it was.
 pub(crate) async fn look(shared: &Shared) -> Result<(), String> {
     let said = said_of(&*shared.ports.state, &shared.settings.name);
-    let Ok(Ok(Said { cordon, refused })) = timeout(LOOK_EVERY, said).await else { return Ok(()) };
+    let Ok(Ok(said)) = timeout(LOOK_EVERY, said).await else { return Ok(()) };
+    let Said { cordon, refused, is_whole } = said;
     if let Some(why) = refused {
         return Err(why);
     }
-    shared.standing.take(cordon.as_ref());
+    if cordon.is_some() || is_whole {
+        shared.standing.take(cordon.as_ref());
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use dagbok_events::{
     Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, encode_any, subject_of,
 };
 use dagbok_projection::decode_or_nothing;
-use dagbok_protocol::{PROTOCOL, StoredXCom, names};
+use dagbok_protocol::{StoredXCom, names};
 use dagbok_runlog::{Entry, Ports, ReadLimit, Seq};
 
 use crate::{
@@ -60,20 +60,19 @@ async fn records_of(
     decoded.collect()
 }
 
-/// What this scheduler says of itself and where executors read that they take nothing new, as the log has it: what
-/// lies there otherwise is of a scheduler that died in between.
+/// Where executors read that they take nothing new, as the log has it: what lies there otherwise is of a scheduler that
+/// died in between.
 pub(crate) async fn said_to_executors(
     ports: &Ports,
     namespace: &Namespace,
 ) -> Result<Vec<(String, ValueChange)>, SchedulerError> {
-    let spoken = (names::PROTOCOL.to_owned(), ValueChange::Put(PROTOCOL.to_string().into()));
     let standing: BTreeMap<String, Bytes> = namespace
         .cordons()
         .map(|(name, cordon)| (names::cordon_key(name), encode_any(cordon).into()))
         .collect();
     let there = ports.state.list(names::CORDON_PREFIX).await?;
     let stale = there.into_iter().map(|(key, _)| key).filter(|key| !standing.contains_key(key));
-    let mut found: Vec<_> = stale.map(|key| (key, ValueChange::Remove)).chain([spoken]).collect();
+    let mut found: Vec<_> = stale.map(|key| (key, ValueChange::Remove)).collect();
     found.extend(standing.into_iter().map(|(key, text)| (key, ValueChange::Put(text))));
     Ok(found)
 }

@@ -11,11 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use dagbok_events::{ExecutorId, TryKey, encode_any, encode_packed};
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, WorkItem, names};
+use dagbok_protocol::{Answer, Order, PROTOCOL, Refusal, RefusalCode, WorkItem, names};
 use dagbok_runlog::{
     DeliveryHandle, Once, PortError, Ports, Queue, QueueSettings, limits::MAX_PAYLOAD,
 };
-use dagbok_runtime::{Backoff, Shutdown};
+use dagbok_runtime::{Backoff, Shutdown, fresh_id};
 use futures::{StreamExt as _, stream};
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
@@ -49,6 +49,8 @@ pub(crate) struct Effects {
     pub(crate) answers: Vec<Reply>,
     /// By place, in the order of the log.
     pub(crate) values: Vec<(String, ValueChange)>,
+    /// Whether the values are all that tasks and executors may read: with them the keyed state is whole.
+    pub(crate) fills: bool,
     pub(crate) work: Vec<WorkItem>,
     /// A moment before the records of the work were durable: nobody can have offered it before.
     pub(crate) since: Option<Instant>,
@@ -146,7 +148,11 @@ impl Dispatcher {
                 }
             })
             .await;
-        self.put_values(batch.values).await;
+        if batch.fills {
+            self.fill(batch.values).await;
+        } else {
+            self.put_values(batch.values).await;
+        }
         self.make_way(&batch.work).await;
         self.offer(batch.work, batch.since.unwrap_or_else(Instant::now)).await;
         for (executor, order) in batch.orders {
@@ -186,6 +192,26 @@ impl Dispatcher {
                 tracing::debug!(%error, "triggerers were not told what is over");
             }
         }
+    }
+
+    /// Puts all values, and says that they are there: a miss is believed from then on. A state that is lost meanwhile
+    /// lacks some; it has lost the lease too, and whoever leads next fills it.
+    async fn fill(&mut self, values: Vec<(String, ValueChange)>) {
+        let state = Arc::clone(&self.ports.state);
+        let filling = Bytes::from(fresh_id());
+        self.insist("the start of filling the state", || async {
+            state.put(names::FILLING, filling.clone(), None).await.map(drop)
+        })
+        .await;
+        self.put_values(values).await;
+        self.insist("the protocol's version", || async {
+            if state.get(names::FILLING).await?.is_none_or(|it| it.value != filling) {
+                tracing::warn!("the keyed state was lost while it was filled");
+                return Ok(());
+            }
+            state.put(names::PROTOCOL, PROTOCOL.to_string().into(), None).await.map(drop)
+        })
+        .await;
     }
 
     async fn put_values(&mut self, values: Vec<(String, ValueChange)>) {

@@ -282,7 +282,7 @@ impl Leader {
             effects.hand_back(Duration::ZERO).await;
             return Ok(Some(TermEnd::Outdated));
         }
-        if !effects.is_empty() && desk.out.send(effects).await.is_err() {
+        if desk.out.send(effects).await.is_err() {
             return Ok(Some(TermEnd::Asked));
         }
         Ok(None)
@@ -316,7 +316,7 @@ impl Leader {
     /// Values that tasks handed on, for tasks to read: the keyed state may be new, or have missed some. Those of
     /// runs that are over go, where whoever was to take them away died before.
     async fn hand_out_values(&self, desk: &mut Desk) -> Result<(), SchedulerError> {
-        let mut effects = Effects::default();
+        let mut effects = Effects { fills: true, ..Effects::default() };
         effects.values.extend(cold::values_left(&self.ports, &desk.namespace).await?);
         effects.values.extend(cold::said_to_executors(&self.ports, &desk.namespace).await?);
         for run in desk.namespace.active_runs() {

@@ -6,6 +6,7 @@ mod lookup;
 pub mod passed;
 mod secrets;
 pub mod standing;
+pub mod whole;
 
 use std::{sync::Arc, time::Duration};
 

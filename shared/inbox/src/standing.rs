@@ -13,15 +13,18 @@ pub struct Said {
     pub cordon: Option<Cordon>,
     /// Why the scheduler that is there has no executor of this version, for people; `None` where it has.
     pub refused: Option<String>,
+    /// Whether all of it is there. Where not, a cordon that is missing lifts none: the state was lost, and is filled again.
+    pub is_whole: bool,
 }
 
 /// Reads what is said of the executor of a name; [`PortError`] where the state does not answer.
 pub async fn said_of(state: &dyn KeyedState, name: &ExecutorName) -> Result<Said, PortError> {
     let key = names::cordon_key(name);
     let (cordon, spoken) = tokio::try_join!(state.get(&key), state.get(names::PROTOCOL))?;
+    let is_whole = spoken.is_some();
     let spoken = spoken.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse().ok());
     let refused = spoken.and_then(|spoken| understands(Some(PROTOCOL), Some(spoken)).err());
-    Ok(Said { cordon: cordon.map(|it| read(&key, &it.value)), refused })
+    Ok(Said { cordon: cordon.map(|it| read(&key, &it.value)), refused, is_whole })
 }
 
 /// As much of a cordon as must be read of one that a newer scheduler wrote.

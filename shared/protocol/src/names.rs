@@ -106,8 +106,13 @@ pub fn cordon_key(name: &ExecutorName) -> String {
     format!("{CORDON_PREFIX}{name}")
 }
 
-/// Where the scheduler that leads says which version of the protocol it speaks, in digits.
+/// Where the scheduler that leads says which version of the protocol it speaks, in digits. It writes that last, once all
+/// that tasks and executors read is in the keyed state: where it is missing, a key that is missing may come yet.
 pub const PROTOCOL: &str = "protocol";
+
+/// Where a scheduler that leads notes which filling of the keyed state is under way: a state that was lost in between
+/// lacks the note.
+pub const FILLING: &str = "filling";
 
 /// Where orders to an executor go.
 pub fn orders_subject(executor: &ExecutorId) -> String {

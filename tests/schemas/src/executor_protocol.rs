@@ -26,6 +26,9 @@ Life: read `protocol` and your `cordon`; listen to answers, orders and logs; put
     in hand say `+WPI` on it and put your presence, each every quarter of the lease. Where neither went through for two \
     thirds of it, stop what you run, and kill it before the lease is over: another may be given it then.
 
+State: the scheduler writes `protocol` last. Where it is missing the keyed state was lost and is being filled: a key that is \
+    missing may come yet, so read it again then. A miss between two reads of `protocol` at one revision is to be believed.
+
 Fence: the key of every report is the item's, its `try_number` and `leg` above all. Where the item says `ask`, was \
     delivered before, or `ask_after` has passed, send Started with `reply_to`, wait for the answer, and run nothing where \
     it is Refused; say `again` where it was delivered before, unless it was passed on.

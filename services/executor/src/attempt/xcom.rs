@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use dagbok_events::{DagId, Digest, MapIndex, Payload, RunId, TaskId, TryKey};
+use dagbok_inbox::whole;
 use dagbok_protocol::{
     Asked, ReturnedBy, StoredXCom, XComValue,
     limits::{INLINE_PAYLOAD_BYTES, PAYLOAD_BYTES},
@@ -206,7 +207,7 @@ impl XComs {
     async fn look_up(&self, place: &str) -> Result<Option<Bytes>, String> {
         let mut patience = Patience::default();
         loop {
-            match self.state.get(place).await {
+            match whole::get(&*self.state, place).await {
                 Ok(found) => return Ok(found.map(|found| found.value)),
                 Err(error) => patience.wait(error).await?,
             }
@@ -266,7 +267,7 @@ impl XComs {
         let prefix = names::xcom_task_prefix(&from.dag_id, &from.run_id, &from.task_id);
         let mut patience = Patience::default();
         let listed = loop {
-            match self.state.list(&prefix).await {
+            match whole::list(&*self.state, &prefix).await {
                 Ok(listed) => break listed,
                 Err(error) => patience.wait(error).await?,
             }
@@ -403,6 +404,7 @@ mod tests {
             StoredXCom::Forgotten { kept_until: dagbok_events::Timestamp(1_700_000_000_000_000) };
         let text = Bytes::from(serde_json::to_vec(&gone).unwrap());
         xcoms.state.put(&place, text, None).await.unwrap();
+        xcoms.state.put(names::PROTOCOL, "2".into(), None).await.unwrap();
         let said =
             "the XCom `k` of task `t` was kept until 2023-11-14T22:13:20Z, by retention.xcoms";
         let forgotten =

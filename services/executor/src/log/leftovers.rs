@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use dagbok_events::{Digest, ExecutorId, LogRef, TryKey};
+use dagbok_inbox::whole;
 use dagbok_protocol::{ReportBody, limits::TRY_LOG_BYTES, names};
 
 use super::{
@@ -130,7 +131,7 @@ pub(crate) struct Dead {
 
 /// Whether an executor has a presence, or may have one that can't be read now.
 async fn may_live(shared: &Shared, executor: &ExecutorId) -> bool {
-    let presence = shared.ports.state.get(&names::presence_key(executor)).await;
+    let presence = whole::get(&*shared.ports.state, &names::presence_key(executor)).await;
     !matches!(presence, Ok(None))
 }
 

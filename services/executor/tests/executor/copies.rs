@@ -1,9 +1,13 @@
 //! Copies of mapped tasks and legs of tries, with the real Python runtime.
 use dagbok_events::{Digest, Leg, MapIndex, Micros, Payload};
 use dagbok_protocol::{ReportBody, ReturnedBy, names};
+use dagbok_runlog::memory;
 use dagbok_runtime::Clock;
 
-use crate::rig::{Rig, failure};
+use crate::{
+    faults::{Away, faulty},
+    rig::{Rig, failure, until},
+};
 
 const DAG: &str = r#"
 from airflow.sdk import dag, task, Context
@@ -181,4 +185,44 @@ async fn copies_that_are_counted_already_are_not_listed() {
     item.key.map_index = MapIndex(3);
     let end = rig.run_item(&item).await;
     assert!(failure(&end).message.contains("there is no copy 3: there are 3"), "{end:?}");
+}
+
+const PULLS: &str = r#"
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def d():
+    @task
+    def gives(): ...
+
+    @task
+    def pulls(given, ti=None):
+        return [given, ti.xcom_pull("gives", key="other")]
+
+    pulls(gives())
+d()
+"#;
+
+/// The state was lost, and a scheduler fills it again: what is not there yet is waited for, and not taken for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_missing_is_none_only_where_the_state_is_whole() {
+    let (ports, away) = (memory::ports(), Away::default());
+    let rig = Rig::over(ports.clone(), faulty(&ports, &away), PULLS, |_| {}).await;
+    // It knows how it stands, and asks no more by itself but each quarter of a lease.
+    assert!(matches!(rig.run_task("gives").await, ReportBody::Succeeded { .. }));
+    let item = rig.item("pulls");
+    let of = rig.item("gives").key;
+    let place = |key| names::xcom_key(&of.dag_id, &of.run_id, &of.task_id, of.map_index, key);
+    ports.state.delete(&place("return_value")).await.unwrap();
+    let spoken = ports.state.get(names::PROTOCOL).await.unwrap().unwrap().value;
+    ports.state.delete(names::PROTOCOL).await.unwrap();
+    rig.queue(&item).await;
+    rig.scheduler.started(&item.key).await;
+    until("the task's read is put off", async || away.found_unfilled() >= 2).await;
+    let seven = serde_json::to_vec(&Payload::Inline("7".to_owned())).unwrap();
+    ports.state.put(&place("return_value"), seven.into(), None).await.unwrap();
+    ports.state.put(names::PROTOCOL, spoken, None).await.unwrap();
+    let end = rig.scheduler.end(&item.key).await;
+    let ReportBody::Succeeded { xcoms, .. } = &end else { panic!("{end:?}") };
+    assert_eq!(xcoms[0].value, Some(Payload::Inline("[7,null]".to_owned())), "and what never was");
 }

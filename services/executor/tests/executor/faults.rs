@@ -2,22 +2,23 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dagbok_protocol::names;
 use dagbok_runlog::{
     BlobInfo, Blobs, Change, Delivery, DeliveryHandle, KeyedState, PortError, PortResult, Ports,
     Published, Queue, QueueSettings, Queues, StateError, Versioned,
 };
 use futures::stream::BoxStream;
 
-/// Whether the broker is away.
+/// Whether the broker is away, and how often it was asked in vain whether the state is whole.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Away(Arc<AtomicBool>);
+pub(crate) struct Away(Arc<AtomicBool>, Arc<AtomicU32>);
 
 impl Away {
     /// Goes or comes back.
@@ -28,6 +29,11 @@ impl Away {
     /// Whether it is away.
     pub(crate) fn is_away(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// How often somebody found that the state is not whole.
+    pub(crate) fn found_unfilled(&self) -> u32 {
+        self.1.load(Ordering::SeqCst)
     }
 
     fn check(&self, what: &'static str) -> PortResult<()> {
@@ -104,7 +110,11 @@ impl DeliveryHandle for Faulty<dyn DeliveryHandle> {
 impl KeyedState for Faulty<dyn KeyedState> {
     async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
         self.1.check("state")?;
-        self.0.get(key).await
+        let found = self.0.get(key).await?;
+        if found.is_none() && key == names::PROTOCOL {
+            self.1.1.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(found)
     }
     async fn put(&self, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64, PortError> {
         self.1.check("state")?;

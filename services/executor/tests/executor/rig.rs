@@ -16,8 +16,8 @@ use dagbok_events::{
 };
 use dagbok_executor::{ExecutorError, ExecutorSettings, LogLine, run};
 use dagbok_protocol::{
-    Answer, Command, CommandBody, Order, Refusal, RefusalCode, Report, ReportBody, RunContext,
-    TryLogQuery, TryLogSlice, WorkItem, XComValue, names,
+    Answer, Command, CommandBody, Order, PROTOCOL, Refusal, RefusalCode, Report, ReportBody,
+    RunContext, TryLogQuery, TryLogSlice, WorkItem, XComValue, names,
 };
 use dagbok_runlog::{Ports, QueueSettings, memory};
 use dagbok_runtime::{Clock, Shutdown};
@@ -325,6 +325,10 @@ impl Scheduler {
             seen: Mutex::default(),
             changed: Notify::new(),
         });
+        let version = PROTOCOL.to_string().into_bytes();
+        if ports.state.get(names::PROTOCOL).await.unwrap().is_none() {
+            ports.state.put(names::PROTOCOL, version.into(), None).await.unwrap();
+        }
         let inbox = ports.queues.open(names::INBOX, QueueSettings { lease: LONG }).await.unwrap();
         tokio::spawn({
             let inner = Arc::clone(&inner);

@@ -75,11 +75,16 @@ pub(super) async fn room(stage: &Stage) -> Verdict {
             format!("the item asks for {what} that it has not, and it took it all the same")
         })?;
     }
-    let held = stage.presence().await?.holds;
-    let keeps = |item: &WorkItem| held.iter().any(|it| it.key == item.key);
-    must(!keeps(&elsewhere) && !keeps(&licensed), || {
-        "what it can't run it keeps, and nobody else can have it".to_owned()
-    })?;
+    // One that comes round may be in its hands for a moment.
+    let free =
+        "what it can't run it passes on, for somebody else to have (its presence holds it still)";
+    stage
+        .until(free, async || {
+            let held = stage.presence().await?.holds;
+            let keeps = |item: &WorkItem| held.iter().any(|it| it.key == item.key);
+            Ok((!keeps(&elsewhere) && !keeps(&licensed)).then_some(()))
+        })
+        .await?;
     // They come round for ever, for somebody who has it.
     stage.leave(stage.depth().await?);
     Ok(())
