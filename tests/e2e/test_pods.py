@@ -148,6 +148,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     it.server.kill()
 
 
+# What the cluster says of a pod that fits nowhere.
+WORDS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu"
+
+
 def failures(records: list[dict[str, Any]], task_id: str) -> list[dict[str, Any]]:
     """What is said of a task's failed tries."""
     facts = [fact for record in records for fact in record["facts"]]
@@ -158,6 +162,15 @@ def test_a_dag_runs_in_pods_and_what_takes_them_away_is_told(cluster: Cluster) -
     """Values go from pod to pod; a kill for memory costs a retry, an eviction none; who can't begin says why."""
     it = cluster.apart
     it.cli.ok("dags", "trigger", "pods", "--run-id", "r")
+    # While it waits, in the cluster's own words.
+    why = "/dagbok/runs/pods/r/tasks/unschedulable/why"
+
+    def told() -> dict[str, Any] | None:
+        found: dict[str, Any] = it.api.get(why)
+        return found if WORDS in found["message"] else None
+
+    waits = wait_until("why says what the cluster says", told, 30)["is"]["reasons"][0]
+    assert (waits["kind"], WORDS in waits["message"]) == ("held", True), waits
     assert it.api.wait_run("pods", "r", patience=120) == "failed"
     records = it.api.events()
     facts = [fact for record in records for fact in record["facts"]]
@@ -173,7 +186,7 @@ def test_a_dag_runs_in_pods_and_what_takes_them_away_is_told(cluster: Cluster) -
         assert failure["kind"] == "could_not_start"
         assert "ErrImagePull: manifest unknown" in failure["message"], failure
     for failure in failures(records, "unschedulable"):
-        assert "1 Insufficient nvidia.com/gpu" in failure["message"], failure
+        assert WORDS in failure["message"], failure
     tasks = it.api.get("/dags/pods/dagRuns/r/taskInstances")["task_instances"]
     states = {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
     assert states == {

@@ -134,7 +134,7 @@ impl Holds {
         let tries = self.tries.lock();
         tries
             .values()
-            .map(|held| HeldTry { key: held.key.clone(), pid: *held.pid.lock() })
+            .map(|held| HeldTry { key: held.key.clone(), pid: *held.pid.lock(), waits: None })
             .collect()
     }
 

@@ -12,6 +12,8 @@ use tokio::{
 
 /// So many tries are told in the presence at most: names may be long, and it must fit into one message.
 const HELD: usize = 500;
+/// So much is told of why each of them waits.
+const WAITS_BYTES: usize = 400;
 
 /// One pod, from the delivery of its item to its end.
 #[derive(Debug)]
@@ -178,13 +180,24 @@ impl Book {
     pub(crate) fn held(&self) -> Vec<HeldTry> {
         let pods = self.pods.lock();
         let waiting = pods.values().filter(|entry| !entry.runs && !entry.ends);
-        waiting.take(HELD).map(|entry| HeldTry { key: entry.key.clone(), pid: None }).collect()
+        let told = waiting.take(HELD).map(|entry| HeldTry {
+            key: entry.key.clone(),
+            pid: None,
+            waits: entry.why.as_deref().map(in_short),
+        });
+        told.collect()
     }
 
     /// Completes with the next change.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// As much of it as is told of each.
+fn in_short(why: &str) -> String {
+    let fits = |(at, char): &(usize, char)| at + char.len_utf8() <= WAITS_BYTES;
+    why.char_indices().take_while(fits).map(|(_, char)| char).collect()
 }
 
 #[cfg(test)]
@@ -200,10 +213,17 @@ mod tests {
             }))
             .unwrap();
             let executor = ExecutorId::new(format!("pod-{n}")).unwrap();
-            book.insert(&format!("{n}"), Entry::new(key, executor)).unwrap();
+            let why = Some("é".repeat(WAITS_BYTES));
+            let entry = Entry { why, ..Entry::new(key, executor) };
+            book.insert(&format!("{n}"), entry).unwrap();
         }
         let held = book.held();
         assert_eq!(held.len(), HELD);
+        assert_eq!(
+            held[0].waits.as_ref().unwrap().len(),
+            WAITS_BYTES,
+            "as much as is told of each"
+        );
         let bytes = dagbok_events::encode_any(&held).len();
         assert!(bytes < dagbok_runlog::limits::MAX_PAYLOAD, "{bytes}");
     }

@@ -63,6 +63,9 @@ pub struct HeldTry {
     /// As which process; `None` before it is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// Why it has not begun there, in a sentence for people: what a cluster says of its pod. At most 400 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// An order to one executor, on [`crate::names::orders_subject`]; repeated while its presence shows that

@@ -94,7 +94,7 @@ impl Executor {
     }
 
     fn presence(&self, world: &World) -> Presence {
-        let hold = |key: &TryKey| HeldTry { key: key.clone(), pid: Some(1) };
+        let hold = |key: &TryKey| HeldTry { key: key.clone(), pid: Some(1), waits: None };
         Presence {
             executor: self.id.clone(),
             hostname: format!("host{}", self.name),

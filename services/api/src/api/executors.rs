@@ -44,7 +44,7 @@ pub(crate) async fn present(state: &ApiState) -> Result<BTreeMap<ExecutorId, Pre
 }
 
 fn held(held: &HeldTry) -> ExecutorTry {
-    let HeldTry { key, pid } = held;
+    let HeldTry { key, pid, waits } = held;
     ExecutorTry {
         dag_id: key.dag_id.to_string(),
         dag_run_id: key.run_id.to_string(),
@@ -52,6 +52,7 @@ fn held(held: &HeldTry) -> ExecutorTry {
         map_index: key.map_index.0,
         try_number: key.try_number.get(),
         pid: *pid,
+        waits: waits.clone(),
     }
 }
 

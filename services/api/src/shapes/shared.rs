@@ -388,6 +388,8 @@ pub struct ExecutorTry {
     pub try_number: u16,
     /// As which process; null before it is started.
     pub pid: Option<u32>,
+    /// Why it has not begun there, for people: what a cluster says of its pod.
+    pub waits: Option<String>,
 }
 
 /// A page of executors.

@@ -88,7 +88,7 @@ pub struct WhyReason {
     /// `next`, `paused`, `run_queued`, `max_active_runs`, `backfill_paused`, `backfill_max_active_runs`, `not_due`, `timed_out`, `upstream`, `scope`, `lengths`,
     /// `depends_on_past`, `retry`, `reschedule`, `trigger`, `max_active_tasks`, `max_active_tis_per_dag`,
     /// `max_active_tis_per_dagrun`, `no_pool`, `pool_too_small`, `pool`, `parallelism`, `no_executor`, `too_large`,
-    /// `resources`, `executors_full`, `offered`, `never`, `gone`, `no_schedule`, `no_further_run`, `next_run` or `assets`.
+    /// `resources`, `executors_full`, `offered`, `held`, `never`, `gone`, `no_schedule`, `no_further_run`, `next_run` or `assets`.
     pub kind: String,
     /// For people.
     pub message: String,

@@ -201,7 +201,8 @@ async fn show(context: &Context, typed: &str) -> Outcome {
         let task = copy_name(&held.task_id, held.map_index);
         let pid = held.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
         let (dag, run, nth) = (&held.dag_id, &held.dag_run_id, held.try_number);
-        out.line(&format!("  holds    {dag} {run} {task}, try {nth}{pid}"));
+        let waits = held.waits.as_ref().map(|why| format!(", waits: {why}")).unwrap_or_default();
+        out.line(&format!("  holds    {dag} {run} {task}, try {nth}{pid}{waits}"));
     }
     Ok(Exit::Ok)
 }

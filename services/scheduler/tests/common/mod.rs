@@ -229,7 +229,10 @@ impl Player {
         let mut beat = 0;
         loop {
             beat += 1;
-            let holds = holds.iter().map(|key| HeldTry { key: key.clone(), pid: None }).collect();
+            let holds = holds
+                .iter()
+                .map(|key| HeldTry { key: key.clone(), pid: None, waits: None })
+                .collect();
             let presence = Presence {
                 executor: self.id.clone(),
                 hostname: "here".into(),

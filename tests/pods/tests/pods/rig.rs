@@ -74,6 +74,7 @@ impl Rig {
                 .try_init(),
         );
         let ports = memory::ports();
+        ports.state.put(names::PROTOCOL, "2".into(), None).await.unwrap();
         let mut settings = settings();
         change(&mut settings);
         let reports = Arc::new(Mutex::new(Vec::new()));

@@ -2,6 +2,7 @@
 //! over, of the rows.
 mod changes;
 mod expected;
+mod held;
 mod hitl;
 mod offer;
 mod over;
@@ -159,7 +160,11 @@ async fn answer(
         }
         Ok(told)
     });
-    told.await.map(Json)
+    let mut told = told.await?;
+    if at.is_none() {
+        held::say(state, &mut told).await;
+    }
+    Ok(Json(told))
 }
 
 async fn of_over(
