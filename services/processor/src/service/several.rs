@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use dagbok_events::{DagId, file_in, folder_of, path_in_folder};
 use dagbok_inbox::{Inbox, Lookup};
 use dagbok_protocol::CommandBody;
