@@ -403,7 +403,7 @@ async fn new_runs_get_the_published_bundle() {
     let world = told().await;
     let before = world.ok("/api/v2/dags/chain").await["bundle_version"].clone();
     let bundle = digest("new code");
-    let fact = Fact::BundlePublished(BundlePublished { bundle: bundle.clone() });
+    let fact = Fact::BundlePublished(BundlePublished { bundle: bundle.clone(), folder: None });
     world.story.tell(Scope::Namespace, vec![fact]).await;
     world.settled().await;
     let after = world.ok("/api/v2/dags/chain").await["bundle_version"].clone();

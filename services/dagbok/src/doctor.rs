@@ -18,9 +18,10 @@ use serde::Serialize;
 use crate::{
     cli::{Doctor, Global},
     codes::Code,
-    context::{Context, Flags, nats_flags, path_text, push},
+    context::{Context, Flags, nats_flags},
     exit::Exit,
     failure::{Failure, Outcome},
+    folders::push_folders,
     output::{state_style, styled},
 };
 
@@ -90,7 +91,7 @@ impl Finding {
 
 pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     let mut flags: Flags = nats_flags(&args.nats)?;
-    push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
+    push_folders(&mut flags, &args.dags)?;
     let context = Context::new(global, flags)?;
     let (home, newest) = machine::home(&context).await;
     let mut findings =
@@ -98,8 +99,8 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     findings.extend(home);
     findings.extend(software::python(&context.config).await);
     findings.extend(software::airflow(&context.config).await);
-    findings.extend(machine::dag_folder(&context));
-    findings.extend(software::environment(&context.config).await);
+    findings.extend(machine::dag_folders(&context));
+    findings.extend(software::environments(&context.config).await);
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();
     if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
         findings.extend(

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::{codes::Code, failure::Failure, python::Python};
 
 /// What a folder with an environment of its own has.
-pub(crate) const LOCK: &str = "dagbok.lock";
+pub(crate) use dagbok_executor::LOCK;
 
 /// A folder's environment, as the package tells it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +24,22 @@ pub(crate) struct Environment {
     pub(crate) packages: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) stale: bool,
+}
+
+impl Environment {
+    /// A folder without one.
+    pub(crate) fn none(folder: &Path) -> Self {
+        Self {
+            folder: folder.display().to_string(),
+            lock: None,
+            digest: None,
+            interpreter: None,
+            wanted: Vec::new(),
+            providers: BTreeMap::new(),
+            packages: BTreeMap::new(),
+            stale: false,
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod exit;
 mod failure;
+mod folders;
 mod handles;
 mod live;
 mod output;

@@ -23,7 +23,7 @@ pub(crate) use refold::{Folded, Points, with_refolds};
 pub(crate) use series::push_series;
 pub(crate) use settings::{
     alerting, alerting_file, archiving, connections, executor, hear_of_pods, key_file,
-    own_key_file, processor, queues, retention, scheduler, triggerer,
+    own_key_file, processor, processors, queues, retention, scheduler, triggerer,
 };
 pub(crate) use statsd::{Socket, statsd};
 pub(crate) use traces::{export_pages, export_runs};

@@ -39,6 +39,8 @@ pub use claim::Claim;
 pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;
-pub use settings::{AfterDrain, AirflowRuntime, BrokerDown, ExecutorSettings, Runner};
+pub use settings::{
+    AfterDrain, AirflowRuntime, BrokerDown, Environment, ExecutorSettings, LOCK, Runner, lock_in,
+};
 pub use stats::{ExecutorStats, Stretch};
 pub use trigger::run as run_triggerer;

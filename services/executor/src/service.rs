@@ -1,10 +1,11 @@
 //! The executor's life: start, work, drain.
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use dagbok_inbox::{LOOKUP_VARIABLE, Lookup};
 use dagbok_protocol::names;
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Clock, Shutdown};
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -155,7 +156,7 @@ fn isolation(settings: &ExecutorSettings) -> (Option<Cgroups>, String) {
 /// What keeps a place's processes going: it ends when the first is dropped.
 type Kept = (oneshot::Sender<()>, JoinHandle<()>);
 
-/// Where tries run: nowhere, in one place, or in two where Airflow runs some.
+/// Where tries run: nowhere, in one place, or in several where Airflow runs some or DAG folders have environments.
 async fn places(
     settings: &ExecutorSettings,
     masks: &Masks,
@@ -163,15 +164,19 @@ async fn places(
     if settings.runner == Runner::Null {
         return Ok((None, Vec::new()));
     }
-    let Some(airflow) = &settings.airflow else {
-        let (own, kept) = place(settings.clone(), masks).await?;
-        return Ok((Some(own), vec![kept]));
-    };
-    let (own, beside) =
-        tokio::join!(place(settings.clone(), masks), place(settings.in_airflow(airflow), masks));
-    let ((own, kept), (beside, kept_beside)) = (own?, beside?);
-    let choice = Choice { own, airflow: beside, whose: airflow.clone() };
-    Ok((Some(Arc::new(choice)), vec![kept, kept_beside]))
+    let beside = settings.airflow.as_ref().map(|airflow| settings.in_airflow(airflow));
+    let inside = settings.environments.values().map(|it| settings.in_environment(it));
+    let all = std::iter::once(settings.clone()).chain(inside).chain(beside);
+    let all = try_join_all(all.map(|settings| place(settings, masks))).await?;
+    let (mut places, kept): (VecDeque<_>, Vec<_>) = all.into_iter().unzip();
+    let own = places.pop_front().expect("the first is always there");
+    if places.is_empty() {
+        return Ok((Some(own), kept));
+    }
+    let airflow = settings.airflow.clone().and_then(|whose| Some((whose, places.pop_back()?)));
+    let environments = settings.environments.keys().cloned().zip(places).collect();
+    let choice = Choice { own, environments, airflow, locks: Mutex::default() };
+    Ok((Some(Arc::new(choice)), kept))
 }
 
 async fn place(

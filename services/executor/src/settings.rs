@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use dagbok_events::{DagId, ExecutorId, ExecutorName, Limits, QueueName, Resources, TaskId};
 use dagbok_protocol::{WorkItem, limits::MAX_MAP_LENGTH};
+use dagbok_runlog::digest_of;
 
 use crate::{Claim, ExecutorStats};
 
@@ -69,6 +70,23 @@ fn fits(pattern: &str, name: &str) -> bool {
         .any(|left| fits(rest, left))
 }
 
+/// The file that says what a DAG folder's own environment has.
+pub const LOCK: &str = "dagbok.lock";
+
+/// The Python of a DAG folder's own environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its Python.
+    pub python: PathBuf,
+    /// Where the `dagbok` package lies, where it is not installed there.
+    pub python_path: Option<PathBuf>,
+}
+
+/// The digest of the lock that lies in a folder, where one does.
+pub fn lock_in(folder: &Path) -> Option<String> {
+    Some(digest_of(&std::fs::read(folder.join(LOCK)).ok()?))
+}
+
 /// What becomes of tries that go on after the time limit of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterDrain {
@@ -108,6 +126,9 @@ pub struct ExecutorSettings {
     pub start: Option<PathBuf>,
     /// The Airflow that runs some of the tries, where it does not run all.
     pub airflow: Option<AirflowRuntime>,
+    /// Environments of DAG folders where there are several, by the digests of their locks: a try runs in the one whose lock
+    /// its bundle has, else in `python`.
+    pub environments: BTreeMap<String, Environment>,
     /// Folder of this executor's own: bundles, and the logs of tries in flight.
     pub home: PathBuf,
     /// Environment of every try, over the executor's own.
@@ -170,6 +191,7 @@ impl ExecutorSettings {
             python_path: None,
             start: None,
             airflow: None,
+            environments: BTreeMap::new(),
             home,
             env: BTreeMap::new(),
             inherit_env: vec!["*".to_owned()],
@@ -231,9 +253,29 @@ impl ExecutorSettings {
         settings.start = Some(airflow.start.clone());
         settings.python_path = None;
         settings.airflow = None;
+        settings.environments.clear();
         // What the configuration says of every try stands above what is usual for Airflow.
         settings.env = airflow.env.clone();
         settings.env.extend(self.env.clone());
+        settings
+    }
+
+    /// The same for what runs in the environment that a bundle has the lock of, where it is one of these.
+    pub(crate) fn of(&self, bundle: &str) -> Option<Self> {
+        if self.environments.is_empty() {
+            return None;
+        }
+        let environment = self.environments.get(&lock_in(Path::new(bundle))?)?;
+        Some(self.in_environment(environment))
+    }
+
+    /// The same for what runs in an environment of a DAG folder.
+    pub(crate) fn in_environment(&self, environment: &Environment) -> Self {
+        let mut settings = self.clone();
+        settings.python.clone_from(&environment.python);
+        settings.python_path.clone_from(&environment.python_path);
+        settings.airflow = None;
+        settings.environments.clear();
         settings
     }
 

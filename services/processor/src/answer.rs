@@ -167,6 +167,14 @@ impl ParsedFile {
 }
 
 impl ParsedFile {
+    /// Has the file, and with it its DAGs, go by what it is called in the facts.
+    pub(crate) fn go_by(&mut self, file: &str) {
+        file.clone_into(&mut self.file);
+        for dag in &mut self.dags {
+            file.clone_into(&mut dag.spec.source.file);
+        }
+    }
+
     /// The DAGs whose timetables are written in Python.
     pub(crate) fn to_foretell(&self) -> impl Iterator<Item = &DagId> {
         let python =

@@ -1,15 +1,14 @@
 //! Answers when timetables that are written in Python had runs, which backfills are made of.
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use dagbok_events::{ExpectedRuns, decode_any, encode_any};
+use dagbok_events::{ExpectedRuns, decode_any, encode_any, folder_of, path_in_folder};
 use dagbok_protocol::{DatesAnswer, DatesQuestion, names};
 use dagbok_runlog::{Signal, Signals};
 use dagbok_runtime::{Backoff, Shutdown};
-use dagbok_zipped::splits;
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
-use crate::parser::Parsers;
+use crate::{folders::holds, parser::Parsers};
 
 /// Files that are read for this at once, beside those that changed.
 const AT_ONCE: usize = 2;
@@ -17,9 +16,16 @@ const AT_ONCE: usize = 2;
 /// Where files lie, and how they are read.
 #[derive(Clone)]
 pub(crate) struct Dates {
-    pub(crate) parsers: Parsers,
-    pub(crate) folder: PathBuf,
+    pub(crate) places: Arc<[Place]>,
     pub(crate) within: Duration,
+}
+
+/// A folder, and who reads its files.
+pub(crate) struct Place {
+    /// What it goes by in the facts.
+    pub(crate) name: Option<String>,
+    pub(crate) folder: PathBuf,
+    pub(crate) parsers: Parsers,
 }
 
 impl Dates {
@@ -61,10 +67,12 @@ impl Dates {
     async fn respond(&self, signal: Signal, stop: &Shutdown) {
         let Some(responder) = signal.responder else { return };
         let answer = match decode_any::<DatesQuestion>(&signal.payload) {
-            // Another processor may have it.
-            Ok(asked) if !self.has(&asked.file) => return,
-            Ok(asked) => match self.answer(&asked, stop).await {
-                Some(answer) => answer,
+            Ok(asked) => match self.place_of(&asked.file) {
+                Some(place) => match self.answer(place, &asked, stop).await {
+                    Some(answer) => answer,
+                    None => return,
+                },
+                // Another processor may have it.
                 None => return,
             },
             Err(error) => DatesAnswer::Failed(format!("the question can't be read: {error}")),
@@ -74,15 +82,22 @@ impl Dates {
         }
     }
 
-    /// Whether a file of the folder is meant, and nothing beside it.
-    fn has(&self, file: &str) -> bool {
-        let plain = file.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let mut zips = splits(file).map(|(zip, _)| zip);
-        plain && (self.folder.join(file).is_file() || zips.any(|it| self.folder.join(it).is_file()))
+    /// The folder that a file is meant of, which has it.
+    fn place_of(&self, file: &str) -> Option<&Place> {
+        let place = self.places.iter().find(|place| place.name.as_deref() == folder_of(file))?;
+        holds(&place.folder, path_in_folder(file)).then_some(place)
     }
 
-    async fn answer(&self, asked: &DatesQuestion, stop: &Shutdown) -> Option<DatesAnswer> {
-        let parsed = self.parsers.parse_between(&self.folder, asked, self.within, stop).await?;
+    async fn answer(
+        &self,
+        place: &Place,
+        asked: &DatesQuestion,
+        stop: &Shutdown,
+    ) -> Option<DatesAnswer> {
+        let file = path_in_folder(&asked.file).to_owned();
+        let inside = DatesQuestion { file, ..asked.clone() };
+        let Place { parsers, folder, .. } = place;
+        let parsed = parsers.parse_between(folder, &inside, self.within, stop).await?;
         let dag = parsed.dags.iter().find(|dag| dag.spec.dag_id == asked.dag_id);
         let (dag_id, file) = (&asked.dag_id, &asked.file);
         if let Some(answer) = dag.and_then(|dag| dag.foretold.as_deref()) {

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dagbok_events::{DagId, Fact, Scope, decode};
+use dagbok_events::{DagId, Fact, Scope, decode, file_in, folder_of, path_in_folder};
 use dagbok_protocol::names::PROCESSOR_SNAPSHOT;
 use dagbok_runlog::{Compared, PortResult, Ports, Position, ReadLimit, Seq};
 use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "processor/file/";
+/// Of files of folders that go by a name: a key has no empty part.
+const NAMED: &str = "processor/named/";
 /// Stands once the log was read, or the folder was told of whole.
 const MARK: &str = "processor/known";
 
@@ -23,18 +25,39 @@ pub(crate) async fn load(ports: &Ports, resumes: bool) -> PortResult<BTreeSet<St
         }
         ports.state.put(MARK, Bytes::new(), None).await?;
     }
-    let keys = ports.state.list(PREFIX).await?;
-    Ok(keys.into_iter().filter_map(|(key, _)| Some(key.strip_prefix(PREFIX)?.to_owned())).collect())
+    let mut files = BTreeSet::new();
+    for prefix in [PREFIX, NAMED] {
+        let keys = ports.state.list(prefix).await?;
+        files.extend(keys.iter().filter_map(|(key, _)| file_of(key)));
+    }
+    Ok(files)
+}
+
+/// The key of a file.
+fn key_of(file: &str) -> String {
+    match folder_of(file) {
+        Some(folder) => format!("{NAMED}{folder}/{}", path_in_folder(file)),
+        None => format!("{PREFIX}{file}"),
+    }
+}
+
+/// The file of a key.
+fn file_of(key: &str) -> Option<String> {
+    if let Some(file) = key.strip_prefix(PREFIX) {
+        return Some(file.to_owned());
+    }
+    let (folder, path) = key.strip_prefix(NAMED)?.split_once('/')?;
+    Some(file_in(Some(folder), path))
 }
 
 /// Keeps that the scheduler was told of `file`.
 pub(crate) async fn remember(ports: &Ports, file: &str) -> PortResult<()> {
-    ports.state.put(&format!("{PREFIX}{file}"), Bytes::new(), None).await.map(drop)
+    ports.state.put(&key_of(file), Bytes::new(), None).await.map(drop)
 }
 
 /// Keeps that the scheduler was told that `file` is gone.
 pub(crate) async fn forget(ports: &Ports, file: &str) -> PortResult<()> {
-    ports.state.delete(&format!("{PREFIX}{file}")).await
+    ports.state.delete(&key_of(file)).await
 }
 
 /// What the log says of DAGs and files, up to a place.
@@ -165,6 +188,25 @@ mod tests {
 
     async fn files(ports: &Ports, resumes: bool) -> Vec<String> {
         load(ports, resumes).await.unwrap().into_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn files_of_folders_with_names_are_known_as_the_others_are() {
+        let ports = dagbok_runlog::memory::ports();
+        let all = ["a.py", "team//a.py", "team//deep/p.zip/b.py"];
+        for file in all {
+            tell(&ports, file, broken()).await;
+        }
+        assert_eq!(files(&ports, true).await, all, "from the log");
+        forget(&ports, "team//a.py").await.unwrap();
+        remember(&ports, "other//a.py").await.unwrap();
+        assert_eq!(
+            files(&ports, true).await,
+            ["a.py", "other//a.py", "team//deep/p.zip/b.py"],
+            "from the keyed state"
+        );
+        let keys = ports.state.list("processor/").await.unwrap();
+        assert!(keys.iter().all(|(key, _)| !key.contains("//")), "a subject has no empty part");
     }
 
     #[tokio::test]

@@ -6,19 +6,16 @@ mod file_state;
 mod inputs;
 mod reading;
 mod repeats;
+mod several;
 mod telling;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
 use dagbok_events::DagId;
-use dagbok_inbox::{Inbox, Lookup};
-use dagbok_runlog::Ports;
-use dagbok_runtime::{Backoff, Clock, Shutdown};
-use dagbok_telemetry::metrics;
 use dagbok_zipped::splits;
 use tokio::{
     task::JoinSet,
@@ -26,85 +23,14 @@ use tokio::{
 };
 
 use crate::{
-    ProcessorError, ProcessorSettings, dates::Dates, foretell::Read, home::dag_folder, known,
-    parser::Parsers, presence, snapshot::Snapshot, tell::Teller, watch::FolderWatch,
+    ProcessorError, ProcessorSettings, foretell::Read, parser::Parsers, snapshot::Snapshot,
+    watch::FolderWatch,
 };
 use agenda::Agenda;
 use bundle_state::Bundle;
 use file_state::FileState;
-
-/// The pause before the ports are asked again what is known.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Runs the processor until `shutdown`.
-pub async fn run(
-    ports: Ports,
-    settings: ProcessorSettings,
-    clock: Clock,
-    shutdown: Shutdown,
-) -> Result<(), ProcessorError> {
-    let folder = dag_folder(&settings.folder).map_err(|error| ProcessorError::NoFolder {
-        folder: settings.folder.clone(),
-        why: error.to_string(),
-    })?;
-    let mut watch = FolderWatch::start(&folder, settings.rescan);
-    let mut settings = settings;
-    let lookup = Lookup::start(Arc::clone(&ports.signals), "the processor", shutdown.clone());
-    match &lookup {
-        Ok(lookup) => settings.python.lookup = Some(lookup.socket()),
-        Err(error) => {
-            tracing::warn!(%error, "files can't ask for variables of the log while they are read");
-        }
-    }
-    let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
-    let (parsers, signals) = (service.parsers.clone(), Arc::clone(&service.ports.signals));
-    let within = service.settings.parse_timeout;
-    Dates { parsers, folder: folder.clone(), within }.serve(signals, &shutdown);
-    presence::show(Arc::clone(&service.ports.state), service.clock.clone(), &shutdown);
-    let loading = load_known(service.ports.clone(), service.settings.state_ends_with_process);
-    tokio::pin!(loading);
-    tracing::info!(folder = %folder.display(), parsers = service.settings.parsers, "the processor is up");
-    loop {
-        let debounce = service.settings.debounce;
-        tokio::select! {
-            () = shutdown.started() => break,
-            Some(done) = service.jobs.join_next_with_id() => match done {
-                Ok((job, done)) => service.settle(job, done).await,
-                // Its text is no more.
-                Err(error) if error.is_cancelled() => {}
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            },
-            known = &mut loading, if !service.has_known => {
-                service.has_known = true;
-                service.known.extend(known);
-                service.take_files();
-                service.tell_of_gone().await;
-            }
-            () = watch.changed(debounce) => service.walk().await,
-            () = sleep_until(service.wake_at) => service.walk().await,
-        }
-        watch.follow(&service.snapshot.folders, service.settings.rescan);
-        service.start_jobs();
-        service.publish_when_quiet().await;
-    }
-    service.give_up().await;
-    tracing::info!("the processor is down");
-    Ok(())
-}
-
-/// What was known before, as soon as the ports say.
-async fn load_known(ports: Ports, resumes: bool) -> BTreeSet<String> {
-    let mut backoff = Backoff::new(PAUSE / 8, PAUSE);
-    loop {
-        match known::load(&ports, resumes).await {
-            Ok(known) => return known,
-            Err(error) => {
-                tracing::warn!(%error, "which files were known before can't be read; trying again");
-                backoff.pause().await;
-            }
-        }
-    }
-}
+use several::{Common, One};
+pub use several::{run, run_all};
 
 /// A finished parse, and what it was given.
 struct Done {
@@ -114,20 +40,17 @@ struct Done {
     parsed: Option<Read>,
 }
 
+/// One folder.
 struct Service {
-    ports: Ports,
+    common: Common,
+    one: One,
     settings: ProcessorSettings,
-    clock: Clock,
-    teller: Arc<Teller>,
-    shutdown: Shutdown,
     snapshot: Arc<Snapshot>,
     bundle: Bundle,
     files: BTreeMap<String, FileState>,
     agenda: Agenda,
-    /// Files that the scheduler was told of.
-    known: BTreeSet<String>,
-    /// Whether those of an earlier start are among them yet.
-    has_known: bool,
+    /// DAGs of files that are not there any more, until the scheduler was told so.
+    leaving: BTreeMap<String, BTreeSet<DagId>>,
     jobs: JoinSet<Done>,
     parsers: Parsers,
     wake_at: Instant,
@@ -137,43 +60,62 @@ struct Service {
 }
 
 impl Service {
-    async fn open(
-        ports: Ports,
-        settings: ProcessorSettings,
-        clock: Clock,
-        shutdown: Shutdown,
-    ) -> Result<Self, ProcessorError> {
-        let inbox = Inbox::open(&ports, clock.clone()).await?;
+    fn open(common: Common, settings: ProcessorSettings, one: One) -> Self {
         let parsers = Parsers::new(settings.python.clone());
-        Ok(Self {
-            known: BTreeSet::new(),
-            has_known: false,
-            teller: Arc::new(Teller::new(inbox, shutdown.clone(), settings.answer_within)),
-            ports,
+        Self {
+            common,
+            one,
             settings,
-            clock,
-            shutdown,
             snapshot: Arc::default(),
             bundle: Bundle::default(),
             files: BTreeMap::new(),
             agenda: Agenda::default(),
+            leaving: BTreeMap::new(),
             jobs: JoinSet::new(),
             parsers,
             wake_at: Instant::now(),
             must_walk: false,
             last_problems: Vec::new(),
-        })
+        }
+    }
+
+    /// Serves the folder, which is `root` without links, until the processor is to end.
+    async fn serve(mut self, root: PathBuf) -> Result<(), ProcessorError> {
+        let mut watch = FolderWatch::start(&root, self.settings.rescan);
+        let (name, folder) = (self.one.name.as_deref(), root.display());
+        tracing::info!(%folder, name, parsers = self.settings.parsers, "the processor is up");
+        loop {
+            let debounce = self.settings.debounce;
+            tokio::select! {
+                () = self.common.shutdown.started() => break,
+                Some(done) = self.jobs.join_next_with_id() => match done {
+                    Ok((job, done)) => self.settle(job, done).await,
+                    // Its text is no more.
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                Some(lost) = self.one.heard.recv() => self.hear(lost),
+                () = watch.changed(debounce) => self.walk().await,
+                () = sleep_until(self.wake_at) => self.walk().await,
+            }
+            watch.follow(&self.snapshot.folders, self.settings.rescan);
+            self.start_jobs();
+            self.publish_when_quiet().await;
+        }
+        self.give_up().await;
+        tracing::info!(%folder, "the processor is down");
+        Ok(())
     }
 
     /// Walks the folder; packs it where it changed; tells of files that are gone.
     async fn walk(&mut self) {
         self.wake_at = Instant::now() + self.settings.rescan;
         let (folder, syntax) = (self.settings.folder.clone(), self.settings.ignore_syntax);
-        let (before, now) = (Arc::clone(&self.snapshot), self.clock.now());
+        let (before, now) = (Arc::clone(&self.snapshot), self.common.clock.now());
         // The end is not waited for: a walk of a file system that hangs may have none.
         let walked = tokio::select! {
             walked = blocking(move || Snapshot::take(&folder, syntax, &before, now)) => walked,
-            () = self.shutdown.started() => return,
+            () = self.common.shutdown.started() => return,
         };
         let snapshot = match walked {
             Ok(snapshot) => snapshot,
@@ -199,8 +141,9 @@ impl Service {
         let was_in_trouble = self.bundle.trouble().is_some();
         self.note_all();
         let called_for = !self.startable().is_empty();
-        let Self { ports, snapshot, shutdown, .. } = self;
-        let Some(packed) = self.bundle.renew(ports, snapshot, shutdown, called_for).await else {
+        let Self { common, snapshot, .. } = self;
+        let packed = self.bundle.renew(&common.ports, snapshot, &common.shutdown, called_for);
+        let Some(packed) = packed.await else {
             // It is being changed: once more when it has come to rest.
             self.wake_at = Instant::now() + self.settings.debounce;
             return;
@@ -221,10 +164,12 @@ impl Service {
         let gone: Vec<_> =
             self.files.keys().filter(|name| !there.contains(*name)).cloned().collect();
         for file in gone {
-            let lost = self.files.remove(&file).map(|state| state.dag_ids().clone());
-            self.read_again_for(&lost.unwrap_or_default());
+            if let Some(state) = self.files.remove(&file) {
+                self.leaving.insert(file, state.dag_ids().clone());
+            }
         }
         for name in there {
+            self.leaving.remove(&name);
             self.files.entry(name).or_default();
         }
         self.note_all();
@@ -234,7 +179,7 @@ impl Service {
     fn there(&self) -> BTreeSet<String> {
         let mut there: BTreeSet<String> = self.snapshot.dag_files().collect();
         for zip in self.snapshot.broken_zips() {
-            let known = self.files.keys().chain(&self.known);
+            let known = self.files.keys().chain(&self.one.known);
             let inside = |name: &&String| splits(name).any(|(around, _)| around == zip);
             let known: Vec<_> = known.filter(inside).cloned().collect();
             if !known.is_empty() {
@@ -282,7 +227,7 @@ impl Service {
     }
 
     fn count_errors(&self) {
-        metrics().set_import_errors(self.agenda.failures() as u64);
+        self.common.count_errors(self.one.number, self.agenda.failures());
     }
 
     /// A file let go of these DAGs: another that has one of them, and was refused it, may have it now.

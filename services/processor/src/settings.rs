@@ -37,6 +37,8 @@ pub enum IgnoreSyntax {
 pub struct ProcessorSettings {
     /// The DAG folder.
     pub folder: PathBuf,
+    /// What it goes by in the facts, where that was said; `default` for no name.
+    pub name: Option<String>,
     /// The Python that reads its files.
     pub python: Python,
     /// A file that takes longer to parse is stopped, and is an import error.
@@ -65,6 +67,7 @@ impl ProcessorSettings {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             folder,
+            name: None,
             python,
             parse_timeout: Duration::from_secs(30),
             rescan: Duration::from_secs(30),
@@ -88,6 +91,28 @@ pub enum ProcessorError {
         folder: PathBuf,
         /// What the system said.
         why: String,
+    },
+    /// A folder lies in another, or is it.
+    #[error(
+        "the DAG folder `{inner}` lies in `{outer}`, which is one too: its files would be read twice; name one of the two"
+    )]
+    Nested {
+        /// The one within.
+        inner: PathBuf,
+        /// The one around it.
+        outer: PathBuf,
+    },
+    /// Two folders go by one name.
+    #[error(
+        "the DAG folders `{one}` and `{other}` would both go by the name `{name}`; give one another, as --dags NAME={other}"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// The folder that has it.
+        one: PathBuf,
+        /// The folder that would have it too.
+        other: PathBuf,
     },
     /// The inbox can't be reached.
     #[error("the processor can't reach its scheduler")]

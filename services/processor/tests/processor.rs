@@ -1,6 +1,7 @@
 //! The processor against the real Python parser, with a scheduler that only writes down what it is told.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod bench;
+mod several;
 
 use std::{
     collections::BTreeSet,

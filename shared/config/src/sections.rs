@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Blobs, Executor, Kubernetes, Lineage, Logging, Period, QueueLimits, Secret};
+use crate::{Blobs, Executor, Folders, Kubernetes, Lineage, Logging, Period, QueueLimits, Secret};
 
 /// The whole of `dagbok.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,8 +145,8 @@ pub enum IgnoreSyntax {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Processor {
-    /// The DAG folder.
-    pub dags: Option<PathBuf>,
+    /// The DAG folder, or a list of several, each as `DIR` or `NAME=DIR`: each is read, packed and run by itself.
+    pub dags: Folders,
     /// A file that takes longer to parse is stopped, and is an import error; from `1s` on.
     #[schemars(extend("minimum" = 1))]
     pub parse_timeout: Period,
@@ -169,7 +169,7 @@ pub struct Processor {
 impl Default for Processor {
     fn default() -> Self {
         Self {
-            dags: None,
+            dags: Folders::default(),
             parse_timeout: Period::secs(30),
             rescan: Period::secs(30),
             debounce: Period::millis(200),

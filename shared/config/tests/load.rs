@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 use std::path::PathBuf;
 
-use dagbok_config::{Config, IgnoreSyntax, LogFormat, Period, Sources, load, schema};
+use dagbok_config::{Config, IgnoreSyntax, LogFormat, Period, Sources, load, schema, settings};
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
     let folder = tempfile::tempdir().unwrap();
@@ -267,4 +267,46 @@ fn what_is_wrong_with_others_variables_is_kept_for_who_sends_lineage() {
     let fault = config.lineage.fault.as_deref().unwrap();
     assert!(fault.contains("/nowhere/openlineage.yml"), "{fault}");
     assert_eq!(load(&Sources::default()).unwrap().lineage.fault, None);
+}
+
+#[test]
+fn dag_folders_are_one_or_a_list_from_wherever_they_are_said() {
+    let folders = |sources: &Sources| {
+        let config = load(sources).unwrap();
+        let all = config.processor.dags.named();
+        all.map(|(name, path)| (name.unwrap_or_default().to_owned(), path.display().to_string()))
+            .collect::<Vec<_>>()
+    };
+    let are = |all: &[(&str, &str)]| {
+        all.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(folders(&Sources::default()), are(&[]));
+    let (_folder, mut sources) = file("[processor]\ndags = '/srv/dags'\n");
+    assert_eq!(folders(&sources), are(&[("", "/srv/dags")]));
+    sources.environment =
+        vec![("DAGBOK__PROCESSOR__DAGS".to_owned(), "/srv/a, team=/srv/b".to_owned())];
+    assert_eq!(folders(&sources), are(&[("", "/srv/a"), ("team", "/srv/b")]));
+    sources.environment =
+        vec![("DAGBOK__PROCESSOR__DAGS".to_owned(), "['/srv/a,b', './c=d']".to_owned())];
+    assert_eq!(folders(&sources), are(&[("", "/srv/a,b"), ("", "./c=d")]));
+    sources.flags = vec![("--dags", "processor.dags", vec!["/one", "two=/two"].into())];
+    assert_eq!(folders(&sources), are(&[("", "/one"), ("two", "/two")]));
+    sources.flags = vec![("--dags", "processor.dags", "/one".into())];
+    assert_eq!(folders(&sources), are(&[("", "/one")]));
+
+    // One is shown as it always was.
+    let shown = |sources: &Sources| {
+        let all = settings(sources).unwrap();
+        all.into_iter().find(|it| it.key == "processor.dags").unwrap().value
+    };
+    assert_eq!(shown(&Sources::default()), serde_json::Value::Null);
+    assert_eq!(shown(&sources), "/one");
+    let (_folder, list) = file("[processor]\ndags = ['/a', 'b=/b']\n");
+    assert_eq!(shown(&list), serde_json::json!(["/a", "b=/b"]));
+    let (_folder, wrong) = file("[processor]\ndags = 3\n");
+    let said = refused(&wrong);
+    assert!(
+        said.contains("line 2: `processor.dags`") && said.contains("a list of folders"),
+        "{said}"
+    );
 }

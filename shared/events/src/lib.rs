@@ -8,6 +8,7 @@ mod codec;
 mod deadline;
 mod fact;
 mod failure;
+mod folder;
 mod hex;
 mod ids;
 mod json;
@@ -27,6 +28,7 @@ pub use codec::{
 pub use deadline::{Deadline, DeadlineFrom};
 pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
+pub use folder::{file_in, folder_of, path_in_folder};
 pub use hex::hex;
 pub use ids::{
     BackfillId, BadId, CommandId, ConnId, DagId, Digest, ExecutorId, ExecutorName, Leg, MapIndex,

@@ -1,6 +1,7 @@
 //! The standard's facets.
 use dagbok_events::{
     AssetKey, AssetRef, AssetUpdated, DagSpec, Failure, Interval, TaskSpec, Timestamp,
+    path_in_folder,
 };
 use serde_json::{Value, json};
 
@@ -103,11 +104,12 @@ pub(crate) fn job(
         let facet = names.facet("TagsJobFacet", "1-0-0", json!({ "tags": tags }));
         facets.insert("tags".to_owned(), facet);
     }
-    if let Some(bundle) = bundle.filter(|_| !spec.source.file.is_empty()) {
+    let path = path_in_folder(&spec.source.file);
+    if let Some(bundle) = bundle.filter(|_| !path.is_empty()) {
         let body = json!({
             "type": "dagbok",
-            "url": format!("dagbok://bundles/{bundle}/{}", escaped(&spec.source.file)),
-            "path": spec.source.file,
+            "url": format!("dagbok://bundles/{bundle}/{}", escaped(path)),
+            "path": path,
             "version": bundle,
         });
         let facet = names.facet("SourceCodeLocationJobFacet", "1-1-0", body);

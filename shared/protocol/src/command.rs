@@ -152,10 +152,13 @@ pub enum CommandBody {
     PublishBundle {
         /// The folder's bundle.
         bundle: Digest,
+        /// Which folder, where it goes by a name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<String>,
     },
     /// A file is gone, with its DAGs.
     DagFileGone {
-        /// Its path in the folder.
+        /// Its path in the folder, behind the name of one that has a name: `etl.py`, `team//etl.py`.
         file: String,
     },
     /// Make a pool, or change what is said of it.
@@ -453,7 +456,7 @@ pub enum PoolIs {
 /// What the processor read from one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DagFile {
-    /// Its path in the folder.
+    /// Its path in the folder, behind the name of one that has a name: `etl.py`, `team//etl.py`.
     pub file: String,
     /// The folder as it was: a content-addressed bundle.
     pub bundle: Digest,

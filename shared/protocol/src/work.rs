@@ -28,6 +28,9 @@ pub struct WorkItem {
     pub bundle: Digest,
     /// The file in the bundle that defines the DAG.
     pub file: String,
+    /// The DAG folder that the bundle is of, where that goes by a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// Whose slots it holds.
     pub pool: PoolName,
     /// Which queue it is on.

@@ -148,7 +148,7 @@ fn read_model(store: &Store) -> Result<Value> {
         "executors": executors(store)?,
         "pools": store.pools()?,
         "limits": store.limits()?,
-        "bundle": store.bundle()?,
+        "bundle": store.bundle("")?,
         "rows": { "version": VERSION, "sha256": store.fingerprint()? },
     });
     if !backfills.is_empty() {

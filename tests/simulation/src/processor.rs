@@ -83,7 +83,10 @@ impl Processor {
                 "copy.py".clone_into(&mut copy.file);
                 self.tell(world, CommandBody::DagFileRead(Box::new(copy)));
             }
-            _ => self.tell(world, CommandBody::PublishBundle { bundle: digest(self.bundle) }),
+            _ => self.tell(
+                world,
+                CommandBody::PublishBundle { bundle: digest(self.bundle), folder: None },
+            ),
         }
     }
 

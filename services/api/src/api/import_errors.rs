@@ -8,7 +8,7 @@ use super::{
     extract::{InPath, InQuery},
     page::{Page, SortKey, matches, orders, sort},
     state::ApiState,
-    view::BUNDLE,
+    view::bundle_name,
 };
 use crate::{
     model::rows::ImportErrorRow,
@@ -22,8 +22,8 @@ fn shown(row: ImportErrorRow) -> ImportErrorResponse {
     ImportErrorResponse {
         import_error_id: seq,
         timestamp: at.into(),
+        bundle_name: Some(bundle_name(&file)),
         filename: file,
-        bundle_name: Some(BUNDLE.to_owned()),
         stack_trace,
         dagbok: ImportErrorExtra {
             line,

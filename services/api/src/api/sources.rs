@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use dagbok_events::Digest;
+use dagbok_events::{Digest, path_in_folder};
 use dagbok_protocol::limits::ZIP_BYTES;
 use dagbok_runlog::{Blobs, Digester, digest_of};
 use dagbok_zipped::{Zip, is_top_module, is_zip, splits};
@@ -291,7 +291,7 @@ pub(crate) async fn source(
         Ok((number, version))
     });
     let (version_number, version) = read.await?;
-    let file = &version.spec.source.file;
+    let file = path_in_folder(&version.spec.source.file);
     let found = state.sources.file(&*state.ports.blobs, &version.bundle, file).await?;
     let found = found.ok_or_else(|| {
         ApiError::NotFound(format!("the text of `{file}` is not kept for version {version_number}"))

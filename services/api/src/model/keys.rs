@@ -255,6 +255,7 @@ pub(crate) fn run_in(key: &[u8]) -> Option<RunKey> {
     Some(RunKey { dag_id: DagId::new(text()?).ok()?, run_id: RunId::new(text()?).ok()? })
 }
 
-pub(crate) fn bundle() -> Key {
-    table::<BundleRow>()
+/// Of a DAG folder, by its name if it has one.
+pub(crate) fn bundle(folder: Option<&str>) -> Key {
+    table::<BundleRow>().rest(folder.unwrap_or_default().as_bytes())
 }

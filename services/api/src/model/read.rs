@@ -1,7 +1,7 @@
 //! Questions to the rows. All of them may read the disk, so they are asked on a blocking thread.
 use dagbok_events::{
     AssetKey, BackfillId, ConnId, DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId,
-    Timestamp, TryNumber, VariableKey,
+    Timestamp, TryNumber, VariableKey, folder_of,
 };
 
 use dagbok_rows::{
@@ -451,9 +451,9 @@ impl Store {
         self.get(&keys::limits())
     }
 
-    /// The code that new runs get, where some was published.
-    pub fn bundle(&self) -> Found<Option<BundleRow>> {
-        self.get(&keys::bundle())
+    /// The code that new runs of this file's DAGs get, where some was published of its folder.
+    pub fn bundle(&self, file: &str) -> Found<Option<BundleRow>> {
+        self.get(&keys::bundle(folder_of(file)))
     }
 
     fn rows<R: serde::de::DeserializeOwned>(&self, prefix: &[u8]) -> Found<Vec<R>> {

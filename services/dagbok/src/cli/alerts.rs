@@ -124,9 +124,9 @@ pub(crate) struct Check {
     /// The file [default: the one that is configured, or alerting.toml in the installation's folder]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Check the DAGs of this folder, for CI: no API is asked and no secret is read
+    /// Check the DAGs of this folder, for CI: no API is asked and no secret is read; once more for each further one
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) dags: Option<PathBuf>,
+    pub(crate) dags: Vec<PathBuf>,
 }
 
 /// `dagbok alerts oncall`.

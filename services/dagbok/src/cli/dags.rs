@@ -144,8 +144,9 @@ pub(crate) struct Show {
 /// `dagbok dags check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The DAG folder [default: `processor.dags` of the configuration]
-    pub(crate) folder: Option<PathBuf>,
+    /// The DAG folder, or several [default: `processor.dags` of the configuration]
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// `dagbok dags test`.

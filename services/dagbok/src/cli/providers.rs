@@ -14,7 +14,7 @@ pub(crate) enum ProvidersCommand {
     Install(Install),
     /// List a DAG folder's providers
     #[command(
-        after_help = "With --json: as `install`; `interpreter` is null where it is not made here"
+        after_help = "With --json: as `install`, a line for each folder where several are configured; `interpreter` is null where it is not made here"
     )]
     List(Folder),
     /// Take providers away
@@ -25,7 +25,7 @@ pub(crate) enum ProvidersCommand {
 /// Of which DAG folder.
 #[derive(Debug, Args)]
 pub(crate) struct Folder {
-    /// The DAG folder [default: `processor.dags` of the configuration]
+    /// The DAG folder [default: `processor.dags` of the configuration, where that is one]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
 }

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 /// All services in one process.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Standalone {
-    /// The DAG folder
+    /// A DAG folder, as DIR or NAME=DIR; once more for each further one
     #[arg(long, value_name = "DIR")]
-    pub(crate) dags: Option<PathBuf>,
+    pub(crate) dags: Vec<PathBuf>,
     /// Where the API listens [default: 127.0.0.1:8793]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
@@ -231,9 +231,9 @@ pub(crate) struct TriggererArgs {
 pub(crate) struct ProcessorArgs {
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
-    /// The DAG folder
+    /// A DAG folder, as DIR or NAME=DIR; once more for each further one
     #[arg(long, value_name = "DIR")]
-    pub(crate) dags: Option<PathBuf>,
+    pub(crate) dags: Vec<PathBuf>,
 }
 
 /// The API.
@@ -273,9 +273,9 @@ pub(crate) struct Doctor {
     /// Which service's permissions on NATS are checked, as its user [default: the user's name, where it is a service's]
     #[arg(long, value_name = "SERVICE", value_parser = dagbok_runlog_jetstream::permissions::SERVICES)]
     pub(crate) service: Option<String>,
-    /// The DAG folder, to be checked too
+    /// The DAG folder, to be checked too; once more for each further one
     #[arg(long, value_name = "DIR")]
-    pub(crate) dags: Option<PathBuf>,
+    pub(crate) dags: Vec<PathBuf>,
 }
 
 /// `dagbok namespaces …`.

@@ -1,5 +1,5 @@
 //! `dagbok providers …`: a DAG folder's own environment.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{InstallProviders, ProvidersCommand},
@@ -8,6 +8,7 @@ use crate::{
     environment::{self, Environment},
     exit::Exit,
     failure::{Failure, Outcome},
+    folders,
     output::Table,
     python::Python,
 };
@@ -23,15 +24,34 @@ pub(crate) async fn run(context: &Context, command: &ProvidersCommand) -> Outcom
             (&args.folder.dags, std::iter::once("remove".to_owned()).chain(names).collect())
         }
     };
-    let folder = folder(context, dags.as_ref())?;
     let python = Python::find(&context.config).await?;
+    let configured = &context.config.processor.dags;
+    if matches!(command, ProvidersCommand::List(_)) && dags.is_none() {
+        let many = configured.paths().nth(1).is_some();
+        for path in configured.paths().filter(|_| many) {
+            let path = real(path)?;
+            let found = if environment::has_one(&path) {
+                environment::ask(&python, &path, &arguments).await?
+            } else {
+                Environment::none(&path)
+            };
+            if !context.out.is_json() {
+                context.out.line(&format!("{}:", found.folder));
+            }
+            show(context, &found, many);
+        }
+        if many {
+            return Ok(Exit::Ok);
+        }
+    }
+    let folder = folder(context, dags.as_deref())?;
     if !context.out.is_json() && matches!(command, ProvidersCommand::Install(_)) {
         context
             .out
             .note("looking for versions that go together, and installing what is not here yet");
     }
     let found = environment::ask(&python, &folder, &arguments).await?;
-    show(context, &found);
+    show(context, &found, false);
     Ok(Exit::Ok)
 }
 
@@ -51,19 +71,24 @@ fn install(args: &InstallProviders) -> Vec<String> {
     arguments
 }
 
-fn folder(context: &Context, named: Option<&PathBuf>) -> Result<PathBuf, Failure> {
-    let folder = named.or(context.config.processor.dags.as_ref()).ok_or_else(|| {
+fn folder(context: &Context, named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let folder = folders::only(&context.config, named)?.ok_or_else(|| {
         Failure::new(Code::NoDagFolder, "no DAG folder is named").next("name one with --dags")
     })?;
+    real(folder)
+}
+
+fn real(folder: &Path) -> Result<PathBuf, Failure> {
     std::fs::canonicalize(folder).map_err(|error| {
         let what = format!("the DAG folder `{}` can't be read: {error}", folder.display());
         Failure::new(Code::NoDagFolder, what)
     })
 }
 
-fn show(context: &Context, found: &Environment) {
+/// Of one folder, or with `many` of one of several.
+fn show(context: &Context, found: &Environment, many: bool) {
     if context.out.is_json() {
-        context.out.document(found);
+        context.out.one_of(many, found);
         return;
     }
     let mut table = Table::new(&["provider", "version"]);

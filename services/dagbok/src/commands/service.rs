@@ -27,6 +27,7 @@ use crate::{
     codes::Code,
     context::{Context, Flags, nats_flags, path_text, push},
     failure::{Failure, Outcome},
+    folders::{self, Pythons, push_folders},
     python::Python,
     services::{self, Crew, Stage},
     wire,
@@ -283,9 +284,10 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
     push(&mut flags, "--label", "executor.labels", (!labels.is_empty()).then_some(labels));
     let null = args.null;
     run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
-        let folder = base.config().processor.dags.clone();
-        let python = Python::find_for_tries(base.config(), folder.as_deref()).await?;
-        let mut settings = services::executor(base.config(), &python, base.folder("executor")?)?;
+        let pythons = Pythons::find(base.config()).await?;
+        let folder = base.folder("executor")?;
+        let mut settings = services::executor(base.config(), &pythons.tries, folder)?;
+        settings.environments = pythons.environments;
         if null {
             settings.runner = dagbok_executor::Runner::Null;
         }
@@ -380,18 +382,18 @@ pub(crate) async fn triggerer(global: &Global, args: &TriggererArgs) -> Outcome 
 /// `dagbok processor`.
 pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome {
     let mut flags = Flags::new();
-    push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
+    push_folders(&mut flags, &args.dags)?;
     run(global, &args.nats, flags, ("processor", "dagbok-processor"), async |mut base: Base| {
-        let folder = base.config().processor.dags.clone();
-        let python = Python::find_for(base.config(), folder.as_deref()).await?;
+        let pythons = Pythons::find(base.config()).await?;
         let cache = base.home()?.join("cache");
-        let mut settings = services::processor(base.config(), &python, &cache)?;
-        services::hear_of_pods(&mut settings, base.config());
+        let mut all = services::processors(base.config(), &pythons.folders, &cache)?;
+        folders::check(&all)?;
+        all.iter_mut().for_each(|settings| services::hear_of_pods(settings, base.config()));
         let shutdown = base.crew.shutdown(Stage::Takes);
         base.crew.add(
             Stage::Takes,
             "processor",
-            dagbok_processor::run(base.ports, settings, base.clock, shutdown),
+            dagbok_processor::run_all(base.ports, all, base.clock, shutdown),
         );
         Ok(base.crew)
     })

@@ -1,5 +1,10 @@
 //! `dagbok standalone`: all services in one process, on the embedded log.
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use dagbok_config::Config;
@@ -13,7 +18,7 @@ use crate::{
     codes::Code,
     context::{Context, Flags, path_text, push},
     failure::{Failure, Outcome},
-    python::Python,
+    folders::{self, Pythons, push_folders},
     services::{self, Crew, Stage},
     wire,
 };
@@ -23,7 +28,7 @@ const AFTER_DRAIN: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run(global: &Global, args: &Standalone) -> Outcome {
     let mut flags = Flags::new();
-    push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
+    push_folders(&mut flags, &args.dags)?;
     push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
     push(&mut flags, "--slots", "executor.slots", args.slots.map(i64::from));
     let alerting = path_text(args.alerting_config.as_ref())?;
@@ -41,26 +46,27 @@ async fn serve(context: &Context, args: &Standalone) -> Outcome {
     let accept_shorter_log = args.accept_shorter_log;
     let config = &context.config;
     let home = context.home()?;
-    let (opened, python) = tokio::join!(
-        wire::open(&home, config, args.take_over_blobs),
-        Python::find_for_tries(config, config.processor.dags.as_deref())
-    );
-    let ((ports, report), python) = (opened?, python?);
+    let (opened, python) =
+        tokio::join!(wire::open(&home, config, args.take_over_blobs), Pythons::find(config));
+    let ((ports, report), pythons) = (opened?, python?);
+    let python = &pythons.tries;
     let mut scheduler = services::scheduler(config)?;
     scheduler.executors_end_with_process = true;
     scheduler.accept_shorter_log = accept_shorter_log;
     scheduler.archiving = services::archiving(config, wire::archive(&home, config));
     check_log(&ports, &scheduler).await?;
-    let mut executor = services::executor(config, &python, home.join(wire::EXECUTOR))?;
+    let mut executor = services::executor(config, python, home.join(wire::EXECUTOR))?;
+    executor.environments.clone_from(&pythons.environments);
     // The queue is in this process: nobody else could be given the work.
     executor.fencing = false;
     // Drained, it takes nothing new: it can't leave without the others.
     executor.leaves = false;
-    let mut triggerer = services::triggerer(config, &python, home.join("triggerer"))?;
+    let mut triggerer = services::triggerer(config, python, home.join("triggerer"))?;
+    triggerer.environments = pythons.environments;
     triggerer.fencing = false;
-    let mut processor = services::processor(config, &python, &home.join("cache"))?;
-    processor.state_ends_with_process = true;
-    check_folder(&processor.folder)?;
+    let mut processors = services::processors(config, &pythons.folders, &home.join("cache"))?;
+    processors.iter_mut().for_each(|it| it.state_ends_with_process = true);
+    folders::check(&processors)?;
 
     let alert_log = wire::alert_log(&home).await?;
     let clock = Clock::system();
@@ -97,11 +103,12 @@ async fn serve(context: &Context, args: &Standalone) -> Outcome {
     let service =
         dagbok_executor::run_triggerer(ports.clone(), triggerer, clock.clone(), taking.clone());
     crew.add(Stage::Takes, "triggerer", service);
-    let folder = processor.folder.clone();
-    crew.add(Stage::Takes, "processor", dagbok_processor::run(ports, processor, clock, taking));
+    let folders: Vec<PathBuf> = processors.iter().map(|it| it.folder.clone()).collect();
+    let service = dagbok_processor::run_all(ports, processors, clock, taking);
+    crew.add(Stage::Takes, "processor", service);
 
     tracing::info!(%report, "the log is open");
-    say_where(context, address, &home, &folder);
+    say_where(context, address, &home, &folders);
     crew.run().await
 }
 
@@ -132,16 +139,6 @@ pub(crate) fn start_alerting(
     let shutdown = crew.shutdown(Stage::Tells);
     let service = dagbok_alerting::run(stands_on, settings, clock.clone(), shutdown);
     crew.add(Stage::Tells, "alerting", service);
-}
-
-fn check_folder(folder: &Path) -> Result<(), Failure> {
-    std::fs::read_dir(folder).map(drop).map_err(|error| {
-        Failure::new(
-            Code::NoDagFolder,
-            format!("the DAG folder `{}` can't be read: {error}", folder.display()),
-        )
-        .next("make it, or name another with --dags")
-    })
 }
 
 /// Refuses a log that has lost records which the scheduler knows of, before anything is built on it.
@@ -240,11 +237,15 @@ fn api_failure(error: &dagbok_api::ServeError) -> Failure {
     Failure::from_error(code, error)
 }
 
-/// With `--json`: `{"api", "home", "dags", "pid"}` on one line.
-fn say_where(context: &Context, address: SocketAddr, home: &Path, dags: &Path) {
+/// With `--json`: `{"api", "home", "dags", "pid"}` on one line; `dags` is a list where there are several.
+fn say_where(context: &Context, address: SocketAddr, home: &Path, folders: &[PathBuf]) {
     let api = format!("http://{address}");
     let out = context.out;
     if out.is_json() {
+        let dags = match folders {
+            [one] => json!(one),
+            several => json!(several),
+        };
         out.json_line(
             &json!({ "api": api, "home": home, "dags": dags, "pid": std::process::id() }),
         );
@@ -254,7 +255,9 @@ fn say_where(context: &Context, address: SocketAddr, home: &Path, dags: &Path) {
     out.line(&format!("  open  {api}/"));
     out.line(&format!("  API   {api}/api/v2"));
     out.line(&format!("  log   {}", home.join("log").display()));
-    out.line(&format!("  DAGs  {}", dags.display()));
+    for folder in folders {
+        out.line(&format!("  DAGs  {}", folder.display()));
+    }
     if !address.ip().is_loopback() {
         out.line("  note  the API asks for no password, and listens beyond this machine");
     }

@@ -141,6 +141,7 @@ impl Stage {
             queued_at: now,
             bundle: self.bundle.clone(),
             file: "dag.py".to_owned(),
+            folder: None,
             pool: PoolName::new("default_pool").expect("a name"),
             queue: self.queue.clone(),
             max_tries: 0,

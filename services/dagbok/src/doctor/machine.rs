@@ -162,9 +162,28 @@ async fn decided_at(ports: &Ports, seq: Seq) -> Option<Timestamp> {
     decode(&entries.last()?.payload).ok().map(|record| record.at)
 }
 
-/// The DAG folder, where one is configured, and that the home does not lie in it.
-pub(super) fn dag_folder(context: &Context) -> Vec<Finding> {
-    let Some(folder) = context.config.processor.dags.as_ref() else { return Vec::new() };
+/// The DAG folders that are configured: that the home lies in none, and none in another.
+pub(super) fn dag_folders(context: &Context) -> Vec<Finding> {
+    let folders: Vec<&Path> = context.config.processor.dags.paths().collect();
+    let mut findings: Vec<Finding> =
+        folders.iter().flat_map(|folder| dag_folder(context, folder)).collect();
+    let real = |folder: &&Path| fs::canonicalize(folder).ok();
+    for (at, folder) in folders.iter().enumerate() {
+        let others = folders.iter().enumerate().filter(|(other, _)| *other != at);
+        let around = others.map(|(_, other)| other).find(|other| {
+            real(folder).zip(real(other)).is_some_and(|(inner, outer)| inner.starts_with(outer))
+        });
+        if let Some(around) = around {
+            let what = format!("{} lies in {}", folder.display(), around.display());
+            let next = "name one of the two: its files would be read twice";
+            findings.push(Finding::error("dags", what, next));
+        }
+    }
+    findings
+}
+
+/// A DAG folder, and that the home does not lie in it.
+fn dag_folder(context: &Context, folder: &Path) -> Vec<Finding> {
     let mut findings = vec![match fs::read_dir(folder) {
         Ok(entries) => {
             Finding::ok("dags", format!("{} has {} entries", folder.display(), entries.count()))

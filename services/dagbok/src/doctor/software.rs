@@ -1,4 +1,6 @@
 //! This build, Python and its packages, a running API.
+use std::path::Path;
+
 use dagbok_config::{Config, Runtime};
 
 use super::Finding;
@@ -47,10 +49,17 @@ pub(super) async fn airflow(config: &Config) -> Option<Finding> {
     })
 }
 
-/// The environment that a DAG folder has of its own, where it has one: its files are read and its tasks run there.
-pub(super) async fn environment(config: &Config) -> Option<Finding> {
+/// The environments that DAG folders have of their own: their files are read and their tasks run there.
+pub(super) async fn environments(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for folder in config.processor.dags.paths() {
+        findings.extend(environment(config, folder).await);
+    }
+    findings
+}
+
+async fn environment(config: &Config, folder: &Path) -> Option<Finding> {
     const CHECK: &str = "providers";
-    let folder = config.processor.dags.as_deref()?;
     if !folder.join(LOCK).is_file() {
         return None;
     }

@@ -19,7 +19,7 @@ use dagbok_runtime::fresh_id;
 use dagbok_scheduler::{Archiving, Holds, SchedulerSettings};
 use dagbok_secrets::KeyFile;
 
-use crate::{codes::Code, failure::Failure, python::Python};
+use crate::{codes::Code, failure::Failure, folders, python::Python};
 
 /// What of the log goes into the archive, if anything does.
 pub(crate) fn archiving(config: &Config, archive: Archive) -> Option<Archiving> {
@@ -114,18 +114,27 @@ fn pools(config: &Config) -> Result<Vec<PoolChange>, Failure> {
 /// By which whoever reads DAG files hears that tries run in pods, and of which queue: `dagbok.parsing.pods` reads it.
 const PODS_VARIABLE: &str = "DAGBOK_PODS";
 
-/// The processor's; `home` keeps compiled modules.
+/// The processor's, of each configured folder, with the Python of each; `home` keeps compiled modules.
+pub(crate) fn processors(
+    config: &Config,
+    pythons: &[Python],
+    home: &Path,
+) -> Result<Vec<ProcessorSettings>, Failure> {
+    let all = folders::configured(config)?.into_iter().zip(pythons);
+    let one = |((name, folder), python)| {
+        let settings = processor(config, folder, python, home);
+        ProcessorSettings { name, ..settings }
+    };
+    Ok(all.map(one).collect())
+}
+
+/// The processor's of one folder.
 pub(crate) fn processor(
     config: &Config,
+    folder: PathBuf,
     python: &Python,
     home: &Path,
-) -> Result<ProcessorSettings, Failure> {
-    let folder = config.processor.dags.clone().ok_or_else(|| {
-        Failure::new(Code::Usage, "no DAG folder is given")
-            .next("name it with --dags, or as `processor.dags`")
-    })?;
-    // The folder is also where tasks find themselves: a relative one would move with the process.
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
+) -> ProcessorSettings {
     let mut settings = ProcessorSettings::new(folder, python.for_processor(home));
     settings.parse_timeout = config.processor.parse_timeout.0;
     settings.rescan = config.processor.rescan.0;
@@ -136,7 +145,7 @@ pub(crate) fn processor(
         IgnoreSyntax::Glob => dagbok_processor::IgnoreSyntax::Glob,
         IgnoreSyntax::Regexp => dagbok_processor::IgnoreSyntax::Regexp,
     };
-    Ok(settings)
+    settings
 }
 
 /// An executor's; `home` keeps bundles and the logs of tries in flight.
@@ -315,9 +324,8 @@ mod tests {
         });
         let python: Python = serde_json::from_value(python).unwrap();
         let mut config = Config::default();
-        config.processor.dags = Some("/dags".into());
         let told = |config: &Config| {
-            let mut settings = processor(config, &python, Path::new("/home")).ok().unwrap();
+            let mut settings = processor(config, "/dags".into(), &python, Path::new("/home"));
             assert_eq!(settings.python.env.get(PODS_VARIABLE), None, "in one process, or a test");
             hear_of_pods(&mut settings, config);
             settings.python.env.get(PODS_VARIABLE).cloned()

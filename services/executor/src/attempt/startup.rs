@@ -54,7 +54,7 @@ struct TaskInstance<'a> {
 
 #[derive(Serialize)]
 struct BundleInfo<'a> {
-    name: &'static str,
+    name: &'a str,
     version: Option<&'a str>,
     path: &'a str,
 }
@@ -243,7 +243,11 @@ pub(crate) fn frame(
             pool: item.pool.as_str(),
         },
         dag_rel_path: &item.file,
-        bundle_info: BundleInfo { name: "dags", version: Some(item.bundle.as_str()), path: folder },
+        bundle_info: BundleInfo {
+            name: item.folder.as_deref().unwrap_or("dags"),
+            version: Some(item.bundle.as_str()),
+            path: folder,
+        },
         start_date: Stamp(now),
         sentry_integration: "",
         ti_context: TiContext {

@@ -51,7 +51,8 @@ impl Process {
     ) -> io::Result<Self> {
         let airflow = shared.settings.airflow.as_ref().filter(|_| in_airflow);
         let exact = airflow.map(|airflow| shared.settings.in_airflow(airflow));
-        let settings = exact.as_ref().unwrap_or(&shared.settings);
+        let own = folder.filter(|_| exact.is_none()).and_then(|folder| shared.settings.of(folder));
+        let settings = exact.as_ref().or(own.as_ref()).unwrap_or(&shared.settings);
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
         let (output, child) = base::spawn(settings, "dagbok.runtime.triggerer", theirs, &[])?;

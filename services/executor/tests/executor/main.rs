@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod copies;
 mod ends;
+mod environments;
 mod faults;
 mod fencing;
 mod harm;

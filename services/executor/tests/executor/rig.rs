@@ -242,6 +242,7 @@ pub(crate) async fn put_bundle(ports: &Ports, files: &[(&str, &str)]) -> Digest 
 pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
     WorkItem {
         ask_after: None,
+        folder: None,
         key: TryKey {
             dag_id: "d".parse().unwrap(),
             run_id: RunId::new("run1").unwrap(),

@@ -90,13 +90,19 @@ impl Service {
         let trouble = snapshot.trouble_of(&file).map(|error| ParsedFile::of_zip(&file, error));
         let give_up = Shutdown::new();
         let told = give_up.clone();
-        let (teller, known) = (Arc::clone(&self.teller), self.files.get(&file));
+        let (teller, known) = (Arc::clone(&self.common.teller), self.files.get(&file));
+        let room = Arc::clone(&self.common.room);
         let unused = known.and_then(|state| state.unused(why, Instant::now()));
         let known = known.map(|state| state.to_foretell().clone()).unwrap_or_default();
         let job = self.jobs.spawn(async move {
             let parsed = if let Some(trouble) = trouble {
                 Some(Read::Parsed(Box::new(trouble)))
             } else {
+                // The other folders' files are read by as many processes as these.
+                let _place = tokio::select! {
+                    place = room.acquire_owned() => place,
+                    () = told.started() => return Done { file, snapshot, parsed: None },
+                };
                 let reading = Reading { parsers, teller, folder, within, told };
                 reading.read(&file, known, unused).await
             };
@@ -165,7 +171,7 @@ impl Service {
             *parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
         }
         let had = state.dag_ids().clone();
-        let again = again_in(&parsed, self.clock.now());
+        let again = again_in(&parsed, self.common.clock.now());
         let news = state.take(why, inputs, &parsed, again);
         state.look_at(&file, &self.snapshot);
         self.agenda.note(&file, state, &self.snapshot, Instant::now());
@@ -174,7 +180,7 @@ impl Service {
         if news {
             self.tell_read(*parsed).await;
         }
-        self.read_again_for(&lost);
+        self.let_go(Some(lost));
     }
 }
 

@@ -1,4 +1,5 @@
 //! What the scheduler is told: a file read, a file gone, the folder's code.
+use dagbok_events::file_in;
 use dagbok_protocol::{Answer, CommandBody, DagFile};
 
 use super::Service;
@@ -11,15 +12,17 @@ impl Service {
             return;
         }
         let gone: Vec<_> =
-            self.known.iter().filter(|name| !self.files.contains_key(*name)).cloned().collect();
+            self.one.known.iter().filter(|name| !self.files.contains_key(*name)).cloned().collect();
         for file in gone {
             self.tell_gone(file).await;
         }
     }
 
-    pub(super) async fn tell_read(&mut self, parsed: ParsedFile) {
+    pub(super) async fn tell_read(&mut self, mut parsed: ParsedFile) {
         let Some(bundle) = self.bundle.digest() else { return };
-        let file = parsed.file.clone();
+        let path = parsed.file.clone();
+        let file = self.file(&path);
+        parsed.go_by(&file);
         for error in &parsed.errors {
             let (exception, why, line) = (&error.exception, &error.message, error.line);
             tracing::warn!(file, line, exception, error = why, "a DAG file can't be read");
@@ -36,29 +39,39 @@ impl Service {
                 paused_at_creation,
             }))
         };
-        let mut told = self.teller.tell(&file, body(parsed)).await;
+        let teller = &self.common.teller;
+        let mut told = teller.tell(&file, body(parsed)).await;
         if let Told::TooLarge(why) = told {
             let message = format!(
                 "the file's DAGs are too large together ({why}); spread them over several files"
             );
             let failed = ParsedFile::failed(&file, "FileTooLarge", message, String::new());
-            told = self.teller.tell(&file, body(failed)).await;
+            told = teller.tell(&file, body(failed)).await;
         }
         if log_answer(&file, &told)
-            && self.known.insert(file.clone())
-            && let Err(error) = known::remember(&self.ports, &file).await
+            && self.one.known.insert(path)
+            && let Err(error) = known::remember(&self.common.ports, &file).await
         {
             tracing::warn!(file, %error, "that the file was read could not be kept");
         }
     }
 
-    async fn tell_gone(&mut self, file: String) {
-        let told = self.teller.tell(&file, CommandBody::DagFileGone { file: file.clone() }).await;
+    /// What a file goes by in the facts, by its path in the folder.
+    fn file(&self, path: &str) -> String {
+        file_in(self.one.name.as_deref(), path)
+    }
+
+    async fn tell_gone(&mut self, path: String) {
+        let file = self.file(&path);
+        let body = CommandBody::DagFileGone { file: file.clone() };
+        let told = self.common.teller.tell(&file, body).await;
         if !log_answer(&file, &told) {
             return;
         }
-        self.known.remove(&file);
-        if let Err(error) = known::forget(&self.ports, &file).await {
+        self.one.known.remove(&path);
+        let lost = self.leaving.remove(&path);
+        self.let_go(lost);
+        if let Err(error) = known::forget(&self.common.ports, &file).await {
             // It is told of again at the next start, which changes nothing.
             tracing::warn!(file, %error, "that the file is gone could not be kept");
         }
@@ -69,15 +82,10 @@ impl Service {
         if self.agenda.is_busy() || !self.bundle.stands_for(&self.snapshot) {
             return;
         }
-        // A zip that can't be read now keeps its DAGs from taking over this code once they are known.
-        if !self.has_known && self.snapshot.broken_zips().next().is_some() {
-            return;
-        }
         let Some(bundle) = self.bundle.unpublished() else { return };
-        let told = self
-            .teller
-            .tell("the bundle", CommandBody::PublishBundle { bundle: bundle.clone() })
-            .await;
+        let folder = self.one.name.clone();
+        let body = CommandBody::PublishBundle { bundle: bundle.clone(), folder };
+        let told = self.common.teller.tell("the bundle", body).await;
         if log_answer("the bundle", &told) {
             self.bundle.published(bundle);
         }
@@ -85,7 +93,7 @@ impl Service {
 }
 
 /// Whether the scheduler has it now.
-fn log_answer(what: &str, told: &Told) -> bool {
+pub(super) fn log_answer(what: &str, told: &Told) -> bool {
     match told {
         Told::Answered(Answer::Accepted { seq, .. }) => {
             tracing::info!(what, seq, "told the scheduler");

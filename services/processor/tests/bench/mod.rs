@@ -10,7 +10,7 @@ use std::{
 use dagbok_events::decode_any;
 use dagbok_events::encode_any;
 use dagbok_inbox::INBOX_LEASE;
-use dagbok_processor::{ProcessorError, ProcessorSettings, Python, run};
+use dagbok_processor::{ProcessorError, ProcessorSettings, Python, run, run_all};
 use dagbok_protocol::{Answer, Command, CommandBody, DagFile, names};
 use dagbok_runlog::{Ports, QueueSettings, memory};
 use dagbok_runtime::{Clock, Shutdown};
@@ -76,11 +76,44 @@ impl Bench {
 
     /// The same of what is no text.
     pub(crate) fn write_bytes(&self, name: &str, text: &[u8]) {
-        let path = self.dags().join(name);
+        self.write_in("dags", name, text);
+    }
+
+    /// The same in another folder.
+    pub(crate) fn write_in(&self, folder: &str, name: &str, text: &[u8]) {
+        let path = self.folder(folder).join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let draft = self.root.path().join("draft");
         fs::write(&draft, text).unwrap();
         fs::rename(draft, path).unwrap();
+    }
+
+    /// Another folder.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Settings of several folders, each with a name before it or not.
+    pub(crate) fn folders(&self, said: &[&str]) -> Vec<ProcessorSettings> {
+        let one = |said: &&str| {
+            let (name, folder) = said.split_once('=').unwrap_or(("", said));
+            let (folder, name) = (self.folder(folder), (!name.is_empty()).then(|| name.to_owned()));
+            ProcessorSettings { folder, name, rescan: Duration::from_secs(1), ..self.settings() }
+        };
+        said.iter().map(one).collect()
+    }
+
+    /// Starts a processor of several folders.
+    pub(crate) fn start_folders(&self, said: &[&str]) -> Running {
+        let folders = self.folders(said);
+        self.begin(|ports, shutdown| run_all(ports, folders, Clock::system(), shutdown), true)
+    }
+
+    pub(crate) async fn run_all_to_end(
+        &self,
+        folders: Vec<ProcessorSettings>,
+    ) -> Result<(), ProcessorError> {
+        run_all(self.ports.clone(), folders, Clock::system(), Shutdown::new()).await
     }
 
     /// Makes a link in the folder.
@@ -118,22 +151,24 @@ impl Bench {
     }
 
     pub(crate) fn start_with(&self, settings: ProcessorSettings) -> Running {
-        self.begin(settings, true)
+        self.begin(|ports, shutdown| run(ports, settings, Clock::system(), shutdown), true)
     }
 
     /// Starts with a scheduler that answers, or does not.
     pub(crate) fn start_before(&self, answers: bool) -> Running {
         let mut settings = self.settings();
         settings.answer_within = Duration::from_millis(200);
-        self.begin(settings, answers)
+        self.begin(|ports, shutdown| run(ports, settings, Clock::system(), shutdown), answers)
     }
 
-    fn begin(&self, settings: ProcessorSettings, answers: bool) -> Running {
+    fn begin<F>(&self, processor: impl FnOnce(Ports, Shutdown) -> F, answers: bool) -> Running
+    where
+        F: Future<Output = Result<(), ProcessorError>> + Send + 'static,
+    {
         let (tell, said) = mpsc::unbounded_channel();
         let scheduler = tokio::spawn(scheduler(self.ports.clone(), tell, answers));
         let shutdown = Shutdown::new();
-        let processor =
-            tokio::spawn(run(self.ports.clone(), settings, Clock::system(), shutdown.clone()));
+        let processor = tokio::spawn(processor(self.ports.clone(), shutdown.clone()));
         Running { shutdown, processor, scheduler, said }
     }
 
@@ -179,7 +214,7 @@ impl Running {
         match self.command().await.1 {
             CommandBody::DagFileRead(file) => Said::Read(file),
             CommandBody::DagFileGone { file } => Said::Gone(file),
-            CommandBody::PublishBundle { bundle } => Said::Bundle(bundle.to_string()),
+            CommandBody::PublishBundle { bundle, .. } => Said::Bundle(bundle.to_string()),
             other => panic!("a processor does not say {other:?}"),
         }
     }

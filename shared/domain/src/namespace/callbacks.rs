@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{
     DagCallbackFailed, DagCallbackKind, DagCallbackLost, DagCallbackOrdered, DagCallbackUnbegun,
     ExecutorId, Fact, Failure, FailureKind, Fault, Leg, LogRef, MapIndex, Micros, PoolName, Record,
-    RunKey, TaskId, Timestamp, TryKey, TryNumber, Usage,
+    RunKey, TaskId, Timestamp, TryKey, TryNumber, Usage, folder_of, path_in_folder,
 };
 use dagbok_protocol::{
     DagCallback, WorkItem,
@@ -216,7 +216,8 @@ impl Namespace {
             queued_seq: self.last_seq,
             queued_at: self.last_at,
             bundle: meta.bundle.clone(),
-            file: run.version().spec.source.file.clone(),
+            file: path_in_folder(&run.version().spec.source.file).to_owned(),
+            folder: folder_of(&run.version().spec.source.file).map(str::to_owned),
             pool: PoolName::new(DEFAULT_POOL).expect("it is a name"),
             queue,
             max_tries: 0,

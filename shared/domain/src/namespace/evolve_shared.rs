@@ -1,9 +1,9 @@
 //! Folding what is said of the namespace itself and of files of the folder.
 use std::sync::Arc;
 
-use dagbok_events::{DagId, Fact, Record};
+use dagbok_events::{DagId, Fact, Record, folder_of};
 
-use super::{FileState, Namespace};
+use super::{Dag, FileState, Namespace};
 
 impl Namespace {
     /// A fact about the namespace itself.
@@ -38,8 +38,10 @@ impl Namespace {
             Fact::SecretsRewrapped(f) => self.retired.note(f),
             Fact::ClockWentBack(f) => self.clock_back(f.to),
             Fact::BundlePublished(f) => {
-                self.bundle = Some(f.bundle.clone());
-                for dag in self.dags.values_mut().map(Arc::make_mut).filter(|dag| !dag.gone) {
+                let folder = f.folder.as_deref();
+                self.bundles.insert(folder.unwrap_or_default().to_owned(), f.bundle.clone());
+                let of_folder = |dag: &&mut Arc<Dag>| !dag.gone && folder_of(&dag.file) == folder;
+                for dag in self.dags.values_mut().filter(of_folder).map(Arc::make_mut) {
                     if self.files.get(&dag.file).is_none_or(|file| file.error.is_none()) {
                         dag.bundle = f.bundle.clone();
                     }

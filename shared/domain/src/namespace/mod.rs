@@ -194,7 +194,8 @@ pub struct Namespace {
     retired: Retired,
     turns: Turns,
     in_flight: u32,
-    bundle: Option<dagbok_events::Digest>,
+    /// What was published last of each DAG folder; without a name, of the one that has none.
+    bundles: BTreeMap<String, dagbok_events::Digest>,
     files: BTreeMap<String, FileState>,
     /// The command that last said something new of each file.
     told: BTreeMap<String, CommandId>,
@@ -253,7 +254,7 @@ impl Namespace {
             retired: Retired::default(),
             turns: Turns::default(),
             in_flight: 0,
-            bundle: None,
+            bundles: BTreeMap::new(),
             files: BTreeMap::new(),
             told: BTreeMap::new(),
             dags: BTreeMap::new(),

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 32;
+pub const SNAPSHOT_VERSION: u32 = 33;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ struct SavedShared {
     turns: Turns,
     /// Up to when what waited for a time stood with what waited for none.
     ripe_until: Option<Timestamp>,
-    bundle: Option<Digest>,
+    bundles: BTreeMap<String, Digest>,
     files: BTreeMap<String, FileState>,
     told: BTreeMap<String, CommandId>,
     next_number: RunNo,
@@ -245,7 +245,7 @@ impl Namespace {
             retired: self.retired.clone(),
             turns: self.saved_turns(),
             ripe_until: self.index.ripe_until,
-            bundle: self.bundle.clone(),
+            bundles: self.bundles.clone(),
             files: self.files.clone(),
             told: self.told.clone(),
             next_number: self.next_number,
@@ -351,7 +351,7 @@ impl Namespace {
         it.retired = saved.retired;
         it.turns = saved.turns;
         it.turns.frozen = true;
-        it.bundle = saved.bundle;
+        it.bundles = saved.bundles;
         it.files = saved.files;
         it.told = saved.told;
         it.next_number = saved.next_number;

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
     Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, PoolName, RunKey, TaskId,
-    Timestamp, TryKey,
+    Timestamp, TryKey, folder_of, path_in_folder,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::DAG_CALLBACK};
 
@@ -192,7 +192,8 @@ impl Namespace {
             queued_seq: *seq,
             queued_at: *at,
             bundle: meta.bundle.clone(),
-            file: run.version().spec.source.file.clone(),
+            file: path_in_folder(&run.version().spec.source.file).to_owned(),
+            folder: folder_of(&run.version().spec.source.file).map(str::to_owned),
             pool: hold.pool.clone(),
             queue: hold.queue.clone(),
             max_tries: spec.retries.saturating_add(forgiven),

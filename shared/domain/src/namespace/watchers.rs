@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     AssetWatcher, DagId, DagVersion, Digest, Leg, MapIndex, Payload, PoolName, QueueName, RunId,
-    RunType, TaskId, TryKey, TryNumber, hex,
+    RunType, TaskId, TryKey, TryNumber, folder_of, hex, path_in_folder,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::WATCH};
 use sha1::{Digest as _, Sha1};
@@ -54,7 +54,8 @@ impl Namespace {
             queued_seq: self.last_seq,
             queued_at: self.last_at,
             bundle: dag.bundle.clone(),
-            file: dag.current.spec.source.file.clone(),
+            file: path_in_folder(&dag.current.spec.source.file).to_owned(),
+            folder: folder_of(&dag.current.spec.source.file).map(str::to_owned),
             pool: PoolName::new(DEFAULT_POOL).expect("it is a name"),
             queue: QueueName::new("default").expect("it is a name"),
             max_tries: 0,

@@ -254,7 +254,9 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
             .prop_map(|removed| Fact::DagImportRecovered(DagImportRecovered { removed }))
             .boxed(),
         any::<u64>()
-            .prop_map(|n| Fact::BundlePublished(BundlePublished { bundle: digest(n) }))
+            .prop_map(|n| {
+                Fact::BundlePublished(BundlePublished { bundle: digest(n), folder: None })
+            })
             .boxed(),
     ])
 }

@@ -77,7 +77,9 @@ fn a_broken_file_keeps_its_dags_and_their_code() {
     assert_eq!((failed.keeps.as_slice(), failed.line), ([dag_id("etl")].as_slice(), Some(3)));
     world.read_file(&broken(&etl, "invalid syntax")).unchanged();
     world.read_file(&broken(&etl, "no")).is(["DagImportFailed SyntaxError: no"]);
-    world.send(CommandBody::PublishBundle { bundle: digest(2) }).is(["BundlePublished"]);
+    world
+        .send(CommandBody::PublishBundle { bundle: digest(2), folder: None })
+        .is(["BundlePublished"]);
     assert_eq!(bundle_of_next_run(&mut world, "etl"), digest(1));
     assert_eq!(world.go_to("2024-01-02")[0], "RunCreated Scheduled 2024-01-01T00:00:00Z");
 }
@@ -100,7 +102,7 @@ fn a_mended_file_is_told_of_and_gets_the_code_of_now() {
     world.read(&etl);
     world.read(&other);
     world.read_file(&broken(&etl, "out of time"));
-    world.send(CommandBody::PublishBundle { bundle: digest(2) });
+    world.send(CommandBody::PublishBundle { bundle: digest(2), folder: None });
     assert_eq!(bundle_of_next_run(&mut world, "etl"), digest(1));
     assert_eq!(bundle_of_next_run(&mut world, "other"), digest(2));
     // Nothing in the folder changed: it just could be read this time.
@@ -112,7 +114,7 @@ fn a_mended_file_is_told_of_and_gets_the_code_of_now() {
     world.read_file(&broken(&etl, "again"));
     file.bundle = digest(3);
     world.read_file(&file).is(["DagImportRecovered removed=false"]);
-    world.send(CommandBody::PublishBundle { bundle: digest(3) });
+    world.send(CommandBody::PublishBundle { bundle: digest(3), folder: None });
     assert_eq!(bundle_of_next_run(&mut world, "etl"), digest(3));
 }
 
@@ -258,7 +260,7 @@ fn a_dag_that_the_rules_cannot_follow_is_an_error_of_its_file() {
 fn a_bundle_is_published_once_and_new_runs_use_it() {
     let mut world = World::new();
     world.read(&dag("etl").task("a", &[]));
-    let publish = |bundle| CommandBody::PublishBundle { bundle: digest(bundle) };
+    let publish = |bundle| CommandBody::PublishBundle { bundle: digest(bundle), folder: None };
     world.send(publish(2)).is(["BundlePublished"]);
     world.send(publish(2)).unchanged();
     world.trigger_as("etl", "r1");
@@ -276,10 +278,10 @@ fn what_files_said_is_in_the_snapshot() {
     let mut world = World::new();
     world.read(&dag("etl"));
     world.read_file(&broken(&dag("etl"), "no"));
-    world.send(CommandBody::PublishBundle { bundle: digest(2) });
+    world.send(CommandBody::PublishBundle { bundle: digest(2), folder: None });
     world.namespace = Namespace::from_snapshot(&world.namespace.to_snapshot()).expect("ours");
     world.read_file(&broken(&dag("etl"), "no")).unchanged();
-    world.send(CommandBody::PublishBundle { bundle: digest(2) }).unchanged();
+    world.send(CommandBody::PublishBundle { bundle: digest(2), folder: None }).unchanged();
     assert_eq!(bundle_of_next_run(&mut world, "etl"), digest(1));
 }
 
@@ -305,4 +307,48 @@ fn the_dags_of_a_file_are_those_that_it_defines_now() {
     world.send(gone("one.py")).is(["DagDisappeared file_gone=true"]);
     assert!(world.namespace.dag(&dag_id("a")).expect("known").is_gone());
     world.send(gone("one.py")).unchanged();
+}
+
+#[test]
+fn folders_are_told_apart_by_what_their_files_go_by() {
+    let mut world = World::new();
+    let of = |id: &str, file: &str| {
+        dag(id).task("t", &[]).with(|dag| file.clone_into(&mut dag.source.file))
+    };
+    let (one, two) = (of("one", "etl.py"), of("two", "team//etl.py"));
+    world.read(&one);
+    world.read(&two).is(["DagRegistered two v1"]);
+    // A folder's bundle is that of its own files.
+    let publish = |bundle, folder: Option<&str>| {
+        let folder = folder.map(str::to_owned);
+        CommandBody::PublishBundle { bundle: digest(bundle), folder }
+    };
+    world.send(publish(2, Some("team"))).is(["BundlePublished"]);
+    world.send(publish(2, Some("team"))).unchanged();
+    assert_eq!(bundle_of_next_run(&mut world, "one"), digest(1));
+    assert_eq!(bundle_of_next_run(&mut world, "two"), digest(2));
+    world.send(publish(3, None)).is(["BundlePublished"]);
+    assert_eq!(bundle_of_next_run(&mut world, "one"), digest(3));
+    assert_eq!(bundle_of_next_run(&mut world, "two"), digest(2));
+    // Who runs a try finds the file in the bundle by its path there.
+    world.settle();
+    let tries = world.namespace.queued_tries().into_iter();
+    let items: Vec<_> = tries.filter_map(|it| world.namespace.work_item(it)).collect();
+    let told = |id: &str| {
+        let item = items.iter().find(|item| item.key.dag_id == dag_id(id)).unwrap();
+        (item.file.as_str(), item.folder.as_deref())
+    };
+    assert_eq!((told("one"), told("two")), (("etl.py", None), ("etl.py", Some("team"))));
+    // Whoever had an id first keeps it; the error is the other file's, and names the first.
+    let again = of("one", "team//more.py");
+    let sent = world.read(&again);
+    let Fact::DagImportFailed(failed) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
+    assert!(failed.message.contains("defined in etl.py already"), "{}", failed.message);
+    // One of two files of one name goes.
+    let gone = CommandBody::DagFileGone { file: "team//etl.py".to_owned() };
+    world.send(gone).is(["DagDisappeared file_gone=true"]);
+    world
+        .send(CommandBody::DagFileGone { file: "etl.py".to_owned() })
+        .is(["DagDisappeared file_gone=true"]);
+    world.read(&again).is(["DagRegistered one v2", "DagImportRecovered removed=false"]);
 }

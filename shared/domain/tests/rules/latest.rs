@@ -136,7 +136,7 @@ fn a_run_that_has_the_newest_version_is_cleared_as_ever() {
 #[test]
 fn newer_code_alone_is_taken_too() {
     let mut world = failed();
-    world.send(CommandBody::PublishBundle { bundle: digest(77) });
+    world.send(CommandBody::PublishBundle { bundle: digest(77), folder: None });
     let sent = clear(&mut world, latest(true));
     sent.is(["RunVersionChanged v1", "RunCleared", "TaskCleared b", "TaskCleared c"]);
     world.settle();

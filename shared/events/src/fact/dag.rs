@@ -26,6 +26,9 @@ pub struct DagRegistered {
 pub struct BundlePublished {
     /// The folder's content-addressed bundle.
     pub bundle: Digest,
+    /// Which folder, where it goes by a name. Files of no other get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
 }
 
 /// See [`crate::Fact::DagImportFailed`]. Scope: the file.

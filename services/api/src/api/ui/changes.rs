@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State};
-use dagbok_events::{DagId, DagVersion, Digest, RunKey};
+use dagbok_events::{DagVersion, Digest, RunKey, folder_of, path_in_folder};
 use dagbok_rows::key::table;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -52,8 +52,9 @@ pub(crate) async fn changes(
     let of = id.clone();
     let find = move |store: &Store| {
         let dag = store.dag(&of)?.ok_or_else(|| ApiError::no_dag(of.as_str()))?;
-        let now = bundle(store, &of, query.version, run.as_ref())?;
-        Ok((dag.file, now, bundle(store, &of, query.against, None)?))
+        let now = bundle(store, &dag, query.version, run.as_ref())?;
+        let then = bundle(store, &dag, query.against, None)?;
+        Ok((dag.file, now, then))
     };
     let (file, now, then) = state.read(find).await?;
     let blobs = &*state.ports.blobs;
@@ -85,7 +86,7 @@ pub(crate) async fn changes(
 /// The archive that a version was read from, that a run ran, or that is published now.
 fn bundle(
     store: &Store,
-    id: &DagId,
+    dag: &DagRow,
     version: Option<DagVersion>,
     run: Option<&RunKey>,
 ) -> Result<Option<Digest>, ApiError> {
@@ -93,7 +94,10 @@ fn bundle(
         let unknown = || ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str());
         return Ok(Some(store.run(key)?.ok_or_else(unknown)?.bundle));
     }
-    let Some(number) = version else { return Ok(store.bundle()?.map(|row| row.bundle)) };
+    let Some(number) = version else {
+        return Ok(store.bundle(&dag.file)?.map(|row| row.bundle));
+    };
+    let id = &dag.dag_id;
     let head = store.version_head(id, number)?.ok_or_else(|| {
         ApiError::NotFound(format!("the DAG `{id}` has no version {number} at hand"))
     })?;
@@ -126,11 +130,14 @@ fn sorted(
     differ: BTreeMap<String, UiChangeKind>,
     own: &str,
 ) -> Result<Vec<UiChange>, ApiError> {
+    // Another folder's files are other ones, though they may be called the same.
+    let (folder, own) = (folder_of(own), path_in_folder(own));
     let mut others = BTreeSet::new();
     for dag in store.scan::<DagRow>(&table::<DagRow>()) {
-        let file = dag?.1.file;
-        if file != own && differ.contains_key(&file) {
-            others.insert(file);
+        let other = dag?.1.file;
+        let path = path_in_folder(&other);
+        if folder_of(&other) == folder && path != own && differ.contains_key(path) {
+            others.insert(path.to_owned());
         }
     }
     let change = |(file, kind): (String, UiChangeKind)| UiChange {

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use axum::{Json, extract::State};
-use dagbok_events::{DagId, DagVersion, Digest, RunKey, Timestamp};
+use dagbok_events::{DagId, DagVersion, Digest, RunKey, Timestamp, path_in_folder};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -126,7 +126,7 @@ fn look(
             (run.version, Some(run.bundle))
         }
         (None, Some(number)) => (number, None),
-        (None, None) => (dag.version, store.bundle()?.map(|row| row.bundle)),
+        (None, None) => (dag.version, store.bundle(&dag.file)?.map(|row| row.bundle)),
     };
     let row = store.version_shared(id, number)?;
     let row = row.ok_or_else(|| {
@@ -144,8 +144,9 @@ fn look(
         }));
     }
     let own = &row.spec.source;
-    let line = file.as_ref().is_none_or(|file| *file == own.file).then_some(own.line);
-    let file = file.unwrap_or_else(|| own.file.clone());
+    let path = path_in_folder(&own.file);
+    let line = file.as_ref().is_none_or(|file| file == path).then_some(own.line);
+    let file = file.unwrap_or_else(|| path.to_owned());
     Ok(Found {
         dag_id: id.clone(),
         line: line.unwrap_or(0),

@@ -1,11 +1,13 @@
 //! DAGs and their tasks.
 use std::{collections::BTreeMap, sync::Arc};
 
-use dagbok_events::{AssetCondition, AssetRef, DagSpec, Micros, Span, TaskSpec, Timetable};
+use dagbok_events::{
+    AssetCondition, AssetRef, DagSpec, Micros, Span, TaskSpec, Timetable, path_in_folder,
+};
 use serde_json::json;
 
 use super::super::assets::way_back;
-use super::{BUNDLE, display_name, run::actor_name, version_info, when, word};
+use super::{bundle_name, display_name, run::actor_name, version_info, when, word};
 use crate::{
     model::{
         Store, StoreError,
@@ -40,7 +42,7 @@ impl DagView {
         let has_import_error = store.import_error(&row.file)?.is_some();
         let gone = row.disappeared_at.is_some();
         let way_back = if gone { None } else { way_back(store, &version.spec)? };
-        let bundle = store.bundle()?.map(|row| row.bundle.to_string());
+        let bundle = store.bundle(&row.file)?.map(|row| row.bundle.to_string());
         let max_consecutive_failed_dag_runs =
             store.limits()?.map_or(0, |row| row.max_consecutive_failed_dag_runs);
         Ok(Some(Self {
@@ -72,9 +74,9 @@ impl DagView {
             last_parsed_time: Some(row.registered_at.into()),
             last_parse_duration: None,
             last_expired: None,
-            bundle_name: Some(BUNDLE.to_owned()),
+            bundle_name: Some(bundle_name(&row.file)),
             bundle_version: self.bundle.clone().or_else(|| Some(version.bundle.to_string())),
-            relative_fileloc: Some(row.file.clone()),
+            relative_fileloc: Some(path_in_folder(&row.file).to_owned()),
             fileloc: row.file.clone(),
             description: spec.description.clone(),
             timetable_summary: spec.schedule.text.clone(),

@@ -4,7 +4,7 @@ mod run;
 mod task;
 
 pub(crate) use dag::{DagView, describe, task_infos};
-use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
+use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage, folder_of};
 pub(crate) use run::{actor_name, inline_input, run_response};
 pub(crate) use task::{InstanceView, copies_of, dag_callback};
 
@@ -14,8 +14,13 @@ use crate::{
     shapes::{DagVersionInfo, DateTime, TryLog, TryUsage, uuid_of},
 };
 
-/// The name under which the one DAG folder goes where Airflow has many.
-pub(crate) const BUNDLE: &str = "dags";
+/// What the DAG folder that goes by no name is called where Airflow names its bundles.
+const BUNDLE: &str = "dags";
+
+/// What Airflow calls a bundle: the DAG folder that a file lies in.
+pub(crate) fn bundle_name(file: &str) -> String {
+    folder_of(file).unwrap_or(BUNDLE).to_owned()
+}
 
 pub(crate) fn when(at: Option<Timestamp>) -> Option<DateTime> {
     at.map(DateTime)
@@ -32,7 +37,7 @@ pub(crate) fn version_info(number: DagVersion, row: &VersionRow) -> DagVersionIn
         id: uuid_of(&["dag_version", dag_id, &number.to_string()]),
         version_number: number,
         dag_id: dag_id.to_owned(),
-        bundle_name: Some(BUNDLE.to_owned()),
+        bundle_name: Some(bundle_name(&row.spec.source.file)),
         bundle_version: Some(row.bundle.to_string()),
         created_at: row.created_at.into(),
         dag_display_name: display_name(&row.spec),

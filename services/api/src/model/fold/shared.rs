@@ -52,7 +52,8 @@ pub(super) fn bundle_published(
     context: &Context<'_>,
     fact: &BundlePublished,
 ) {
-    rows.put(keys::bundle(), Some(BundleRow { bundle: fact.bundle.clone(), at: context.at }));
+    let row = BundleRow { bundle: fact.bundle.clone(), at: context.at };
+    rows.put(keys::bundle(fact.folder.as_deref()), Some(row));
 }
 
 fn executor_of<'a>(context: &Context<'a>) -> Option<&'a ExecutorId> {

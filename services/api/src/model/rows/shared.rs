@@ -102,7 +102,7 @@ pub struct LimitsRow {
     pub max_consecutive_failed_dag_runs: u32,
 }
 
-/// The code that new runs get.
+/// The code that new runs of a DAG folder get.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BundleRow {
     /// Its digest.

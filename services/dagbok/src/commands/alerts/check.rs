@@ -30,7 +30,7 @@ const PAGE: usize = 1_000;
 pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
     let clock = Clock::system();
     let now = clock.now();
-    let (file, loaded) = if args.dags.is_some() {
+    let (file, loaded) = if !args.dags.is_empty() {
         let file = named(context, args.file.as_ref())?;
         let text = text_of(&file)?;
         let loaded = load_without_secrets(&file, &text, now).map_err(|error| wrong(&error))?;
@@ -40,9 +40,9 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
     } else {
         loaded(context, args.file.as_ref()).await?
     };
-    let labels: Option<Vec<Labels>> = match &args.dags {
-        Some(folder) => Some(in_folder(context, folder).await?),
-        None => match dags(context).await {
+    let labels: Option<Vec<Labels>> = match &args.dags[..] {
+        folders @ [_, ..] => Some(in_folders(context, folders).await?),
+        [] => match dags(context).await {
             Ok(dags) => Some(dags.iter().map(labels).collect()),
             Err(failure) => {
                 context.out.note(&format!("DAGs are not checked: {failure}"));
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
         },
     };
     // Addresses are secrets, and are not read where only a folder is looked at.
-    let guarded = if args.dags.is_some() { Vec::new() } else { loaded.guarded().await };
+    let guarded = if !args.dags.is_empty() { Vec::new() } else { loaded.guarded().await };
     let namespace = &context.config.nats.namespace;
     let of = |labels: Labels| {
         let Reach { dag_id, owner, route, receivers } =
@@ -161,6 +161,15 @@ fn labels(dag: &DagResponse) -> Labels {
         labels.insert("tags".to_owned(), tags.join(","));
     }
     labels
+}
+
+/// The same of several folders.
+async fn in_folders(context: &Context, folders: &[PathBuf]) -> Result<Vec<Labels>, Failure> {
+    let mut all = Vec::new();
+    for folder in folders {
+        all.extend(in_folder(context, folder).await?);
+    }
+    Ok(all)
 }
 
 /// What the files of a folder say of their DAGs that routes match. A file that can't be read may have more of them.

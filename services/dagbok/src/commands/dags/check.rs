@@ -1,5 +1,5 @@
 //! `dagbok dags check`: a DAG folder as a processor would read it, for people and for their CI.
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use dagbok_domain::namespace::spec_fault;
 use dagbok_events::{DagId, TaskId};
@@ -15,15 +15,26 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
+    folders::named_or_configured,
 };
 
 pub(crate) async fn check(context: &Context, args: &CheckDags) -> Outcome {
-    let folder = folder(context, args.folder.as_ref())?;
-    let (_, settings) = reader(context, folder).await?;
-    let parsed = parse_all(&settings, &Clock::system()).await;
-    let mut files = parsed.map_err(|error| Failure::from_error(Code::NoDagFolder, &error))?;
-    for file in &mut files {
-        file.refuse(spec_fault);
+    let next = "`dagbok dags check FOLDER`";
+    let folders = named_or_configured(&context.config, &args.folders, next)?;
+    let several = folders.len() > 1;
+    let mut files = Vec::new();
+    for folder in folders {
+        let (_, settings) = reader(context, folder.clone()).await?;
+        let parsed = parse_all(&settings, &Clock::system()).await;
+        let parsed = parsed.map_err(|error| Failure::from_error(Code::NoDagFolder, &error))?;
+        for mut file in parsed {
+            file.refuse(spec_fault);
+            if several {
+                // Two folders may each have a file of one name.
+                file.file = folder.join(&file.file).display().to_string();
+            }
+            files.push(file);
+        }
     }
     refuse_twins(&mut files);
     let failed = files.iter().any(|file| !file.errors.is_empty());
@@ -64,18 +75,6 @@ fn refuse_twins(files: &mut [ParsedFile]) {
             });
         }
     }
-}
-
-fn folder(context: &Context, named: Option<&PathBuf>) -> Result<PathBuf, Failure> {
-    let folder = named.or(context.config.processor.dags.as_ref()).ok_or_else(|| {
-        Failure::new(Code::NoDagFolder, "no DAG folder is named").next("`dagbok dags check FOLDER`")
-    })?;
-    let is_folder = folder.is_dir();
-    std::fs::canonicalize(folder).ok().filter(|_| is_folder).ok_or_else(|| {
-        let what = format!("there is no DAG folder `{}`", folder.display());
-        Failure::new(Code::NoDagFolder, what)
-            .next("name a folder; `dagbok dags show FILE` reads one file")
-    })
 }
 
 /// What of a file's DAGs is not carried out, each with its DAG and in a sentence.

@@ -41,7 +41,7 @@ pub(crate) async fn errors(context: &Context) -> Outcome {
             out.line("");
             out.line("Read, and not carried out:");
         }
-        let file = dag.relative_fileloc.as_deref().unwrap_or(&dag.fileloc);
+        let file = &dag.fileloc;
         let text = not_carried_out(&it.what, it.task_id.as_deref(), it.more, it.line);
         out.line(&format!("  {file}: {}: {text}", dag.dag_id));
     }

@@ -44,7 +44,7 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
             last.map(|run| run.state.clone()).unwrap_or_default(),
             next.unwrap_or_default(),
             dag.owners.join(", "),
-            dag.relative_fileloc.clone().unwrap_or_default(),
+            dag.fileloc.clone(),
             match dag.dagbok.not_carried_out.len() {
                 0 => String::new(),
                 n => n.to_string(),

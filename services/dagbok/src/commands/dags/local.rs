@@ -120,6 +120,33 @@ pub(crate) async fn find(
     Ok(Found::Here(Box::new(LocalDag { spec, parsed, python, settings })))
 }
 
+/// Finds a DAG by its id in the folders that are configured, one after the other.
+pub(crate) async fn find_configured(
+    context: &Context,
+    dag_id: &str,
+    dag: Option<&str>,
+) -> Result<Found, Failure> {
+    let mut missing = None;
+    for folder in context.config.processor.dags.paths() {
+        match find(context, dag_id, Some(folder), dag).await {
+            Err(failure) if failure.code() == Code::NoSuchDag => missing = Some(failure),
+            found => return found,
+        }
+    }
+    let folders = &context.config.processor.dags;
+    match missing {
+        Some(_) if folders.paths().nth(1).is_some() => {
+            let all = folders.paths().map(|path| format!("`{}`", path.display()));
+            let all = all.collect::<Vec<_>>().join(" and ");
+            let what = format!("no file in {all} has a DAG `{dag_id}`");
+            Err(Failure::new(Code::NoSuchDag, what)
+                .next("`dagbok dags show FILE` shows what a file has, or why it can't be read"))
+        }
+        Some(failure) => Err(failure),
+        None => find(context, dag_id, None, dag).await,
+    }
+}
+
 /// The folder and the file's path in it: the named one, the project that it is a DAG file of, or its own.
 pub(in crate::commands) fn place(
     path: &Path,
@@ -178,10 +205,8 @@ pub(crate) async fn reader(
     folder: PathBuf,
 ) -> Result<(Python, ProcessorSettings), Failure> {
     let python = Python::find_for_tries(&context.config, Some(&folder)).await?;
-    let mut config = context.config.clone();
-    config.processor.dags = Some(folder);
     let cache = std::env::temp_dir().join(format!("dagbok-cache-{}", nix::unistd::getuid()));
-    let settings = services::processor(&config, &python, &cache)?;
+    let settings = services::processor(&context.config, folder, &python, &cache);
     Ok((python, settings))
 }
 

@@ -9,7 +9,7 @@ use dagbok_api::shapes::{
 use dagbok_events::{DagSpec, Timestamp};
 use serde::Serialize;
 
-use super::local::{Found, Refused, find, not_carried_out};
+use super::local::{Found, Refused, find, find_configured, not_carried_out};
 use crate::{
     api::Api,
     cli::Show,
@@ -214,9 +214,11 @@ impl ShownTask {
 
 /// Where no installation answers: of the configured folder, unless one was asked for by its address.
 async fn of_folder(context: &Context, dag_id: &str, failure: Failure) -> Result<Shown, Failure> {
-    let folder = context.config.processor.dags.as_deref();
-    let folder = folder.filter(|_| context.named_api().is_none());
-    match find(context, dag_id, folder, None).await? {
+    let found = match context.named_api() {
+        Some(_) => find(context, dag_id, None, None).await?,
+        None => find_configured(context, dag_id, None).await?,
+    };
+    match found {
         Found::Here(local) => {
             let folder = local.settings.folder.display();
             context.out.note(&format!("no API answers at {}; as `{folder}` has it", context.api()));

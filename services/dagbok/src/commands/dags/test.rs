@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use super::{
     conf_object,
-    local::{Found, LocalDag, find},
+    local::{Found, LocalDag, find, find_configured},
 };
 use crate::{
     cli::{Global, Test},
@@ -85,10 +85,7 @@ async fn run(context: &Context, args: &Test) -> Outcome {
 async fn find_by_id_too(context: &Context, args: &Test) -> Result<Found, Failure> {
     let dag_id = args.dag.as_deref();
     match find(context, &args.what, args.dags.as_deref(), dag_id).await? {
-        Found::Elsewhere => {
-            let folder = context.config.processor.dags.as_deref();
-            find(context, &args.what, folder, dag_id).await
-        }
+        Found::Elsewhere => find_configured(context, &args.what, dag_id).await,
         found @ Found::Here(_) => Ok(found),
     }
 }

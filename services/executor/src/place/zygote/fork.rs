@@ -91,7 +91,7 @@ pub(super) async fn fork(pool: &Pool, start: &Start<'_>) -> Result<Started, Plac
     let item = start.item;
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let parent = if pool.must_be_apart(&item.file, &item.key) {
+        let parent = if pool.must_be_apart(item) {
             pool.parent_apart().await
         } else {
             pool.parent(item.bundle.as_str(), start.folder, &item.file).await

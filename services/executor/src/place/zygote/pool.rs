@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dagbok_events::TryKey;
+use dagbok_events::file_in;
 use dagbok_protocol::WorkItem;
 use dagbok_runtime::Backoff;
 use parking_lot::Mutex;
@@ -187,8 +187,8 @@ impl Pool {
     }
 
     /// Whether this try must not share a process with others.
-    pub(super) fn must_be_apart(&self, file: &str, key: &TryKey) -> bool {
-        self.apart.is_wanted(file, key)
+    pub(super) fn must_be_apart(&self, item: &WorkItem) -> bool {
+        self.apart.is_wanted(&file_of(item), &item.key)
     }
 
     /// A Python process that is this try's alone, whose child loads the file.
@@ -248,6 +248,11 @@ impl Pool {
     }
 }
 
+/// An item's file, told from those of other folders.
+fn file_of(item: &WorkItem) -> String {
+    file_in(item.folder.as_deref(), &item.file)
+}
+
 #[async_trait]
 impl Place for Pool {
     async fn start(&self, start: Start<'_>) -> Result<Started, PlaceError> {
@@ -255,7 +260,7 @@ impl Place for Pool {
     }
 
     fn orphaned(&self, item: &WorkItem, how: Orphaned) {
-        self.apart.orphaned(&item.file, &item.key, how == Orphaned::Apart);
+        self.apart.orphaned(&file_of(item), &item.key, how == Orphaned::Apart);
     }
 
     async fn tick(&self, fence_after: Duration) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
     DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
-    Timetable,
+    Timetable, folder_of,
 };
 use dagbok_protocol::{
     Command, DagFile, ImportError, RegisteredDag, limits,
@@ -59,11 +59,13 @@ impl Namespace {
         at: Timestamp,
         command: &Command,
         bundle: &Digest,
+        folder: Option<&str>,
     ) -> Decision {
-        if self.bundle.as_ref() == Some(bundle) {
+        if self.bundle_of(folder) == Some(bundle) {
             return unchanged();
         }
-        let facts = vec![Fact::BundlePublished(BundlePublished { bundle: bundle.clone() })];
+        let (bundle, folder) = (bundle.clone(), folder.map(str::to_owned));
+        let facts = vec![Fact::BundlePublished(BundlePublished { bundle, folder })];
         accepted(vec![answering(command, at, Scope::Namespace, facts)])
     }
 
@@ -77,12 +79,18 @@ impl Namespace {
         well: bool,
     ) -> Option<Record> {
         let recovers = well && self.files.contains_key(&file.file);
-        if !recovers || self.bundle.as_ref() != Some(&file.bundle) {
+        let folder = folder_of(&file.file);
+        if !recovers || self.bundle_of(folder) != Some(&file.bundle) {
             return None;
         }
-        let bundle = file.bundle.clone();
-        let facts = vec![Fact::BundlePublished(BundlePublished { bundle })];
+        let (bundle, folder) = (file.bundle.clone(), folder.map(str::to_owned));
+        let facts = vec![Fact::BundlePublished(BundlePublished { bundle, folder })];
         Some(answering(command, at, Scope::Namespace, facts))
+    }
+
+    /// The bundle of a folder that was published last.
+    fn bundle_of(&self, folder: Option<&str>) -> Option<&Digest> {
+        self.bundles.get(folder.unwrap_or_default())
     }
 
     fn register(

@@ -84,7 +84,9 @@ impl Namespace {
             }
             CommandBody::DagFileRead(file) => self.file_read(at, command, file),
             CommandBody::DagFileGone { file } => self.file_gone(at, command, file),
-            CommandBody::PublishBundle { bundle } => self.publish_bundle(at, command, bundle),
+            CommandBody::PublishBundle { bundle, folder } => {
+                self.publish_bundle(at, command, bundle, folder.as_deref())
+            }
             CommandBody::SetPool(ask) => self.set_pool(at, command, ask),
             CommandBody::DeletePool { pool } => self.delete_pool(at, command, pool),
             CommandBody::ChangeSecret(ask) => self.change_secret(at, command, ask),

@@ -1,0 +1,143 @@
+//! The DAG folders that a command is about, and the Python of each.
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use dagbok_config::{Config, Folders, Runtime};
+use dagbok_executor::{Environment, lock_in};
+use dagbok_processor::{ProcessorError, ProcessorSettings, is_folder_name};
+
+use crate::{
+    codes::Code,
+    context::{Flags, path_text, push},
+    environment,
+    failure::Failure,
+    python::Python,
+};
+
+/// Adds the folders that were named: the one, or a list.
+pub(crate) fn push_folders(flags: &mut Flags, named: &[PathBuf]) -> Result<(), Failure> {
+    let written = named.iter().filter_map(|path| path_text(Some(path)).transpose());
+    let mut written: Vec<String> = written.collect::<Result<_, _>>()?;
+    match written.len() {
+        0 => {}
+        1 => push(flags, "--dags", "processor.dags", written.pop()),
+        _ => push(flags, "--dags", "processor.dags", Some(written)),
+    }
+    Ok(())
+}
+
+/// The folders that are configured, with the names that were given to them. None is an error.
+pub(crate) fn configured(config: &Config) -> Result<Vec<(Option<String>, PathBuf)>, Failure> {
+    let dags = &config.processor.dags;
+    if dags.is_empty() {
+        return Err(Failure::new(Code::Usage, "no DAG folder is given")
+            .next("name it with --dags, or as `processor.dags`"));
+    }
+    let one = |(name, path): (Option<&str>, &Path)| {
+        if let Some(name) = name.filter(|name| !is_folder_name(name)) {
+            let what = format!("`{name}` is too long for the name of a DAG folder");
+            return Err(Failure::new(Code::Config, what).next("give it 64 letters at most"));
+        }
+        // The folder is also where tasks find themselves: a relative one would move with the process.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok((name.map(str::to_owned), path))
+    };
+    dags.named().map(one).collect()
+}
+
+/// The one folder that a command is about: the one that was named, or that is configured alone.
+pub(crate) fn only<'a>(
+    config: &'a Config,
+    named: Option<&'a Path>,
+) -> Result<Option<&'a Path>, Failure> {
+    let mut all = config.processor.dags.paths();
+    match (named, all.next(), all.next()) {
+        (Some(named), _, _) => Ok(Some(named)),
+        (None, first, None) => Ok(first),
+        (None, _, Some(_)) => {
+            let all = config.processor.dags.paths().map(|it| it.display().to_string());
+            let all = all.collect::<Vec<_>>().join(", ");
+            Err(Failure::new(Code::Usage, format!("which DAG folder is meant? There are {all}"))
+                .next("name one with --dags"))
+        }
+    }
+}
+
+/// Makes sure that each folder can be read and none lies in another.
+pub(crate) fn check(folders: &[ProcessorSettings]) -> Result<(), Failure> {
+    for ProcessorSettings { folder, .. } in folders {
+        std::fs::read_dir(folder).map(drop).map_err(|error| {
+            let what = format!("the DAG folder `{}` can't be read: {error}", folder.display());
+            Failure::new(Code::NoDagFolder, what).next("make it, or name another with --dags")
+        })?;
+    }
+    dagbok_processor::check_folders(folders).map(drop).map_err(|error| {
+        let code = match error {
+            ProcessorError::Nested { .. } | ProcessorError::SameName { .. } => Code::Config,
+            ProcessorError::NoFolder { .. } | ProcessorError::Port(_) => Code::NoDagFolder,
+        };
+        Failure::from_error(code, &error)
+    })
+}
+
+/// The Pythons of the configured folders.
+pub(crate) struct Pythons {
+    /// What tries run in that no folder's environment has: the only folder's own, where there is but one.
+    pub(crate) tries: Python,
+    /// Of each folder, in their order.
+    pub(crate) folders: Vec<Python>,
+    /// By the digests of their locks, where there are several folders.
+    pub(crate) environments: BTreeMap<String, Environment>,
+}
+
+impl Pythons {
+    /// Finds them.
+    pub(crate) async fn find(config: &Config) -> Result<Self, Failure> {
+        let paths: Vec<&Path> = config.processor.dags.paths().collect();
+        let mut found = Self {
+            tries: Python::find_for_tries(config, only(config, None).unwrap_or_default()).await?,
+            folders: Vec::new(),
+            environments: BTreeMap::new(),
+        };
+        if let [_] = paths[..] {
+            found.folders.push(found.tries.clone());
+            return Ok(found);
+        }
+        for path in paths {
+            let python = Python::find_for(config, Some(path)).await?;
+            let is_own = environment::has_one(path) && config.airflow.runtime != Runtime::Airflow;
+            if let Some(lock) = lock_in(path).filter(|_| is_own) {
+                let (executable, path) = (python.executable.clone(), python.package_path.clone());
+                let environment = Environment { python: executable, python_path: path };
+                found.environments.insert(lock, environment);
+            }
+            found.folders.push(python);
+        }
+        Ok(found)
+    }
+}
+
+/// Folders that were named to a command, else those that are configured, without links.
+pub(crate) fn named_or_configured(
+    config: &Config,
+    named: &[PathBuf],
+    next: &str,
+) -> Result<Vec<PathBuf>, Failure> {
+    let named = Folders::of_paths(named);
+    let all = if named.is_empty() { &config.processor.dags } else { &named };
+    if all.is_empty() {
+        return Err(Failure::new(Code::NoDagFolder, "no DAG folder is named").next(next));
+    }
+    all.paths().map(real).collect()
+}
+
+fn real(folder: &Path) -> Result<PathBuf, Failure> {
+    let is_folder = folder.is_dir();
+    std::fs::canonicalize(folder).ok().filter(|_| is_folder).ok_or_else(|| {
+        let what = format!("there is no DAG folder `{}`", folder.display());
+        Failure::new(Code::NoDagFolder, what)
+            .next("name a folder; `dagbok dags show FILE` reads one file")
+    })
+}
