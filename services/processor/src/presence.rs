@@ -13,7 +13,7 @@ const STAYS: Duration = Duration::from_secs(10);
 
 /// How often it is renewed that a processor has a folder, and how long that holds without: a processor that is put
 /// elsewhere, or mended, is away for less.
-const CLAIM: (Duration, Duration) = (Duration::from_hours(1), Duration::from_hours(24));
+const CLAIM: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(24));
 /// Before the name of a folder.
 const CLAIMS: &str = "processor/folder/";
 

@@ -65,7 +65,8 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.answers.is_empty()
+        !self.fills
+            && self.answers.is_empty()
             && self.values.is_empty()
             && self.work.is_empty()
             && self.orders.is_empty()

@@ -282,7 +282,7 @@ impl Leader {
             effects.hand_back(Duration::ZERO).await;
             return Ok(Some(TermEnd::Outdated));
         }
-        if desk.out.send(effects).await.is_err() {
+        if !effects.is_empty() && desk.out.send(effects).await.is_err() {
             return Ok(Some(TermEnd::Asked));
         }
         Ok(None)
@@ -322,7 +322,7 @@ impl Leader {
         for run in desk.namespace.active_runs() {
             effects.values.extend(cold::values(&self.ports, &desk.namespace, run.key()).await?);
         }
-        if !effects.is_empty() && desk.out.send(effects).await.is_err() {
+        if desk.out.send(effects).await.is_err() {
             tracing::debug!("the term ended at its start");
         }
         Ok(())

@@ -120,3 +120,14 @@ async fn a_state_that_was_lost_while_it_was_filled_is_not_called_whole() {
     let state = filled(true).await;
     assert_eq!(state.get(names::PROTOCOL).await.unwrap(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_nothing_has_to_be_filled_into_is_called_whole_too() {
+    let world = World::new(memory::ports()).await;
+    let (end, scheduler) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
+    // Once it has answered, its start is over; and what it sent then went before.
+    world.register(spec(&[&[]], 0)).await;
+    assert!(world.ports.state.get(names::PROTOCOL).await.unwrap().is_some());
+    end.start();
+    scheduler.await.unwrap().unwrap();
+}
