@@ -172,7 +172,6 @@ async function run(it) {
   const told = { key: it.key, conf: JSON.parse(conf), succeed: value && (await textOf(JSON.parse(Buffer.from(value)))) };
   const child = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"], detached: true });
   const exit = new Promise((resolve) => child.on("close", resolve).on("error", () => resolve(127)));
-  exit.then(() => clearInterval(watching));
   child.stdin.on("error", () => {}); // It need not read what it is told.
   it.pid = child.pid ?? 0;
   if (it.lost) end(it);
@@ -182,6 +181,7 @@ async function run(it) {
     const pages = Number((await readFile(`/proc/${it.pid}/statm`, "utf8").catch(() => "0 0")).split(" ")[1]);
     if (pages * PAGE > limit) end(it, (it.large = `it used more than its ${limit} bytes of memory`) && undefined);
   }, 100);
+  exit.then(() => clearInterval(watching));
   for await (const line of createInterface({ input: child.stdout })) {
     if (line.startsWith("\0")) {
       const bytes = Buffer.from(line.slice(1)), value = bytes.length > INLINE ? { Blob: await keep(bytes) } : { Inline: line.slice(1) };
