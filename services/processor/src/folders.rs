@@ -146,11 +146,11 @@ fn same_name(name: &str, one: &Path, other: &Path) -> ProcessorError {
 
 /// What a folder is called that is not told apart by a name of its own: its path's last part but `dags`.
 fn own_name(folder: &Path) -> String {
-    let parts = folder.components().filter_map(|part| match part {
+    let mut parts = folder.components().filter_map(|part| match part {
         Component::Normal(part) => part.to_str(),
         _ => None,
     });
-    let last = parts.filter(|part| *part != COMMON).next_back().unwrap_or(COMMON);
+    let last = parts.rfind(|part| *part != COMMON).unwrap_or(COMMON);
     let plain =
         |letter: char| if is_folder_name(letter.encode_utf8(&mut [0; 4])) { letter } else { '_' };
     let name: String = last.chars().map(plain).take(NAME_BYTES).collect();

@@ -1,4 +1,5 @@
 //! A keyed state that was lost is filled anew, and called whole once it is.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 mod common;
 
 use std::{

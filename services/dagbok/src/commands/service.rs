@@ -388,7 +388,9 @@ pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome 
         let cache = base.home()?.join("cache");
         let mut all = services::processors(base.config(), &pythons.folders, &cache)?;
         folders::check(&all)?;
-        all.iter_mut().for_each(|settings| services::hear_of_pods(settings, base.config()));
+        for settings in &mut all {
+            services::hear_of_pods(settings, base.config());
+        }
         let shutdown = base.crew.shutdown(Stage::Takes);
         base.crew.add(
             Stage::Takes,

@@ -65,7 +65,9 @@ async fn serve(context: &Context, args: &Standalone) -> Outcome {
     triggerer.environments = pythons.environments;
     triggerer.fencing = false;
     let mut processors = services::processors(config, &pythons.folders, &home.join("cache"))?;
-    processors.iter_mut().for_each(|it| it.state_ends_with_process = true);
+    for it in &mut processors {
+        it.state_ends_with_process = true;
+    }
     folders::check(&processors)?;
 
     let alert_log = wire::alert_log(&home).await?;

@@ -180,7 +180,7 @@ impl Service {
         if news {
             self.tell_read(*parsed).await;
         }
-        self.let_go(Some(lost));
+        self.let_go(&Some(lost));
     }
 }
 

@@ -89,7 +89,9 @@ pub async fn run_all(
     let lookup = Lookup::start(Arc::clone(&ports.signals), "the processor", shutdown.clone());
     match &lookup {
         Ok(lookup) => {
-            folders.iter_mut().for_each(|it| it.python.lookup = Some(lookup.socket()));
+            for it in &mut folders {
+                it.python.lookup = Some(lookup.socket());
+            }
         }
         Err(error) => {
             tracing::warn!(%error, "files can't ask for variables of the log while they are read");
@@ -247,11 +249,11 @@ async fn take_leave(
 
 impl Service {
     /// A file let go of DAGs, and the scheduler has heard it: another that has one of them may have it now.
-    pub(super) fn let_go(&mut self, lost: Lost) {
+    pub(super) fn let_go(&mut self, lost: &Lost) {
         if lost.as_ref().is_some_and(BTreeSet::is_empty) {
             return;
         }
-        if let Some(lost) = &lost {
+        if let Some(lost) = lost {
             self.read_again_for(lost);
         }
         for other in &self.one.others {

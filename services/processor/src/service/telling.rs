@@ -70,7 +70,7 @@ impl Service {
         }
         self.one.known.remove(&path);
         let lost = self.leaving.remove(&path);
-        self.let_go(lost);
+        self.let_go(&lost);
         if let Err(error) = known::forget(&self.common.ports, &file).await {
             // It is told of again at the next start, which changes nothing.
             tracing::warn!(file, %error, "that the file is gone could not be kept");

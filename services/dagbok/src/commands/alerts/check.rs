@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
         },
     };
     // Addresses are secrets, and are not read where only a folder is looked at.
-    let guarded = if !args.dags.is_empty() { Vec::new() } else { loaded.guarded().await };
+    let guarded = if args.dags.is_empty() { loaded.guarded().await } else { Vec::new() };
     let namespace = &context.config.nats.namespace;
     let of = |labels: Labels| {
         let Reach { dag_id, owner, route, receivers } =
