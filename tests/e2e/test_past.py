@@ -141,6 +141,7 @@ def test_other_dags_are_waited_for_and_triggered(tmp_path: Path, dags: Path) -> 
 
 
 WIDE = """
+import time
 from datetime import datetime
 from airflow.decorators import dag, task
 
@@ -149,7 +150,12 @@ def wide():
     @task.short_circuit
     def look(ti=None, run_id=None):
         names = ["look", "last", "nobody"]
-        states = ti.get_task_states("wide", task_ids=names, run_ids=[run_id])
+        # What is told of its own start may still be under way to whoever answers.
+        for _ in range(200):
+            states = ti.get_task_states("wide", task_ids=names, run_ids=[run_id])
+            if states[run_id]["look"] != "queued":
+                break
+            time.sleep(0.05)
         ti.xcom_push("seen", [states, ti.get_ti_count("wide", task_ids=names, run_ids=[run_id])])
 
     @task

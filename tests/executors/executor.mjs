@@ -172,6 +172,8 @@ async function run(it) {
   const told = { key: it.key, conf: JSON.parse(conf), succeed: value && (await textOf(JSON.parse(Buffer.from(value)))) };
   const child = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"], detached: true });
   const exit = new Promise((resolve) => child.on("close", resolve).on("error", () => resolve(127)));
+  // At once: what nobody reads when the process is over is thrown away.
+  const said = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   child.stdin.on("error", () => {}); // It need not read what it is told.
   it.pid = child.pid ?? 0;
   if (it.lost) end(it);
@@ -182,13 +184,13 @@ async function run(it) {
     if (pages * PAGE > limit) end(it, (it.large = `it used more than its ${limit} bytes of memory`) && undefined);
   }, 100);
   exit.then(() => clearInterval(watching));
-  for await (const line of createInterface({ input: child.stdout })) {
+  for await (const line of said) {
     if (line.startsWith("\0")) {
       const bytes = Buffer.from(line.slice(1)), value = bytes.length > INLINE ? { Blob: await keep(bytes) } : { Inline: line.slice(1) };
       xcoms.push({ key: "return_value", value });
     } else {
-      const said = JSON.stringify({ t: new Date().toISOString(), s: "stdout", l: "info", m: line });
-      if (it.log.length + said.length < 4_000_000) it.log = Buffer.concat([it.log, Buffer.from(`${said}\n`)]);
+      const entry = JSON.stringify({ t: new Date().toISOString(), s: "stdout", l: "info", m: line });
+      if (it.log.length + entry.length < 4_000_000) it.log = Buffer.concat([it.log, Buffer.from(`${entry}\n`)]);
     }
   }
   const code = await exit;
