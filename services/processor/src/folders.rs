@@ -62,12 +62,12 @@ pub(crate) fn names(
     known: &BTreeSet<String>,
     roots: &Roots,
 ) -> Result<Vec<Option<String>>, ProcessorError> {
-    let mut found: Vec<Option<Option<String>>> = folders.iter().map(said).collect();
+    let mut found: Vec<Option<GoesBy>> = folders.iter().map(said).collect();
     let mut claims: Vec<_> =
         folders.iter().enumerate().flat_map(|(at, it)| claims(at, it, known, roots)).collect();
     claims.sort();
     for Claim { at, name, .. } in claims {
-        if found[at].is_none() && is_free(&found, name.as_deref()) {
+        if found[at].is_none() && is_free(&found, &name) {
             found[at] = Some(name);
         }
     }
@@ -75,21 +75,24 @@ pub(crate) fn names(
         if found[at].is_some() {
             continue;
         }
-        let choices = [None, Some(own_name(folder))];
-        let free = choices.into_iter().find(|name| is_free(&found, name.as_deref()));
-        let Some(name) = free else {
-            let name = own_name(folder);
-            let taken = Some(Some(name.clone()));
+        let own = own_name(folder);
+        let choices = [GoesBy(None), GoesBy(Some(own.clone()))];
+        let Some(name) = choices.into_iter().find(|name| is_free(&found, name)) else {
+            let taken = Some(GoesBy(Some(own.clone())));
             let other = found.iter().position(|it| *it == taken).unwrap_or(at);
-            return Err(same_name(&name, &folders[other].folder, folder));
+            return Err(same_name(&own, &folders[other].folder, folder));
         };
         found[at] = Some(name);
     }
-    Ok(found.into_iter().map(Option::flatten).collect())
+    Ok(found.into_iter().map(|name| name.and_then(|GoesBy(name)| name)).collect())
 }
 
-fn is_free(found: &[Option<Option<String>>], name: Option<&str>) -> bool {
-    found.iter().flatten().all(|taken| taken.as_deref() != name)
+/// What a folder goes by; `None` is no name, which one folder has alone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct GoesBy(Option<String>);
+
+fn is_free(found: &[Option<GoesBy>], name: &GoesBy) -> bool {
+    found.iter().flatten().all(|taken| taken != name)
 }
 
 /// What a folder may go by, the strongest first.
@@ -99,7 +102,7 @@ struct Claim {
     /// How many of its files go by it.
     files: Reverse<usize>,
     at: usize,
-    name: Option<String>,
+    name: GoesBy,
 }
 
 /// Why a folder may go by something.
@@ -124,20 +127,20 @@ fn claims(
         return Vec::new();
     }
     if let Some(name) = roots.get(&*folder.to_string_lossy()) {
-        return vec![Claim { why: Why::Place, files: Reverse(0), at, name: name.clone() }];
+        return vec![Claim { why: Why::Place, files: Reverse(0), at, name: GoesBy(name.clone()) }];
     }
     let by = |why: Why, name: Option<String>| {
         let of_it = known.iter().filter(|file| folder_of(file) == name.as_deref());
         let count = of_it.filter(|file| holds(folder, path_in_folder(file))).count();
-        (count > 0).then_some(Claim { why, files: Reverse(count), at, name })
+        (count > 0).then_some(Claim { why, files: Reverse(count), at, name: GoesBy(name) })
     };
     let own = by(Why::Name, Some(own_name(folder)));
     own.into_iter().chain(by(Why::Files, None)).collect()
 }
 
-fn said(settings: &ProcessorSettings) -> Option<Option<String>> {
+fn said(settings: &ProcessorSettings) -> Option<GoesBy> {
     let name = settings.name.clone()?;
-    Some((name != UNNAMED).then_some(name))
+    Some(GoesBy((name != UNNAMED).then_some(name)))
 }
 
 fn same_name(name: &str, one: &Path, other: &Path) -> ProcessorError {

@@ -211,6 +211,14 @@ pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<String
     String::from_utf8(text.into()).map(Some).map_err(|error| no_json(&error))
 }
 
+fn bundle_info<'a>(item: &'a WorkItem, path: &'a str) -> BundleInfo<'a> {
+    BundleInfo {
+        name: item.folder.as_deref().unwrap_or("dags"),
+        version: Some(item.bundle.as_str()),
+        path,
+    }
+}
+
 /// The frame, encoded.
 pub(crate) fn frame(
     item: &WorkItem,
@@ -243,11 +251,7 @@ pub(crate) fn frame(
             pool: item.pool.as_str(),
         },
         dag_rel_path: &item.file,
-        bundle_info: BundleInfo {
-            name: item.folder.as_deref().unwrap_or("dags"),
-            version: Some(item.bundle.as_str()),
-            path: folder,
-        },
+        bundle_info: bundle_info(item, folder),
         start_date: Stamp(now),
         sentry_integration: "",
         ti_context: TiContext {

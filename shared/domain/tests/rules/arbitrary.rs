@@ -253,12 +253,14 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
         any::<bool>()
             .prop_map(|removed| Fact::DagImportRecovered(DagImportRecovered { removed }))
             .boxed(),
-        any::<u64>()
-            .prop_map(|n| {
-                Fact::BundlePublished(BundlePublished { bundle: digest(n), folder: None })
-            })
-            .boxed(),
+        bundle_published().boxed(),
     ])
+}
+
+fn bundle_published() -> impl Strategy<Value = Fact> {
+    (any::<u64>(), option::of(Just("team".to_owned()))).prop_map(|(n, folder)| {
+        Fact::BundlePublished(BundlePublished { bundle: digest(n), folder })
+    })
 }
 
 fn run_marked(state: RunMark, teardowns_left: bool) -> Fact {

@@ -10,7 +10,6 @@ use crate::{
 
 /// Adds it to whatever is queued. Where presences can't be read nothing is added.
 pub(super) async fn say(state: &ApiState, told: &mut WhyAnswer) {
-    let is_queued = |it: &WhyPiece| it.state == "queued";
     if !is_queued(&told.is) && !told.roots.iter().any(is_queued) {
         return;
     }
@@ -46,9 +45,13 @@ pub(super) async fn say(state: &ApiState, told: &mut WhyAnswer) {
     }
 }
 
+fn is_queued(piece: &WhyPiece) -> bool {
+    piece.state == "queued"
+}
+
 /// Puts the reason first; returns its words.
 fn take(piece: &mut WhyPiece, of: impl Fn(&WhyPiece) -> Option<WhyReason>) -> Option<String> {
-    let reason = (piece.state == "queued").then(|| of(piece)).flatten()?;
+    let reason = is_queued(piece).then(|| of(piece)).flatten()?;
     let message = reason.message.clone();
     piece.reasons.insert(0, reason);
     Some(message)

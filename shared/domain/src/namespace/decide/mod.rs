@@ -41,9 +41,7 @@ impl Namespace {
 
     /// As [`Namespace::decide`], by the clock as it is: `at`.
     fn decide_by(&self, at: Timestamp, command: &Command) -> Decision {
-        if let Some(seen) = self.seen(&command.id)
-            && !self.may_decide_again(command)
-        {
+        if let Some(seen) = self.seen(&command.id).filter(|_| !self.may_decide_again(command)) {
             return again(seen);
         }
         match &command.body {
