@@ -1,5 +1,5 @@
 //! What the process of a try asks for: the bodies of its requests, as the task protocol has them.
-use dagbok_events::{AssetRef, Timestamp};
+use dagbok_events::{AssetRef, Timestamp, Usage};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -104,6 +104,9 @@ pub(super) struct SucceedTask {
     /// Events of assets.
     #[serde(default)]
     pub(super) outlet_events: Vec<Outlet>,
+    /// What the process has used; only where nothing but its own end is left to run.
+    #[serde(default)]
+    pub(super) used: Option<Usage>,
 }
 
 /// An asset by its name and uri, or what refers to one.

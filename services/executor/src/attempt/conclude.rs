@@ -71,7 +71,7 @@ impl Running<'_> {
             }
             Verdict::Lost(why) => ReportBody::Lost { why, usage, log },
         };
-        End::Report { body: Box::new(body), last_word }
+        End::Report { body: Box::new(body), last_word, leaving: None }
     }
 
     /// Whoever ends the process that this executor is, a node that is emptied or a pod with more priority, can say why.

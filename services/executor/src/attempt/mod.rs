@@ -13,6 +13,7 @@ mod said;
 mod serve;
 mod settle;
 pub(crate) mod startup;
+mod supervise;
 mod verdict;
 pub(crate) mod wire;
 pub(crate) mod xcom;

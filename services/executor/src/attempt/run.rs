@@ -8,42 +8,38 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::{Failure, FailureKind, Fault, Limits, LostWhy, OutOfMemoryBy, Usage};
+use dagbok_events::{Failure, FailureKind, Fault, Limits};
 use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{ReportBody, WorkItem};
 use parking_lot::Mutex;
 use tokio::{
     io::BufReader,
     net::UnixStream,
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc},
     time::timeout,
 };
 
 use super::{
     ask::{ApiClient, PATIENCE},
     conclude::Used,
-    exit::{Exit, Patience, ProcessWatch},
     passed,
     said::Said,
     serve::Server,
     settle::{End, Pulled},
     startup::{self, With},
-    verdict::{self, Verdict, failure, failure_to_load},
+    verdict::{Verdict, failure, failure_to_load},
     xcom::XComs,
 };
 use crate::{
-    Stretch, begun,
     bundle::BundleFolder,
     cgroup::Group,
     held::{Control, Held, Kill},
-    keep::{Ended, Keeps},
+    keep::Keeps,
     log::LiveLog,
-    phase::{Phase, PhaseTeller},
+    phase::PhaseTeller,
     place::{Bounds, Place, PlaceError, Start, Started},
-    reports::Unreportable,
     room::Part,
     shared::Shared,
-    usage::{Bound, Watched},
     work::WorkFolder,
 };
 
@@ -70,11 +66,11 @@ pub(crate) struct Running<'a> {
 }
 
 /// What goes with the try's process.
-struct Around {
-    bounds: Bounds,
-    limits: Limits,
-    group: Option<Arc<Group>>,
-    keeps: Arc<Keeps>,
+pub(super) struct Around {
+    pub(super) bounds: Bounds,
+    pub(super) limits: Limits,
+    pub(super) group: Option<Arc<Group>>,
+    pub(super) keeps: Arc<Keeps>,
     _work: WorkFolder,
 }
 
@@ -174,7 +170,7 @@ impl Running<'_> {
     }
 
     /// Whether the scheduler is asked before the task's code runs.
-    fn must_ask(&self) -> bool {
+    pub(super) fn must_ask(&self) -> bool {
         self.pulled.must_ask || self.waited.load(Ordering::Relaxed)
     }
 
@@ -279,88 +275,12 @@ impl Running<'_> {
             .await
     }
 
-    fn started(&self, pid: u32) -> ReportBody {
+    pub(super) fn started(&self, pid: u32) -> ReportBody {
         let mut inputs = std::collections::BTreeMap::new();
         inputs.insert("bundle".to_owned(), self.item.bundle.to_string());
         inputs.insert("python".to_owned(), self.place.python());
         let (hostname, again) = (self.shared.settings.hostname.clone(), self.pulled.again);
         ReportBody::Started { hostname, pid, inputs, again }
-    }
-
-    async fn supervise(
-        &self,
-        folder: &BundleFolder,
-        process: Started,
-        around: Around,
-        words: mpsc::UnboundedReceiver<Control>,
-    ) -> End {
-        let Self { shared, item, .. } = self;
-        let Started { process, pid, stream, startup, pump, exited } = process;
-        shared.holds.forked(self.held, pid);
-        let watched = self.watch(pid, &around);
-        self.tell_start();
-        let phase = PhaseTeller::new(if self.must_ask() { Phase::Waiting } else { Phase::Running });
-        let settings = &shared.settings;
-        let timeout = item.execution_timeout.map(|limit| limit.to_std() + settings.timeout_grace);
-        let patience =
-            Patience { timeout, grace: settings.kill_grace, overtime: settings.overtime };
-        let watch = ProcessWatch {
-            process: Arc::clone(&process),
-            exited,
-            words,
-            log: Arc::clone(&self.log),
-            phase: phase.clone(),
-            patience,
-        };
-        let server = self.server(stream, startup, &phase, Some(Arc::clone(&around.keeps)));
-        let started = self.announce(pid, &phase);
-        let (exit, said, early) = tokio::join!(
-            watch.run(),
-            server.serve(),
-            pump.run(phase.reader(), shared.store.clone()),
-        );
-        if self.must_ask() && matches!(exit.kill, Some(Kill::Refused(_))) {
-            // None of the task's code has run: there is nothing to keep, and nobody to tell.
-            return End::Silent;
-        }
-        self.look_after(folder).await;
-        if let Some(how) = exit.orphaned {
-            self.place.orphaned(item, how);
-        }
-        drop(process);
-        let own = watched.killed_at_limit();
-        if own.is_some() {
-            // The same kill counts above too, and explains nobody else's death.
-            shared.oom.claim();
-        }
-        let verdict = verdict::judge(&said, &exit, folder, own, || {
-            let limit = shared.oom.limit();
-            shared.oom.claim().then(|| watched.killed(OutOfMemoryBy::Machine, limit))
-        });
-        // Before its end.
-        if started.await.is_ok_and(|sent| sent.is_err()) {
-            tracing::error!(key = %item.key, "the start of a try can't be reported");
-        }
-        self.say(&verdict, &exit);
-        Self::keep(&around.keeps, &verdict).await;
-        if let Some(callback) = &said.calling {
-            let message = "the process that called it ended before its end, or was ended since it took too long";
-            self.tell_callback(callback, message).await;
-        }
-        if let (Verdict::Failed(failure), None, None) = (&verdict, &said.ending, &item.dag_callback)
-        {
-            self.call_back(folder, failure, &around.bounds).await;
-        }
-        let used = Used { counted: usage(&exit, watched.resident()), series: watched.series() };
-        self.conclude(verdict, said, early, used).await
-    }
-
-    /// Looks at what it uses from now on.
-    fn watch(&self, pid: u32, around: &Around) -> Watched {
-        let Around { limits, group, .. } = around;
-        let over = group.is_none().then(|| Arc::clone(self.held));
-        let bound = Bound { limits: *limits, group: group.clone(), over };
-        self.shared.meters.watch(&self.item.key, pid, self.shared.clock.now(), bound)
     }
 
     /// What answers the process of the try.
@@ -398,92 +318,4 @@ impl Running<'_> {
             phase: phase.clone(),
         }
     }
-
-    /// Says in the log where the bundle was changed meanwhile: what writes past Python is not told otherwise.
-    async fn look_after(&self, folder: &BundleFolder) {
-        if let Ok(Some(what)) = self.shared.bundles.check(&self.item.bundle, folder).await {
-            let text = format!(
-                "while this try ran, {what} in the copy of the DAG folder that tries read; it is put back. \
-                 Nothing may write there: use a temporary folder, or a path outside the DAG folder"
-            );
-            self.log.system("error", text);
-        }
-    }
-
-    /// Reports the start, and hears whether the try is ours; until then a redelivery waits.
-    fn announce(
-        &self,
-        pid: u32,
-        phase: &PhaseTeller,
-    ) -> oneshot::Receiver<Result<(), Unreportable>> {
-        let (held, phase) = (Arc::clone(self.held), phase.clone());
-        begun::report_marked(self.shared, self.item.key.clone(), self.started(pid), move |answer| {
-            match answer {
-                Ok(()) => phase.reach(Phase::Running),
-                Err(refusal) => held.tell(Control::Kill(Kill::Refused(refusal.message))),
-            }
-        })
-    }
-
-    fn tell_start(&self) {
-        let stats = &self.shared.settings.stats;
-        stats.tell(Stretch::PullToStart, self.pulled.at.elapsed());
-        stats.tell(
-            Stretch::QueueToStart,
-            self.shared.clock.now().since(self.item.queued_at).to_std(),
-        );
-    }
-
-    /// Keeps what the task left for its next try, before the end is reported that makes one.
-    async fn keep(keeps: &Keeps, verdict: &Verdict) {
-        let how = match verdict {
-            Verdict::Succeeded | Verdict::Skipped(_) => Ended::Done,
-            Verdict::Rescheduled(_) | Verdict::Deferred(_) => Ended::GoesOn,
-            // By the log it is over already: nothing that it says counts any more.
-            Verdict::Lost(LostWhy::Ordered) => Ended::ByLog,
-            Verdict::Failed(_) | Verdict::Lost(_) => Ended::Badly,
-        };
-        keeps.end(how).await;
-    }
-
-    /// Says in the log how it ended, where its own lines may not.
-    fn say(&self, verdict: &Verdict, exit: &Exit) {
-        if let Some(left) =
-            exit.exited.as_ref().map(|exited| exited.leftovers).filter(|left| *left > 0)
-        {
-            self.log.system(
-                "warning",
-                format!("{left} processes that the task left behind were killed"),
-            );
-        }
-        match verdict {
-            Verdict::Failed(failure) if failure.exception.is_none() => {
-                self.log.system("error", failure.message.clone());
-            }
-            Verdict::Lost(LostWhy::ParentDied) => {
-                let text = "the process that forked this try and others of its file was ended, by one of \
-                            them or from outside: they are run again, each apart from the others";
-                self.log.system("error", text);
-            }
-            // What was done to it was said when it was done.
-            Verdict::Lost(LostWhy::NotHeld) => {
-                self.log.system("error", "the try's process is gone, nobody can tell how");
-            }
-            Verdict::Lost(LostWhy::Fenced) if exit.kill.is_none() => {
-                let text = "ended because nothing was heard of the executor for most of its lease";
-                self.log.system("warning", text);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What the kernel counted, or what was seen where that is more: several processes have more together than the
-/// largest of them. `None` where nobody could tell any more.
-fn usage(exit: &Exit, seen: u64) -> Option<Usage> {
-    exit.exited.as_ref().map(|exited| Usage {
-        max_rss_bytes: exited.max_rss_bytes.max(seen),
-        user_us: exited.user_us,
-        system_us: exited.system_us,
-    })
 }

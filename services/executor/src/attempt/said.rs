@@ -1,5 +1,5 @@
 //! What a task's process said of its end.
-use dagbok_events::{HitlAsk, Payload, TaskId, Timestamp, TriggerCall};
+use dagbok_events::{HitlAsk, Payload, TaskId, Timestamp, TriggerCall, Usage};
 use dagbok_protocol::{OutletEvent, XComValue};
 
 use crate::raised::Raised;
@@ -41,6 +41,8 @@ pub(crate) struct Said {
     pub(crate) ending: Option<Ending>,
     /// When that was heard.
     pub(crate) at: Option<std::time::Instant>,
+    /// What its process had used by then, where nothing of it was left to run.
+    pub(crate) used: Option<Usage>,
     /// Why it failed, where it said so.
     pub(crate) error: Option<Raised>,
     /// Values that no report has carried yet.

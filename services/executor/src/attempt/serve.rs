@@ -83,7 +83,8 @@ const RENDERED_BYTES: usize = 16 << 10;
 type Reply = Result<Value, (&'static str, String)>;
 
 impl Server {
-    /// Serves until the frames end, or shortly after the process did; returns what was said.
+    /// Serves until the frames end, the last word of a process that has nothing left to run, or shortly after the
+    /// process did; returns what was said.
     pub(crate) async fn serve(mut self) -> Said {
         let mut said = Said::default();
         let mut phases = self.phase.reader();
@@ -139,6 +140,9 @@ impl Server {
             if said.ending.is_some() {
                 self.phase.reach(Phase::Said);
             }
+            if said.used.is_some() {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -180,8 +184,11 @@ impl Server {
             }
             "SkipDownstreamTasks" => skip(said, &fields::<SkipDownstreamTasks>(body)?.tasks),
             "SucceedTask" => {
-                let outlets = fields::<SucceedTask>(body)?.outlet_events;
-                said.outlets = outlets.into_iter().filter_map(outlet).collect();
+                let SucceedTask { outlet_events, used } = fields(body)?;
+                said.outlets = outlet_events.into_iter().filter_map(outlet).collect();
+                if said.ending.is_none() {
+                    said.used = used;
+                }
                 Ok(end(said, Ending::Succeeded))
             }
             "RetryTask" => Ok(end(said, Ending::Failed)),

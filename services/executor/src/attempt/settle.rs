@@ -10,7 +10,7 @@ use dagbok_runlog::{Delivery, PortError};
 use dagbok_runtime::Backoff;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{null, passed, run::Running, verdict::failure};
+use super::{null, passed, run::Running, supervise::Leaving, verdict::failure};
 use crate::{
     ExecutorStats, Stretch, begun,
     held::Held,
@@ -43,6 +43,8 @@ pub(crate) enum End {
         body: Box<ReportBody>,
         /// When the task's process said how it ended, where it did.
         last_word: Option<Instant>,
+        /// The process, where it is not gone yet: what the try takes up is not free before it is.
+        leaving: Option<Leaving>,
     },
     /// Say nothing; the item is done with.
     Silent,
@@ -55,7 +57,7 @@ pub(crate) enum End {
 impl End {
     /// An end that no process had a word in.
     pub(crate) fn report(body: ReportBody) -> Self {
-        Self::Report { body: Box::new(body), last_word: None }
+        Self::Report { body: Box::new(body), last_word: None, leaving: None }
     }
 }
 
@@ -150,13 +152,21 @@ async fn settle(shared: &Arc<Shared>, held: &Held, end: End, room: Room) {
             return;
         }
         End::Silent => ExecutorStats::count(&shared.settings.stats.dropped),
-        End::Report { body, last_word } => {
+        End::Report { body, last_word, leaving } => {
             count(&shared.settings.stats, &body);
-            report(shared, held, *body).await;
-            shared.logs.told(&held.key);
-            if let Some(last_word) = last_word {
-                shared.settings.stats.tell(Stretch::HandOff, last_word.elapsed());
-            }
+            let told = async {
+                report(shared, held, *body).await;
+                shared.logs.told(&held.key);
+                if let Some(last_word) = last_word {
+                    shared.settings.stats.tell(Stretch::HandOff, last_word.elapsed());
+                }
+            };
+            let gone = async {
+                if let Some(leaving) = leaving {
+                    leaving.gone().await;
+                }
+            };
+            tokio::join!(told, gone);
         }
     }
     // The slot is free before the item is gone: the next one need not wait for that.

@@ -10,6 +10,7 @@ mod keeps;
 mod left;
 mod life;
 mod lineage;
+mod parting;
 mod rig;
 mod speed;
 mod standing;

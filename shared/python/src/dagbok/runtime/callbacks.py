@@ -58,6 +58,11 @@ def call_each(name: str, callbacks: Any, context: Context) -> None:
     supervisor.ask({"type": "CallbackEnded"})
 
 
+def follow(context: Context | None, outcome: Outcome) -> bool:
+    """Whether a task has callbacks for how its try ended."""
+    return context is not None and bool(each(getattr(context["task"], _BY_STATE[outcome.state])))
+
+
 def call_back(context: Context, outcome: Outcome) -> None:
     """Call the callbacks of a task for how its try ended."""
     task: BaseOperator = context["task"]

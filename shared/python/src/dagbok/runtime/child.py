@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from dagbok import exact
 from dagbok.exceptions import AirflowTaskTerminated, SupervisorError
-from dagbok.runtime import bounding, interrupts, logs, processes
+from dagbok.runtime import bounding, interrupts, logs, parting, processes
 from dagbok.runtime.control import Message
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
@@ -56,7 +56,7 @@ def run_and_exit(message: Message, parent: int, find_dag: FindDag, *, is_separat
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        _flush()
+        parting.flush()
         os._exit(code)
 
 
@@ -106,11 +106,3 @@ def set_environment(env: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            continue

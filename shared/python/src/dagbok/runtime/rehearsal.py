@@ -151,6 +151,10 @@ def _nothing(number: int, before: int | None = None) -> int:
     return number
 
 
+def _stay() -> None:
+    """Where a try would leave, a rehearsal goes on."""
+
+
 def _once(dag: DAG, task_id: str, map_index: int) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -161,7 +165,7 @@ def _once(dag: DAG, task_id: str, map_index: int) -> None:
         ours.sendall(b"".join(frames))
         supervisor = Supervisor(FrameStream(theirs.fileno()))
         try:
-            run_try(supervisor, lambda dag_id: dag)
+            run_try(supervisor, lambda dag_id: dag, leave=_stay)
         finally:
             interrupts.reopen()
 

@@ -89,8 +89,13 @@ def by_policy(outcome: Outcome, task: BaseOperator, context: Context) -> Outcome
     return outcome
 
 
-def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
-    """Tell the supervisor how the try ended, an error's details first."""
+def tell(
+    supervisor: Supervisor, outcome: Outcome, folder: str | None, used: dict[str, int] | None = None
+) -> None:
+    """Tell the supervisor how the try ended, an error's details first.
+
+    `used` is what the process has used in all, where nothing of it is left to run.
+    """
     now = dt.datetime.now(dt.UTC)
     if outcome.error is not None and outcome.state not in {"skipped", "up_for_reschedule", "deferred"}:
         _tell_error(supervisor, outcome, folder)
@@ -101,6 +106,7 @@ def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
             "task_outlets": [],
             "outlet_events": list(outcome.outlets),
             "rendered_map_index": None,
+            **({} if used is None else {"used": used}),
         }
     elif outcome.state == "up_for_retry":
         body = {"type": "RetryTask", "end_date": now, "rendered_map_index": None}

@@ -16,7 +16,7 @@ from dagbok.exceptions import (
     TaskDeferred,
 )
 from dagbok.masking import masked, masker
-from dagbok.runtime import callbacks, current, deferring, driving, interrupts, marked, results
+from dagbok.runtime import callbacks, current, deferring, driving, interrupts, marked, parting, results
 from dagbok.runtime.asset_events import told
 from dagbok.runtime.callbacks import call_back, call_each
 from dagbok.runtime.context import Context, environment, make_context
@@ -40,8 +40,8 @@ class DagMissing(AirflowException):
     """The file does not have the DAG or task that the try is of."""
 
 
-def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
-    """Run the try that the supervisor names, and tell it the result."""
+def run_try(supervisor: Supervisor, find_dag: FindDag, leave: Callable[[], object] = parting.leave) -> None:
+    """Run the try that the supervisor names, and tell it the result; `leave` where nothing is left to run."""
     details = supervisor.startup()
     folder = details.get("bundle_info", {}).get("path")
     should_retry = bool(details["ti_context"].get("should_retry"))
@@ -73,7 +73,11 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     if context is not None:
         context["ti"].end_progress()
     results.write_to_log(outcome)
-    results.tell(supervisor, outcome, folder)
+    is_all = outcome.state == "success" and lineage is None and not callbacks.follow(context, outcome)
+    used = parting.used() if is_all else None
+    results.tell(supervisor, outcome, folder, used)
+    if used is not None:
+        leave()
     if context is not None and outcome.state not in {"up_for_reschedule", "deferred"}:
         call_back(context, outcome)
         if lineage is not None:
