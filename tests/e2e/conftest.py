@@ -12,6 +12,11 @@ from receivers import SECRET
 ACCEPTANCE = Path(os.environ.get("DAGBOK_ACCEPTANCE", ROOT.parent / "shared/acceptance/seed/dags"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of tests that are not to run beside others."""
+    config.addinivalue_line("markers", "alone: measures times, or brings the machine to its limits")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def binary() -> Path:
     """The binary under test; there is nothing to test without it."""

@@ -307,6 +307,7 @@ def test_a_trigger_that_harms_the_others_is_found(running: Standalone, dags: Pat
     assert sorted(line.split()[1] for line in told(tmp_path) if line.startswith("complete")) == ["one", "three", "two"]
 
 
+@pytest.mark.alone
 def test_resuming_is_quick(running: Standalone, dags: Path, tmp_path: Path) -> None:
     """From the event to the first line of the method: judged here with patience, measured in tests/bench."""
     deferring(running, dags, "for n in range(5): Deferring(task_id=f't{n}', name=f't{n}')")

@@ -6,6 +6,8 @@ import broker_scenes
 import pytest
 import scenes
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_standalone_killed_while_it_works(tmp_path: Path, seed: int) -> None:

@@ -147,6 +147,31 @@ def test_a_folder_that_is_away_or_new_makes_no_dag_vanish(tmp_path: Path, teams:
         assert len(versions) == 1
 
 
+def test_a_folder_that_is_given_another_name_keeps_its_dags(tmp_path: Path, teams: tuple[Path, Path]) -> None:
+    red, _ = teams
+    with standalone(tmp_path, red) as running:
+        running.wait_dag("etl_red")
+        assert running.api.patch("/dags/etl_red", {"is_paused": True}).status_code == 200
+        at = running.process.argv.index(str(red))
+        for named, file in ((f"red={red}", "red//etl.py"), (f"ruby={red}", "ruby//etl.py"), (str(red), "ruby//etl.py")):
+            running.process.argv[at] = named
+            running.restart()
+
+            def shown(file: str = file) -> dict[str, Any]:
+                found: dict[str, Any] = running.api.get("/dags/etl_red")
+                return found if (found["fileloc"], found["is_stale"]) == (file, False) else {}
+
+            assert wait_until(f"the DAG from {file}", shown)["is_paused"]
+            assert running.api.get("/importErrors")["import_errors"] == []
+        gone = [it["file"] for it in facts(running, "DagDisappeared")]
+        assert gone == ["etl.py", "red//etl.py"]
+        # A change of its code reaches it.
+        write_dag(red, "etl.py", ETL.format(dag_id="etl_red").replace("speaks", "talks"))
+        wait_until(
+            "the change", lambda: [it["task_id"] for it in running.api.get("/dags/etl_red/tasks")["tasks"]] == ["talks"]
+        )
+
+
 def run_word(running: Standalone) -> str:
     """What the helper of `blue` says, as the code page has it."""
     helper = running.api.get("/dagbok/ui/dags/etl_blue/code", file="helper.py")

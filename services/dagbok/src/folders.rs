@@ -75,7 +75,9 @@ pub(crate) fn check(folders: &[ProcessorSettings]) -> Result<(), Failure> {
     }
     dagbok_processor::check_folders(folders).map(drop).map_err(|error| {
         let code = match error {
-            ProcessorError::Nested { .. } | ProcessorError::SameName { .. } => Code::Config,
+            ProcessorError::Nested { .. }
+            | ProcessorError::SameName { .. }
+            | ProcessorError::Held { .. } => Code::Config,
             ProcessorError::NoFolder { .. } | ProcessorError::Port(_) => Code::NoDagFolder,
         };
         Failure::from_error(code, &error)

@@ -8,7 +8,12 @@ use std::{
 use dagbok_events::{folder_of, path_in_folder};
 use dagbok_zipped::splits;
 
-use crate::{ProcessorError, ProcessorSettings, home::dag_folder, roots::Roots};
+use crate::{
+    ProcessorError, ProcessorSettings,
+    holders::{Holder, Holders},
+    home::dag_folder,
+    roots::Roots,
+};
 
 /// How people say that a folder goes by no name in the facts, where it is one of several processors'.
 pub const UNNAMED: &str = "default";
@@ -56,18 +61,19 @@ pub fn check_folders(folders: &[ProcessorSettings]) -> Result<Vec<PathBuf>, Proc
 /// What each folder goes by in the facts; `None` for the one whose files are named by their paths alone. A name that
 /// was said holds. Else a folder keeps what it went by where it lies, or what its files that are `known` go by, so that
 /// nothing is another file because a folder was added, taken away or named at another place; what is new goes by its own
-/// name, but for the first where no other has that place.
+/// name, but for the first where no other has that place. What `others` hold, processors elsewhere, is not taken.
 pub(crate) fn names(
     folders: &[ProcessorSettings],
     known: &BTreeSet<String>,
     roots: &Roots,
+    others: &Holders,
 ) -> Result<Vec<Option<String>>, ProcessorError> {
     let mut found: Vec<Option<GoesBy>> = folders.iter().map(said).collect();
     let mut claims: Vec<_> =
         folders.iter().enumerate().flat_map(|(at, it)| claims(at, it, known, roots)).collect();
     claims.sort();
     for Claim { at, name, .. } in claims {
-        if found[at].is_none() && is_free(&found, &name) {
+        if found[at].is_none() && is_free(&found, others, &name) {
             found[at] = Some(name);
         }
     }
@@ -77,7 +83,11 @@ pub(crate) fn names(
         }
         let own = own_name(folder);
         let choices = [GoesBy(None), GoesBy(Some(own.clone()))];
-        let Some(name) = choices.into_iter().find(|name| is_free(&found, name)) else {
+        let Some(name) = choices.into_iter().find(|name| is_free(&found, others, name)) else {
+            if let Some(Holder { host, place }) = others.get(&own).cloned() {
+                let folder = folder.clone();
+                return Err(ProcessorError::Held { name: own, folder, place, host });
+            }
             let taken = Some(GoesBy(Some(own.clone())));
             let other = found.iter().position(|it| *it == taken).unwrap_or(at);
             return Err(same_name(&own, &folders[other].folder, folder));
@@ -91,8 +101,15 @@ pub(crate) fn names(
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct GoesBy(Option<String>);
 
-fn is_free(found: &[Option<GoesBy>], name: &GoesBy) -> bool {
-    found.iter().flatten().all(|taken| taken != name)
+impl GoesBy {
+    /// What people call it.
+    fn said(&self) -> &str {
+        self.0.as_deref().unwrap_or(UNNAMED)
+    }
+}
+
+fn is_free(found: &[Option<GoesBy>], others: &Holders, name: &GoesBy) -> bool {
+    found.iter().flatten().all(|taken| taken != name) && !others.contains_key(name.said())
 }
 
 /// What a folder may go by, the strongest first.
@@ -222,7 +239,7 @@ mod tests {
                 (self.0.path().join(folder).display().to_string(), name)
             };
             let roots = roots.iter().map(root).collect();
-            let found = names(&self.settings_of(said), &known, &roots).unwrap();
+            let found = names(&self.settings_of(said), &known, &roots, &Holders::new()).unwrap();
             found.into_iter().map(Option::unwrap_or_default).collect()
         }
     }
@@ -264,12 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn what_another_processor_has_is_taken_by_none_that_was_given_no_name() {
+        let place = Place::of(BOTH);
+        let holders = |names: &[&str]| -> Holders {
+            let holder = || Holder { host: "far".to_owned(), place: "/srv/x".to_owned() };
+            names.iter().map(|name| ((*name).to_owned(), holder())).collect()
+        };
+        let known: BTreeSet<String> = ["x.py".to_owned()].into();
+        let goes_by = |said: &[&str], held: &[&str]| {
+            names(&place.settings_of(said), &known, &Roots::new(), &holders(held))
+        };
+        assert_eq!(goes_by(&["b"], &["default"]).unwrap(), [Some("b".to_owned())]);
+        assert_eq!(goes_by(&["b"], &["b"]).unwrap(), [None]);
+        assert_eq!(goes_by(&["default=b"], &["default"]).unwrap(), [None], "what was said holds");
+        let refused = goes_by(&["b"], &["default", "b"]).unwrap_err();
+        let said = refused.to_string();
+        assert!(matches!(refused, ProcessorError::Held { .. }), "{said}");
+        assert!(said.contains("`/srv/x` on far") && said.contains("--dags NAME="), "{said}");
+    }
+
+    #[test]
     fn folders_of_one_name_are_refused_until_one_is_given_another() {
         let place = Place::of(&[("a", &[]), ("one/etl", &[]), ("two/etl/dags", &[])]);
         let found = names(
             &place.settings_of(&["a", "one/etl", "two/etl/dags"]),
             &BTreeSet::new(),
             &Roots::new(),
+            &Holders::new(),
         );
         let said = found.unwrap_err().to_string();
         assert!(said.contains("`etl`") && said.contains("one/etl`"), "{said}");

@@ -11,6 +11,7 @@ mod dates;
 mod folder;
 mod folders;
 mod foretell;
+mod holders;
 mod home;
 mod ignored;
 mod known;

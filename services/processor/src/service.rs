@@ -1,6 +1,7 @@
 //! The loop: walk, pack, parse what changed, tell. One thing is told at a time, in the order in which
 //! it was read, so that an older reading of a file never follows a newer one.
 mod agenda;
+mod before;
 mod bundle_state;
 mod file_state;
 mod inputs;

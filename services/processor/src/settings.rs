@@ -39,6 +39,8 @@ pub struct ProcessorSettings {
     pub folder: PathBuf,
     /// What it goes by in the facts, where that was said; `default` for no name.
     pub name: Option<String>,
+    /// The machine that it lies on: a folder of the same path on another is another.
+    pub host: String,
     /// The Python that reads its files.
     pub python: Python,
     /// A file that takes longer to parse is stopped, and is an import error.
@@ -68,6 +70,7 @@ impl ProcessorSettings {
         Self {
             folder,
             name: None,
+            host: "localhost".to_owned(),
             python,
             parse_timeout: Duration::from_secs(30),
             rescan: Duration::from_secs(30),
@@ -113,6 +116,21 @@ pub enum ProcessorError {
         one: PathBuf,
         /// The folder that would have it too.
         other: PathBuf,
+    },
+    /// Another processor has the name that a folder would go by.
+    #[error(
+        "the DAG folder `{folder}` would go by the name `{name}`, which another processor has, or had within a day, for \
+         `{place}` on {host}; give it another, as --dags NAME={folder}"
+    )]
+    Held {
+        /// The name.
+        name: String,
+        /// The folder here.
+        folder: PathBuf,
+        /// The other's folder.
+        place: String,
+        /// The other's machine.
+        host: String,
     },
     /// The inbox can't be reached.
     #[error("the processor can't reach its scheduler")]

@@ -403,6 +403,22 @@ async fn an_endless_file_that_is_mended_or_taken_away_is_not_waited_for() {
     running.stop().await;
 }
 
+/// Waits until a process that was killed is gone: the kernel takes it apart when it gets round to it.
+async fn until_gone(pid: &str) {
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_gone = |state: &str| {
+        state.is_empty()
+            || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'))
+    };
+    let gone = async {
+        while !is_gone(&state()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+    assert!(gone.is_ok(), "the process that it started lives on: {}", state());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_import_is_stopped_with_all_that_it_started() {
     let bench = Bench::new();
@@ -424,10 +440,7 @@ async fn an_endless_import_is_stopped_with_all_that_it_started() {
     assert_eq!(endless.errors[0].exception, "Timeout");
     assert!(endless.errors[0].message.contains("5s"), "{:?}", endless.errors);
     let pid = fs::read_to_string(&pid_file).unwrap();
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let gone = state.is_empty()
-        || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'));
-    assert!(gone, "the process that it started lives on: {state}");
+    until_gone(&pid).await;
     running.stop().await;
 }
 
@@ -447,10 +460,7 @@ async fn a_daemon_that_a_good_file_leaves_behind_is_ended() {
     let files = running.next_read(1).await;
     assert_eq!(files[0].dags.len(), 1, "{:?}", files[0].errors);
     let pid = fs::read_to_string(&pid_file).unwrap();
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let gone = state.is_empty()
-        || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'));
-    assert!(gone, "the process that it started lives on: {state}");
+    until_gone(&pid).await;
     running.stop().await;
 }
 

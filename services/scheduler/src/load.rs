@@ -1,7 +1,9 @@
 //! From nothing to the fold of the whole log: the newest snapshot, then what came after it.
+use std::sync::Arc;
+
 use dagbok_domain::namespace::Namespace;
-use dagbok_projection::Skipped;
-use dagbok_runlog::{Compared, Ports, ReadLimit, Seq};
+use dagbok_projection::{ReadAhead, Skipped};
+use dagbok_runlog::{Compared, Ports, Seq};
 
 use crate::{SchedulerError, cold, snapshot};
 
@@ -52,24 +54,17 @@ pub(crate) async fn catch_up(
     namespace: &mut Namespace,
 ) -> Result<(), SchedulerError> {
     let mut skipped = Skipped::default();
-    loop {
-        let entries = ports.log.read(Seq(namespace.last_seq()), ReadLimit::default()).await?;
-        if entries.is_empty() {
-            return Ok(());
-        }
-        for entry in entries {
-            let mut record = skipped.decode(entry.seq, &entry.payload);
-            if record.is_err() {
-                // Somebody else's, perhaps: a record behind it says so then.
-                skipped.search(&*ports.log, entry.seq).await?;
-                record = skipped.decode(entry.seq, &entry.payload);
-            }
-            let record =
-                record.map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
+    let mut ahead = ReadAhead::start(Arc::clone(&ports.log), Seq(namespace.last_seq()));
+    while let Some(batch) = ahead.next().await? {
+        for read in batch {
+            let seq = read.seq;
+            let record = skipped.record_of(&*ports.log, read).await?;
+            let record = record.map_err(|source| SchedulerError::Record { seq, source })?;
             if let Some(key) = namespace.needs(&record) {
-                cold::revive(ports, namespace, &key, Seq(entry.seq.0 - 1)).await?;
+                cold::revive(ports, namespace, &key, Seq(seq.0 - 1)).await?;
             }
-            namespace.evolve(entry.seq.0, &record);
+            namespace.evolve(seq.0, &record);
         }
     }
+    Ok(())
 }

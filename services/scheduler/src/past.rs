@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{Micros, Record, Scope, Timestamp};
-use dagbok_projection::Skipped;
+use dagbok_projection::{Read, ReadAhead, Skipped};
 use dagbok_protocol::{Refusal, Why, WhyAsk};
-use dagbok_runlog::{Ports, ReadLimit, Seq};
+use dagbok_runlog::{Ports, Seq};
 use dagbok_runtime::Clock;
 use tokio::sync::Mutex;
 
@@ -71,24 +71,23 @@ impl Past {
         keep(&mut kept, &Arc::new(fold.clone()));
         let mut seen = Seen::new(ask, since, until);
         let mut skipped = Skipped::default();
-        loop {
-            let entries = self.ports.log.read(Seq(fold.last_seq()), ReadLimit::default()).await?;
-            if entries.is_empty() {
-                return Ok(seen.found);
-            }
-            for entry in entries {
-                let record = self.record_of(&mut skipped, entry.seq, &entry.payload).await?;
+        let mut ahead = ReadAhead::start(Arc::clone(&self.ports.log), Seq(fold.last_seq()));
+        while let Some(batch) = ahead.next().await? {
+            for read in batch {
+                let seq = read.seq;
+                let record = self.record_of(&mut skipped, read).await?;
                 if record.at > until || seen.is_done() {
                     return Ok(seen.found);
                 }
                 if let Some(key) = fold.needs(&record) {
-                    cold::revive(&self.ports, &mut fold, &key, Seq(entry.seq.0 - 1)).await?;
+                    cold::revive(&self.ports, &mut fold, &key, Seq(seq.0 - 1)).await?;
                 }
-                fold.evolve(entry.seq.0, &record);
+                fold.evolve(seq.0, &record);
                 seen.look(&fold, &record);
             }
             tokio::task::yield_now().await;
         }
+        Ok(seen.found)
     }
 
     /// The fold of what was recorded up to `until`.
@@ -105,17 +104,9 @@ impl Past {
         Ok(fold)
     }
 
-    async fn record_of(
-        &self,
-        skipped: &mut Skipped,
-        seq: Seq,
-        payload: &[u8],
-    ) -> Result<Record, SchedulerError> {
-        let mut record = skipped.decode(seq, payload);
-        if record.is_err() {
-            skipped.search(&*self.ports.log, seq).await?;
-            record = skipped.decode(seq, payload);
-        }
+    async fn record_of(&self, skipped: &mut Skipped, read: Read) -> Result<Record, SchedulerError> {
+        let seq = read.seq;
+        let record = skipped.record_of(&*self.ports.log, read).await?;
         record.map_err(|source| SchedulerError::Record { seq, source })
     }
 
@@ -127,22 +118,19 @@ impl Past {
         kept: &mut Vec<Arc<Namespace>>,
     ) -> Result<(), SchedulerError> {
         let mut skipped = Skipped::default();
-        let log = &self.ports.log;
         let mut keep_at = fold.last_seq() + KEEP_EVERY;
-        loop {
-            let entries = log.read(Seq(fold.last_seq()), ReadLimit::default()).await?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            for entry in entries {
-                let record = self.record_of(&mut skipped, entry.seq, &entry.payload).await?;
+        let mut ahead = ReadAhead::start(Arc::clone(&self.ports.log), Seq(fold.last_seq()));
+        while let Some(batch) = ahead.next().await? {
+            for read in batch {
+                let seq = read.seq;
+                let record = self.record_of(&mut skipped, read).await?;
                 if record.at > until {
                     return Ok(());
                 }
                 if let Some(key) = fold.needs(&record) {
-                    cold::revive(&self.ports, fold, &key, Seq(entry.seq.0 - 1)).await?;
+                    cold::revive(&self.ports, fold, &key, Seq(seq.0 - 1)).await?;
                 }
-                fold.evolve(entry.seq.0, &record);
+                fold.evolve(seq.0, &record);
             }
             if fold.last_seq() >= keep_at {
                 keep(kept, &Arc::new(fold.clone()));
@@ -151,6 +139,7 @@ impl Past {
             // Others that run here must not wait for a long log.
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 }
 

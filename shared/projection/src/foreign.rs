@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use dagbok_events::{Actor, DecodeError, Digest, Fact, Record, Scope, Timestamp, decode};
 use dagbok_runlog::{Entry, PortResult, ReadLimit, RunLog, Seq, digest_of};
 
+use crate::Read;
+
 /// Which entries of one log are to be passed over, as far as is known.
 #[derive(Clone, Debug, Default)]
 pub struct Skipped {
@@ -18,6 +20,20 @@ impl Skipped {
     pub fn decode(&self, seq: Seq, payload: &[u8]) -> Result<Record, DecodeError> {
         decode(payload)
             .or_else(|error| if self.knows(seq, payload) { Ok(nothing()) } else { Err(error) })
+    }
+
+    /// What an entry says that was read ahead: one that can't be read may be somebody else's, which a record behind
+    /// it says then.
+    pub async fn record_of(
+        &mut self,
+        log: &dyn RunLog,
+        read: Read,
+    ) -> PortResult<Result<Record, DecodeError>> {
+        let Read { seq, payload, record: Err(error) } = read else { return Ok(read.record) };
+        if !self.knows(seq, &payload) {
+            self.search(log, seq).await?;
+        }
+        Ok(if self.knows(seq, &payload) { Ok(nothing()) } else { Err(error) })
     }
 
     /// Searches the log, from the entry at `from` to its end, for records that name entries to pass over;

@@ -4,11 +4,13 @@
 //! the reading, the decoding, the starting over after a port failed, and tells readers by
 //! [`Progress`] how far the fold is. What the rows are and where they lie is the projection's own
 //! business; nothing here knows a store or an event's meaning.
+mod ahead;
 mod checkpoint;
 mod follow;
 mod foreign;
 mod progress;
 
+pub use ahead::{Read, ReadAhead};
 pub use checkpoint::{Checkpoint, Decoded, Projection, ProjectionError, check_log};
 pub use follow::{FollowError, Following, Pace, follow};
 pub use foreign::{Skipped, decode_or_nothing};

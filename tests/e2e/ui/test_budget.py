@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page
 
 from ui.walk import LEAST, TIMED, Walk, reference
 
+pytestmark = pytest.mark.alone
+
 Visit = Callable[..., Page]
 LIST = "main table.list, main .nothing"
 

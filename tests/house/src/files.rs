@@ -119,3 +119,20 @@ pub fn fields_said_twice(files: &[File]) -> Vec<String> {
     }
     found
 }
+
+/// Fences in the documentation of code that a compiler would run as an example. The round of tests runs none.
+pub fn examples_unrun(files: &[File]) -> Vec<String> {
+    let fence = Regex::new(r"^\s*//[/!] ?```(.*)$").expect("a constant pattern");
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.is("rs")) {
+        let mut is_open = false;
+        for (line, number) in file.text.lines().zip(1..) {
+            let Some(language) = fence.captures(line) else { continue };
+            is_open = !is_open;
+            if is_open && matches!(&language[1], "" | "rust") {
+                found.push(format!("{}:{number}: write a test, or say `text`", file.path));
+            }
+        }
+    }
+    found
+}

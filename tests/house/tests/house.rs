@@ -108,6 +108,16 @@ fn no_log_line_says_a_field_twice() {
 }
 
 #[test]
+fn documentation_has_no_example_that_nobody_runs() {
+    let file = |language: &str| File {
+        path: "a.rs".to_owned(),
+        text: ["//! ```", language, "\n//! 1\n//! ", "```\n"].concat(),
+    };
+    assert_eq!(files::examples_unrun(&[file(""), file("rust"), file("text")]).len(), 2);
+    none(&files::examples_unrun(&files()));
+}
+
+#[test]
 fn every_published_limit_is_tried() {
     let file = |path: &str, text: &str| File::new(path, text);
     let limits = "pub const TASKS: usize = 5;\npub const RUNS: usize = 7;\n";

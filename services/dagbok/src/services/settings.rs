@@ -123,7 +123,7 @@ pub(crate) fn processors(
     let all = folders::configured(config)?.into_iter().zip(pythons);
     let one = |((name, folder), python)| {
         let settings = processor(config, folder, python, home);
-        ProcessorSettings { name, ..settings }
+        ProcessorSettings { name, host: hostname(), ..settings }
     };
     Ok(all.map(one).collect())
 }

@@ -5,26 +5,24 @@ use std::{
     time::Duration,
 };
 
-use dagbok_events::{DagId, file_in, folder_of, path_in_folder};
+use dagbok_events::{DagId, folder_of, path_in_folder};
 use dagbok_inbox::{Inbox, Lookup};
-use dagbok_protocol::CommandBody;
-use dagbok_runlog::{PortError, Ports};
-use dagbok_runtime::{Backoff, Clock, Shutdown};
+use dagbok_runlog::Ports;
+use dagbok_runtime::{Clock, Shutdown};
 use dagbok_telemetry::metrics;
 use futures::future::try_join_all;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Service, blocking, telling::log_answer};
+use super::{Service, before::Before, blocking};
 use crate::{
     ProcessorError, ProcessorSettings,
     dates::{Dates, Place},
-    folders, known, presence,
-    roots::{self, Roots},
+    folders, presence,
     tell::Teller,
 };
 
 /// The pause before the ports are asked again what is known.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// DAGs that a file let go of; `None` where they are not known, as it was read by an earlier start.
 pub(super) type Lost = Option<BTreeSet<DagId>>;
@@ -101,20 +99,19 @@ pub async fn run_all(
     let teller = Arc::new(Teller::new(inbox, shutdown.clone(), first.answer_within));
     let room = Arc::new(Semaphore::new(first.parsers.max(1)));
     presence::show(Arc::clone(&ports.state), clock.clone(), &shutdown);
-    let resumes = first.state_ends_with_process;
-    let (known, roots) = tokio::select! {
-        known = load_known(ports.clone(), resumes) => known,
+    let before = tokio::select! {
+        before = Before::load(ports.clone(), folders.clone()) => before,
         () = shutdown.started() => return Ok(()),
     };
-    let (said, files, before) = (folders.clone(), known.clone(), roots.clone());
-    let names = blocking(move || folders::names(&said, &files, &before)).await?;
-    keep_roots(&ports, &folders, &names, (roots, resumes)).await;
+    let (said, was) = (folders.clone(), before.clone());
+    let names = move || folders::names(&said, &was.known, &was.roots, &was.others);
+    let names = blocking(names).await?;
     let common = Common { ports, clock, shutdown, teller, room, failures: Arc::default() };
-    take_leave(&common, &folders, &names, &known).await;
+    before.take_leave(&common, &folders, &names).await;
     let mut places = Vec::new();
     let mut services = Vec::new();
     for (one, (settings, root)) in
-        each(names, &known).into_iter().zip(folders.into_iter().zip(real))
+        each(names, &before.known).into_iter().zip(folders.into_iter().zip(real))
     {
         let service = Service::open(common.clone(), settings, one);
         places.push(Place {
@@ -141,110 +138,6 @@ fn each(names: Vec<Option<String>>, known: &BTreeSet<String>) -> Vec<One> {
         One { number, name, known, heard, others }
     };
     numbered.map(one).collect()
-}
-
-/// What was known before, as soon as the ports say.
-async fn load_known(ports: Ports, resumes: bool) -> (BTreeSet<String>, Roots) {
-    let mut backoff = Backoff::new(PAUSE / 8, PAUSE);
-    loop {
-        let loaded = async {
-            let known = known::load(&ports, resumes).await?;
-            Ok::<_, PortError>((known, roots::load(&ports, resumes).await?))
-        };
-        match loaded.await {
-            Ok(known) => return known,
-            Err(error) => {
-                tracing::warn!(%error, "which files were known before can't be read; trying again");
-                backoff.pause().await;
-            }
-        }
-    }
-}
-
-/// Keeps where the folders lie that were given no names.
-async fn keep_roots(
-    ports: &Ports,
-    folders: &[ProcessorSettings],
-    names: &[Option<String>],
-    (before, resumes): (Roots, bool),
-) {
-    let mut roots = before.clone();
-    for (ProcessorSettings { folder, name, .. }, is) in folders.iter().zip(names) {
-        if name.is_none() {
-            // A name is one folder's: the one that had it before lies here now, or is another by now.
-            roots.retain(|_, other| other != is);
-            roots.insert(folder.to_string_lossy().into_owned(), is.clone());
-        }
-    }
-    if roots != before
-        && let Err(error) = roots::keep(ports, &roots, resumes).await
-    {
-        tracing::warn!(%error, "where the DAG folders lie can't be kept");
-    }
-}
-
-/// Tells that files are gone whose folder no processor has any more. A processor all of whose folders were given names
-/// answers for those alone; another one for all, but for names that a processor of that kind has had of late.
-async fn take_leave(
-    common: &Common,
-    folders: &[ProcessorSettings],
-    names: &[Option<String>],
-    known: &BTreeSet<String>,
-) {
-    let has_all = folders.iter().any(|folder| folder.name.is_none());
-    if !has_all {
-        let own = names.iter().map(|name| name.as_deref().unwrap_or(folders::UNNAMED).to_owned());
-        let own = own.collect();
-        presence::claim(Arc::clone(&common.ports.state), own, &common.shutdown);
-    }
-    let own = |folder: Option<&str>| names.iter().any(|name| name.as_deref() == folder);
-    let mut others: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
-    for file in known.iter().filter(|file| !own(folder_of(file))) {
-        others.entry(folder_of(file)).or_default().push(path_in_folder(file));
-    }
-    for (folder, files) in others {
-        let name = folder.unwrap_or(folders::UNNAMED);
-        if !has_all {
-            if folder.is_none() {
-                tracing::warn!(
-                    files = files.len(),
-                    "files of a folder without a name are known, and each folder here has one: where they are those of \
-                     one of these, call it `{}` (--dags {}=DIR)",
-                    folders::UNNAMED,
-                    folders::UNNAMED,
-                );
-            }
-            continue;
-        }
-        match presence::is_claimed(&*common.ports.state, name).await {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(
-                    folder = name,
-                    "another processor has this folder, or had it of late"
-                );
-                continue;
-            }
-            Err(error) => {
-                tracing::warn!(folder = name, %error, "it can't be read who has this folder; its files are left");
-                continue;
-            }
-        }
-        tracing::warn!(
-            folder = name,
-            files = files.len(),
-            "a DAG folder is not among those of now"
-        );
-        for path in files {
-            let file = file_in(folder, path);
-            let told = common.teller.tell(&file, CommandBody::DagFileGone { file: file.clone() });
-            if log_answer(&file, &told.await)
-                && let Err(error) = known::forget(&common.ports, &file).await
-            {
-                tracing::warn!(file, %error, "that the file is gone could not be kept");
-            }
-        }
-    }
 }
 
 impl Service {

@@ -51,6 +51,8 @@ pub(crate) struct Running {
     processor: JoinHandle<Result<(), ProcessorError>>,
     scheduler: JoinHandle<()>,
     said: mpsc::UnboundedReceiver<(String, CommandBody)>,
+    /// What was published last of each folder, by what that goes by.
+    pub(crate) published: BTreeMap<Option<String>, String>,
 }
 
 impl Bench {
@@ -105,7 +107,13 @@ impl Bench {
 
     /// Starts a processor of several folders.
     pub(crate) fn start_folders(&self, said: &[&str]) -> Running {
-        let folders = self.folders(said);
+        self.start_folders_on("localhost", said)
+    }
+
+    /// The same on another machine.
+    pub(crate) fn start_folders_on(&self, host: &str, said: &[&str]) -> Running {
+        let mut folders = self.folders(said);
+        folders.iter_mut().for_each(|folder| host.clone_into(&mut folder.host));
         self.begin(|ports, shutdown| run_all(ports, folders, Clock::system(), shutdown), true)
     }
 
@@ -169,7 +177,7 @@ impl Bench {
         let scheduler = tokio::spawn(scheduler(self.ports.clone(), tell, answers));
         let shutdown = Shutdown::new();
         let processor = tokio::spawn(processor(self.ports.clone(), shutdown.clone()));
-        Running { shutdown, processor, scheduler, said }
+        Running { shutdown, processor, scheduler, said, published: BTreeMap::new() }
     }
 
     pub(crate) async fn run_to_end(
@@ -214,7 +222,10 @@ impl Running {
         match self.command().await.1 {
             CommandBody::DagFileRead(file) => Said::Read(file),
             CommandBody::DagFileGone { file } => Said::Gone(file),
-            CommandBody::PublishBundle { bundle, .. } => Said::Bundle(bundle.to_string()),
+            CommandBody::PublishBundle { bundle, folder } => {
+                self.published.insert(folder, bundle.to_string());
+                Said::Bundle(bundle.to_string())
+            }
             other => panic!("a processor does not say {other:?}"),
         }
     }

@@ -51,6 +51,12 @@ async fn each_folder_is_read_and_packed_by_itself_and_its_files_are_told_apart()
     let mut running = bench.start_folders(&["a", "b"]);
     let (files, _) = said(&mut running, 2).await;
     assert_eq!(files, read(&[("etl.py", "from_a"), ("b//etl.py", "from_b")]));
+    let published = running.published.clone();
+    assert!(published.keys().map(Option::as_deref).eq([None, Some("b")]), "{published:?}");
+    for (folder, name) in [(None, "a"), (Some("b".to_owned()), "b")] {
+        let helper = bench.content(&published[&folder], "helper.py").await;
+        assert_eq!(helper, format!("NAME = 'from_{name}'\n"));
+    }
     // A helper that changes is the business of its own folder.
     bench.write_in("b", "helper.py", b"NAME = 'changed'\n");
     let (files, _) = said(&mut running, 1).await;
@@ -135,6 +141,46 @@ async fn processors_of_one_namespace_that_name_their_folders_leave_each_others_f
     let mut one = bench.start_folders(&["one=a"]);
     assert_eq!(said(&mut one, 1).await.1, Vec::<String>::new());
     one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_given_another_name_leaves_its_files_by_the_one_before() {
+    let bench = two();
+    let none = Vec::<String>::new();
+    for (folder, file, gone) in [
+        ("a", "etl.py", &none[..]),
+        ("red=a", "red//etl.py", &["etl.py".to_owned()]),
+        ("blue=a", "blue//etl.py", &["red//etl.py".to_owned()]),
+        // Where it is given none it keeps the one it had.
+        ("a", "blue//etl.py", &[]),
+        ("default=a", "etl.py", &["blue//etl.py".to_owned()]),
+        ("a", "etl.py", &[]),
+    ] {
+        let mut running = bench.start_folders(&[folder]);
+        let told = said(&mut running, 1).await;
+        assert_eq!(told, (read(&[(file, "from_a")]), gone.to_vec()), "{folder}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_processor_elsewhere_has_is_left_to_it() {
+    let bench = two();
+    let mut one = bench.start_folders_on("one", &["default=a"]);
+    assert_eq!(said(&mut one, 1).await.0, read(&[("etl.py", "from_a")]));
+    one.stop().await;
+    // The folder of the same path there is another.
+    let mut two = bench.start_folders_on("two", &["blue=a"]);
+    assert_eq!(said(&mut two, 1).await, (read(&[("blue//etl.py", "from_a")]), vec![]));
+    two.stop().await;
+    let mut two = bench.start_folders_on("two", &["red=a"]);
+    let told = said(&mut two, 1).await;
+    assert_eq!(told, (read(&[("red//etl.py", "from_a")]), vec!["blue//etl.py".to_owned()]));
+    two.stop().await;
+    // Nor is it taken by who names none.
+    let mut third = bench.start_folders_on("three", &["b"]);
+    assert_eq!(said(&mut third, 1).await, (read(&[("b//etl.py", "from_b")]), vec![]));
+    third.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
