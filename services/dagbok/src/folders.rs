@@ -2,10 +2,11 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use dagbok_config::{Config, Folders, Runtime};
-use dagbok_executor::{Environment, lock_in};
+use dagbok_executor::{Environment, FindEnvironment, FolderEnvironments, lock_in};
 use dagbok_processor::{ProcessorError, ProcessorSettings, is_folder_name};
 
 use crate::{
@@ -86,39 +87,65 @@ pub(crate) fn check(folders: &[ProcessorSettings]) -> Result<(), Failure> {
 
 /// The Pythons of the configured folders.
 pub(crate) struct Pythons {
-    /// What tries run in that no folder's environment has: the only folder's own, where there is but one.
+    /// What tries run in whose bundles ask for no environment: the only folder's own, where there is but one without a name.
     pub(crate) tries: Python,
     /// Of each folder, in their order.
     pub(crate) folders: Vec<Python>,
-    /// By the digests of their locks, where there are several folders.
-    pub(crate) environments: BTreeMap<String, Environment>,
+    /// Those of the folders' environments, and how others are found. `None` where all tries run in the one above.
+    pub(crate) environments: Option<FolderEnvironments>,
 }
 
 impl Pythons {
     /// Finds them.
     pub(crate) async fn find(config: &Config) -> Result<Self, Failure> {
         let paths: Vec<&Path> = config.processor.dags.paths().collect();
-        let mut found = Self {
-            tries: Python::find_for_tries(config, only(config, None).unwrap_or_default()).await?,
-            folders: Vec::new(),
-            environments: BTreeMap::new(),
-        };
-        if let [_] = paths[..] {
-            found.folders.push(found.tries.clone());
-            return Ok(found);
+        // A folder with a name is one of several, though the others be another machine's.
+        let is_alone =
+            config.processor.dags.named().all(|(name, _)| name.is_none()) && paths.len() < 2;
+        if is_alone {
+            let tries = Python::find_for_tries(config, paths.first().copied()).await?;
+            let folders = paths.iter().map(|_| tries.clone()).collect();
+            return Ok(Self { tries, folders, environments: None });
         }
+        let tries = Python::find_for_tries(config, None).await?;
+        let (mut folders, mut known) = (Vec::new(), BTreeMap::new());
         for path in paths {
             let python = Python::find_for(config, Some(path)).await?;
-            let is_own = environment::has_one(path) && config.airflow.runtime != Runtime::Airflow;
-            if let Some(lock) = lock_in(path).filter(|_| is_own) {
-                let (executable, path) = (python.executable.clone(), python.package_path.clone());
-                let environment = Environment { python: executable, python_path: path };
-                found.environments.insert(lock, environment);
-            }
-            found.folders.push(python);
+            let lock = lock_in(path).map_err(|error| {
+                let what = format!("{}/{}: {error}", path.display(), environment::LOCK);
+                Failure::new(Code::BadEnvironment, what)
+            })?;
+            known.extend(lock.map(|lock| (lock, environment_of(&python))));
+            folders.push(python);
         }
-        Ok(found)
+        // There an installed Airflow runs every try, in its own Python.
+        let has_own = config.airflow.runtime != Runtime::Airflow;
+        let environments = has_own.then(|| FolderEnvironments { known, find: finder(config) });
+        Ok(Self { tries, folders, environments })
     }
+}
+
+fn environment_of(python: &Python) -> Environment {
+    let (python, python_path) = (python.executable.clone(), python.package_path.clone());
+    Environment { python, python_path }
+}
+
+/// Looks for the environment of a folder, a bundle's among them, where those of this machine lie.
+fn finder(config: &Config) -> FindEnvironment {
+    let config = Arc::new(config.clone());
+    Arc::new(move |folder| {
+        let config = Arc::clone(&config);
+        Box::pin(async move {
+            let found = Python::find_for(&config, Some(&folder)).await;
+            found.map(|python| environment_of(&python)).map_err(|failure| {
+                format!(
+                    "its DAG folder's {} asks for an environment that this machine has not ({failure}); \
+                     `dagbok providers install --dags DIR` makes it here",
+                    environment::LOCK
+                )
+            })
+        })
+    })
 }
 
 /// Folders that were named to a command, else those that are configured, without links.

@@ -40,7 +40,8 @@ pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;
 pub use settings::{
-    AfterDrain, AirflowRuntime, BrokerDown, Environment, ExecutorSettings, LOCK, Runner, lock_in,
+    AfterDrain, AirflowRuntime, BrokerDown, Environment, ExecutorSettings, FindEnvironment,
+    FolderEnvironments, LOCK, Runner, lock_in,
 };
 pub use stats::{ExecutorStats, Stretch};
 pub use trigger::run as run_triggerer;

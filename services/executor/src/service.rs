@@ -26,7 +26,7 @@ use crate::{
     log::{LOGS, LogFolder, Logs, Masks, hand_in},
     oom::OomWatch,
     orders,
-    place::{Choice, Place, Pool},
+    place::{Begin, Choice, Environments, Place, Pool},
     pull::pull,
     reports::Reporter,
     room::Room,
@@ -111,6 +111,7 @@ async fn live(
     serve(Arc::clone(&shared), Arc::clone(&folder)).await;
     shared.begun.tidy();
     shared.work.tidy();
+    let pools = std::mem::take(&mut *pools.lock());
     for (end, supervised) in pools {
         drop(end);
         drop(supervised.await);
@@ -156,35 +157,56 @@ fn isolation(settings: &ExecutorSettings) -> (Option<Cgroups>, String) {
 /// What keeps a place's processes going: it ends when the first is dropped.
 type Kept = (oneshot::Sender<()>, JoinHandle<()>);
 
+/// All that keeps places going, of those too that begin later.
+type Pools = Arc<Mutex<Vec<Kept>>>;
+
 /// Where tries run: nowhere, in one place, or in several where Airflow runs some or DAG folders have environments.
 async fn places(
     settings: &ExecutorSettings,
     masks: &Masks,
-) -> Result<(Option<Arc<dyn Place>>, Vec<Kept>), ExecutorError> {
+) -> Result<(Option<Arc<dyn Place>>, Pools), ExecutorError> {
     if settings.runner == Runner::Null {
-        return Ok((None, Vec::new()));
+        return Ok((None, Pools::default()));
     }
     let beside = settings.airflow.as_ref().map(|airflow| settings.in_airflow(airflow));
-    let inside = settings.environments.values().map(|it| settings.in_environment(it));
+    let environments = settings.environments.as_ref();
+    let known = environments.map(|it| it.known.clone()).unwrap_or_default();
+    let inside = known.values().map(|it| settings.in_environment(it));
     let all = std::iter::once(settings.clone()).chain(inside).chain(beside);
-    let all = try_join_all(all.map(|settings| place(settings, masks))).await?;
+    let all = try_join_all(all.map(|settings| place(settings, masks.clone()))).await?;
     let (mut places, kept): (VecDeque<_>, Vec<_>) = all.into_iter().unzip();
+    let pools = Arc::new(Mutex::new(kept));
     let own = places.pop_front().expect("the first is always there");
-    if places.is_empty() {
-        return Ok((Some(own), kept));
+    if places.is_empty() && environments.is_none() {
+        return Ok((Some(own), pools));
     }
     let airflow = settings.airflow.clone().and_then(|whose| Some((whose, places.pop_back()?)));
-    let environments = settings.environments.keys().cloned().zip(places).collect();
-    let choice = Choice { own, environments, airflow, locks: Mutex::default() };
-    Ok((Some(Arc::new(choice)), kept))
+    let known = known.into_keys().zip(places).collect();
+    let begin = begin_in(settings, masks, &pools);
+    let environments = environments.map(|it| Environments::new(it.find.clone(), begin, known));
+    Ok((Some(Arc::new(Choice { own, environments, airflow })), pools))
+}
+
+/// Begins a place in an environment that was not known at the start.
+fn begin_in(settings: &ExecutorSettings, masks: &Masks, pools: &Pools) -> Begin {
+    let (settings, masks, pools) = (settings.clone(), masks.clone(), Arc::clone(pools));
+    Box::new(move |environment| {
+        let inside = settings.in_environment(&environment);
+        let (masks, pools) = (masks.clone(), Arc::clone(&pools));
+        Box::pin(async move {
+            let (place, kept) = place(inside, masks).await.map_err(|error| error.to_string())?;
+            pools.lock().push(kept);
+            Ok(place)
+        })
+    })
 }
 
 async fn place(
     settings: ExecutorSettings,
-    masks: &Masks,
+    masks: Masks,
 ) -> Result<(Arc<dyn Place>, Kept), ExecutorError> {
     let python = settings.python.clone();
-    let started = Pool::start(settings, masks.clone()).await;
+    let started = Pool::start(settings, masks).await;
     let (pool, base) = started.map_err(|why| ExecutorError::Python { python, why })?;
     let (end, ends) = oneshot::channel::<()>();
     let ends = async move { drop(ends.await) };

@@ -2,7 +2,7 @@
 //! limits are in [`dagbok_protocol::limits`].
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 use dagbok_events::{DagId, ExecutorId, ExecutorName, Limits, QueueName, Resources, TaskId};
 use dagbok_protocol::{WorkItem, limits::MAX_MAP_LENGTH};
 use dagbok_runlog::digest_of;
+use futures::future::BoxFuture;
 
 use crate::{Claim, ExecutorStats};
 
@@ -82,9 +83,26 @@ pub struct Environment {
     pub python_path: Option<PathBuf>,
 }
 
+/// Finds the environment that the lock in a folder asks for on this machine, or says why it can't be had.
+pub type FindEnvironment =
+    Arc<dyn Fn(PathBuf) -> BoxFuture<'static, Result<Environment, String>> + Send + Sync>;
+
+/// Environments of DAG folders.
+#[derive(Clone)]
+pub struct FolderEnvironments {
+    /// Those that are known, by the digests of their locks.
+    pub known: BTreeMap<String, Environment>,
+    /// Finds what is not among them.
+    pub find: FindEnvironment,
+}
+
 /// The digest of the lock that lies in a folder, where one does.
-pub fn lock_in(folder: &Path) -> Option<String> {
-    Some(digest_of(&std::fs::read(folder.join(LOCK)).ok()?))
+pub fn lock_in(folder: &Path) -> io::Result<Option<String>> {
+    match std::fs::read(folder.join(LOCK)) {
+        Ok(lock) => Ok(Some(digest_of(&lock))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What becomes of tries that go on after the time limit of a drain.
@@ -126,9 +144,9 @@ pub struct ExecutorSettings {
     pub start: Option<PathBuf>,
     /// The Airflow that runs some of the tries, where it does not run all.
     pub airflow: Option<AirflowRuntime>,
-    /// Environments of DAG folders where there are several, by the digests of their locks: a try runs in the one whose lock
-    /// its bundle has, else in `python`.
-    pub environments: BTreeMap<String, Environment>,
+    /// Environments of DAG folders: a try runs in the one whose lock its bundle has, one of a bundle without a lock in
+    /// `python`. `None` where all run in `python`.
+    pub environments: Option<FolderEnvironments>,
     /// Folder of this executor's own: bundles, and the logs of tries in flight.
     pub home: PathBuf,
     /// Environment of every try, over the executor's own.
@@ -191,7 +209,7 @@ impl ExecutorSettings {
             python_path: None,
             start: None,
             airflow: None,
-            environments: BTreeMap::new(),
+            environments: None,
             home,
             env: BTreeMap::new(),
             inherit_env: vec!["*".to_owned()],
@@ -253,7 +271,7 @@ impl ExecutorSettings {
         settings.start = Some(airflow.start.clone());
         settings.python_path = None;
         settings.airflow = None;
-        settings.environments.clear();
+        settings.environments = None;
         // What the configuration says of every try stands above what is usual for Airflow.
         settings.env = airflow.env.clone();
         settings.env.extend(self.env.clone());
@@ -262,10 +280,8 @@ impl ExecutorSettings {
 
     /// The same for what runs in the environment that a bundle has the lock of, where it is one of these.
     pub(crate) fn of(&self, bundle: &str) -> Option<Self> {
-        if self.environments.is_empty() {
-            return None;
-        }
-        let environment = self.environments.get(&lock_in(Path::new(bundle))?)?;
+        let known = &self.environments.as_ref()?.known;
+        let environment = known.get(&lock_in(Path::new(bundle)).ok()??)?;
         Some(self.in_environment(environment))
     }
 
@@ -275,7 +291,7 @@ impl ExecutorSettings {
         settings.python.clone_from(&environment.python);
         settings.python_path.clone_from(&environment.python_path);
         settings.airflow = None;
-        settings.environments.clear();
+        settings.environments = None;
         settings
     }
 

@@ -174,8 +174,8 @@ fn own_name(folder: &Path) -> String {
     let plain =
         |letter: char| if is_folder_name(letter.encode_utf8(&mut [0; 4])) { letter } else { '_' };
     let name: String = last.chars().map(plain).take(NAME_BYTES).collect();
-    // That word says that a folder goes by none.
-    if name == UNNAMED { format!("{name}_") } else { name }
+    // Those words say that a folder goes by none, to us and to Airflow.
+    if [UNNAMED, COMMON].contains(&&*name) { format!("{name}_") } else { name }
 }
 
 /// Whether a folder has a file of this path, or the zip that it lies in, and nothing beside the folder is meant.
@@ -335,8 +335,8 @@ mod tests {
         for (folder, name) in [
             ("/srv/team a/dags", "team_a"),
             ("/opt/airflow/dags/dags", "airflow"),
-            ("/dags", "dags"),
-            ("/", "dags"),
+            ("/dags", "dags_"),
+            ("/", "dags_"),
             ("/srv/p.zip", "p_zip"),
             ("/srv/default", "default_"),
         ] {

@@ -369,8 +369,10 @@ pub(crate) async fn triggerer(global: &Global, args: &TriggererArgs) -> Outcome 
     let mut flags = Flags::new();
     push(&mut flags, "--lease", "executor.lease", args.lease.map(|lease| lease.to_string()));
     run(global, &args.nats, flags, ("triggerer", "dagbok-triggerer"), async |mut base: Base| {
-        let python = Python::find_for_tries(base.config(), None).await?;
-        let settings = services::triggerer(base.config(), &python, base.folder("triggerer")?)?;
+        let pythons = Pythons::find(base.config()).await?;
+        let folder = base.folder("triggerer")?;
+        let mut settings = services::triggerer(base.config(), &pythons.tries, folder)?;
+        settings.environments = pythons.environments;
         let shutdown = base.crew.shutdown(Stage::Takes);
         let service = dagbok_executor::run_triggerer(base.ports, settings, base.clock, shutdown);
         base.crew.add(Stage::Takes, "triggerer", service);

@@ -278,7 +278,7 @@ impl Running<'_> {
     pub(super) fn started(&self, pid: u32) -> ReportBody {
         let mut inputs = std::collections::BTreeMap::new();
         inputs.insert("bundle".to_owned(), self.item.bundle.to_string());
-        inputs.insert("python".to_owned(), self.place.python());
+        inputs.insert("python".to_owned(), self.place.python_of(self.item));
         let (hostname, again) = (self.shared.settings.hostname.clone(), self.pulled.again);
         ReportBody::Started { hostname, pid, inputs, again }
     }

@@ -3,6 +3,7 @@
 //! A [`Place`] starts a process for a try and hands out its frames, its output and its end; what is done to
 //! the process afterwards goes through [`Process`]. Nothing outside of this folder knows more of either.
 mod choice;
+mod environments;
 mod zygote;
 
 use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, sync::oneshot};
 
 pub(crate) use choice::Choice;
+pub(crate) use environments::{Begin, Environments};
 pub(crate) use zygote::{Pool, base};
 
 use crate::{
@@ -38,6 +40,11 @@ pub(crate) trait Place: Debug + Send + Sync {
 
     /// The version of its Python.
     fn python(&self) -> String;
+
+    /// The version of the Python that this try runs in.
+    fn python_of(&self, _: &WorkItem) -> String {
+        self.python()
+    }
 }
 
 /// What a try's process begins with.

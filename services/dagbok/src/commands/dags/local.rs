@@ -126,12 +126,17 @@ pub(crate) async fn find_configured(
     dag_id: &str,
     dag: Option<&str>,
 ) -> Result<Found, Failure> {
-    let mut missing = None;
+    let (mut missing, mut trouble) = (None, None);
     for folder in context.config.processor.dags.paths() {
         match find(context, dag_id, Some(folder), dag).await {
             Err(failure) if failure.code() == Code::NoSuchDag => missing = Some(failure),
+            // Another folder may have it all the same.
+            Err(failure) => trouble = trouble.or(Some(failure)),
             found => return found,
         }
+    }
+    if let Some(failure) = trouble {
+        return Err(failure);
     }
     let folders = &context.config.processor.dags;
     match missing {

@@ -58,7 +58,9 @@ const PAGE = 100;
 function place(of: Shapes["ImportErrorResponse"]): { line: number | undefined; source: string | undefined } {
   const lines = of.stack_trace.split("\n");
   const frame = /^\s*File "(.*)", line (\d+)/;
-  const own = (one: string) => frame.exec(one)?.[1]?.endsWith(of.filename) && (!of.dagbok.line || one.includes(`, line ${of.dagbok.line}`));
+  // Of a folder that has a name the file's path stands behind it.
+  const path = of.filename.split("//").at(-1) ?? of.filename;
+  const own = (one: string) => frame.exec(one)?.[1]?.endsWith(path) && (!of.dagbok.line || one.includes(`, line ${of.dagbok.line}`));
   const at = lines.findLastIndex(own);
   const next = lines[at + 1]?.trim();
   return {
