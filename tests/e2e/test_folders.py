@@ -191,6 +191,17 @@ def test_what_names_folders_wrongly_is_refused_and_commands_look_at_all(
     assert "lies in" in said
     assert str(inner) in said
 
+    # What only the processor can see is the configuration's fault all the same.
+    for one in ("one", "two"):
+        (tmp_path / one / "etl").mkdir(parents=True)
+    it = Standalone(tmp_path, red.parent / "dags", *(f"--dags={tmp_path / one / 'etl'}" for one in ("one", "two")))
+    inner.rmdir()
+    it.process.start()
+    assert it.process.ends() == 2
+    said = it.process.log.read_text()
+    assert "would both go by the name `etl`" in said
+    assert "DBK0002" in said
+
     both = f"[processor]\ndags = [{str(red)!r}, {f'navy={blue}'!r}]\n"
     config = tmp_path / "dagbok.toml"
     config.write_text(both)

@@ -5,7 +5,7 @@ use dagbok_projection::FollowError;
 use dagbok_runlog::{AppendError, PortError};
 use serde_json::{Value, json};
 
-use crate::{codes::Code, exit::Exit};
+use crate::{codes::Code, exit::Exit, folders};
 
 /// A command that could not be done.
 #[derive(Debug)]
@@ -77,8 +77,12 @@ impl Failure {
         Self::new(code, message)
     }
 
-    /// What a service ended with, or does not start with: the log's own where that is damaged.
+    /// What a service ended with, or does not start with: the log's own where that is damaged, the configuration's where
+    /// only the service could see that its folders don't go together.
     pub(crate) fn of_service(error: &(dyn std::error::Error + 'static)) -> Self {
+        if let Some(code) = error.downcast_ref().and_then(folders::code_of) {
+            return Self::from_error(code, error);
+        }
         if matches!(port_of(error), Some(PortError::Damaged { what: "log", .. })) {
             return Self::from_error(Code::LogDamaged, error)
                 .next("nothing was changed; `dagbok explain DBK0033` says how a log is put back");

@@ -74,15 +74,18 @@ pub(crate) fn check(folders: &[ProcessorSettings]) -> Result<(), Failure> {
             Failure::new(Code::NoDagFolder, what).next("make it, or name another with --dags")
         })?;
     }
-    dagbok_processor::check_folders(folders).map(drop).map_err(|error| {
-        let code = match error {
-            ProcessorError::Nested { .. }
-            | ProcessorError::SameName { .. }
-            | ProcessorError::Held { .. } => Code::Config,
-            ProcessorError::NoFolder { .. } | ProcessorError::Port(_) => Code::NoDagFolder,
-        };
-        Failure::from_error(code, &error)
-    })
+    dagbok_processor::check_folders(folders).map(drop).map_err(|error| Failure::of_service(&error))
+}
+
+/// What is wrong with the folders that a processor can't start with; `None` where it is something else.
+pub(crate) fn code_of(error: &ProcessorError) -> Option<Code> {
+    match error {
+        ProcessorError::Nested { .. }
+        | ProcessorError::SameName { .. }
+        | ProcessorError::Held { .. } => Some(Code::Config),
+        ProcessorError::NoFolder { .. } => Some(Code::NoDagFolder),
+        ProcessorError::Port(_) => None,
+    }
 }
 
 /// The Pythons of the configured folders.
