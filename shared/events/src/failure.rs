@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Micros, OutOfMemory};
 
-/// What a try used, as the kernel counted it.
+/// What a try used, as the kernel counted it up to its end; up to its last word where nothing of it was left to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Peak resident memory, in bytes.

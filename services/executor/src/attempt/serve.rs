@@ -1,7 +1,7 @@
 //! Answers a try's requests over its frames, until its process closes them.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{AssetRef, MapIndex, TaskId, Timestamp, TryKey};
+use dagbok_events::{AssetRef, MapIndex, TaskId, Timestamp, TryKey, Usage};
 use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{
     CopiesHandedOn, OutletEvent, ReportBody,
@@ -187,7 +187,7 @@ impl Server {
                 let SucceedTask { outlet_events, used } = fields(body)?;
                 said.outlets = outlet_events.into_iter().filter_map(outlet).collect();
                 if said.ending.is_none() {
-                    said.used = used;
+                    said.used = used.filter(may_be);
                 }
                 Ok(end(said, Ending::Succeeded))
             }
@@ -431,6 +431,13 @@ fn known(callback: String) -> Result<String, (&'static str, String)> {
 fn calls(said: &mut Said, callback: Option<String>) -> Value {
     said.calling = callback;
     Value::Null
+}
+
+/// Whether a process may have used so much. What it says of itself is its code's to forge, and is added up elsewhere; where
+/// it can't be, the kernel's own word at its end is waited for.
+fn may_be(used: &Usage) -> bool {
+    const MOST: u64 = 1 << 50;
+    [used.max_rss_bytes, used.user_us, used.system_us].iter().all(|figure| *figure < MOST)
 }
 
 /// The first word counts.

@@ -91,7 +91,8 @@ impl Running<'_> {
         self.say(&verdict, exited.as_ref());
         Self::keep(&around.keeps, &verdict).await;
         self.call_what_is_left(folder, &verdict, &said, &around).await;
-        let counted = exited.as_ref().map_or(said.used, |exit| usage(exit, watched.resident()));
+        let counted = exited.as_ref().map_or(said.used, usage);
+        let counted = counted.map(|used| seen_at_least(used, watched.resident()));
         let used = Used { counted, series: watched.series() };
         let leaving = exited.is_none().then(|| {
             Leaving(Box::pin(async move {
@@ -244,12 +245,16 @@ impl Running<'_> {
     }
 }
 
-/// What the kernel counted, or what was seen where that is more: several processes have more together than the
-/// largest of them. `None` where nobody could tell any more.
-fn usage(exit: &Exit, seen: u64) -> Option<Usage> {
+/// What the kernel counted; `None` where nobody could tell any more.
+fn usage(exit: &Exit) -> Option<Usage> {
     exit.exited.as_ref().map(|exited| Usage {
-        max_rss_bytes: exited.max_rss_bytes.max(seen),
+        max_rss_bytes: exited.max_rss_bytes,
         user_us: exited.user_us,
         system_us: exited.system_us,
     })
+}
+
+/// With the memory that was seen of all its processes together, where that is more: the kernel has the largest of them.
+fn seen_at_least(used: Usage, seen: u64) -> Usage {
+    Usage { max_rss_bytes: used.max_rss_bytes.max(seen), ..used }
 }
