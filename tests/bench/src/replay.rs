@@ -39,7 +39,8 @@ pub(crate) async fn measure(home: &Path) -> anyhow::Result<Value> {
         }
         decoded += began.elapsed();
     }
-    let (read, decoded) = ((start.elapsed() - decoded).as_secs_f64(), decoded.as_secs_f64());
+    let read = start.elapsed().saturating_sub(decoded).as_secs_f64();
+    let decoded = decoded.as_secs_f64();
     Ok(json!({
         "records": namespace.last_seq(), "open_s": opened, "s": took, "read_s": read, "decode_s": decoded,
     }))

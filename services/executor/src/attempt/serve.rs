@@ -183,14 +183,7 @@ impl Server {
                 Ok(Value::Null)
             }
             "SkipDownstreamTasks" => skip(said, &fields::<SkipDownstreamTasks>(body)?.tasks),
-            "SucceedTask" => {
-                let SucceedTask { outlet_events, used } = fields(body)?;
-                said.outlets = outlet_events.into_iter().filter_map(outlet).collect();
-                if said.ending.is_none() {
-                    said.used = used.filter(may_be);
-                }
-                Ok(end(said, Ending::Succeeded))
-            }
+            "SucceedTask" => Ok(succeed(said, fields(body)?)),
             "RetryTask" => Ok(end(said, Ending::Failed)),
             "RescheduleTask" => {
                 let due = fields::<RescheduleTask>(body)?.reschedule_date;
@@ -438,6 +431,14 @@ fn calls(said: &mut Said, callback: Option<String>) -> Value {
 fn may_be(used: &Usage) -> bool {
     const MOST: u64 = 1 << 50;
     [used.max_rss_bytes, used.user_us, used.system_us].iter().all(|figure| *figure < MOST)
+}
+
+fn succeed(said: &mut Said, SucceedTask { outlet_events, used }: SucceedTask) -> Value {
+    said.outlets = outlet_events.into_iter().filter_map(outlet).collect();
+    if said.ending.is_none() {
+        said.used = used.filter(may_be);
+    }
+    end(said, Ending::Succeeded)
 }
 
 /// The first word counts.

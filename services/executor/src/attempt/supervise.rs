@@ -64,9 +64,9 @@ impl Running<'_> {
         let server = self.server(stream, startup, &phase, Some(Arc::clone(&around.keeps)));
         let started = self.announce(pid, &phase);
         let mut exit = Box::pin(watch.run());
-        let heard =
-            async { tokio::join!(server.serve(), pump.run(phase.reader(), shared.store.clone())) };
-        tokio::pin!(heard);
+        let mut heard = Box::pin(async {
+            tokio::join!(server.serve(), pump.run(phase.reader(), shared.store.clone()))
+        });
         let (mut exited, (said, early)) = tokio::select! {
             biased;
             exited = &mut exit => (Some(exited), heard.await),

@@ -113,7 +113,9 @@ impl Bench {
     /// The same on another machine.
     pub(crate) fn start_folders_on(&self, host: &str, said: &[&str]) -> Running {
         let mut folders = self.folders(said);
-        folders.iter_mut().for_each(|folder| host.clone_into(&mut folder.host));
+        for folder in &mut folders {
+            host.clone_into(&mut folder.host);
+        }
         self.begin(|ports, shutdown| run_all(ports, folders, Clock::system(), shutdown), true)
     }
 
