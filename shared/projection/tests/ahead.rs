@@ -51,7 +51,7 @@ async fn it_comes_whole_and_in_order() {
 async fn an_error_is_said_and_ends_it() {
     let log = log_of(9).await;
     let before = log.read(Seq::ZERO, ReadLimit { entries: 4, bytes: usize::MAX }).await.unwrap();
-    let chain = before.iter().fold(Chain::START, |chain, entry| chain.then(entry));
+    let chain = before.iter().fold(Chain::START, Chain::then);
     log.trim(Seq(5), chain).await.unwrap();
     let mut ahead = ReadAhead::start(log, Seq(2));
     assert!(matches!(ahead.next().await, Err(PortError::Trimmed { .. })));
