@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 use dagbok_events::Digest;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::Place;
 use crate::settings::{Environment, FindEnvironment, lock_in};
@@ -17,16 +17,17 @@ const BUNDLES: usize = 256;
 pub(crate) type Begin =
     Box<dyn Fn(Environment) -> BoxFuture<'static, Result<Arc<dyn Place>, String>> + Send + Sync>;
 
+/// A place, once it has begun.
+type Cell = Arc<OnceCell<Arc<dyn Place>>>;
+
 /// All of them.
 pub(crate) struct Environments {
     find: FindEnvironment,
     begin: Begin,
     /// By the digests of their locks.
-    places: Mutex<BTreeMap<String, Arc<dyn Place>>>,
+    places: Mutex<BTreeMap<String, Cell>>,
     /// The digest of the lock in each bundle, where it has one.
     locks: Mutex<BTreeMap<Digest, Option<String>>>,
-    /// One is found and begun at a time.
-    turn: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Environments {
@@ -40,10 +41,11 @@ impl Environments {
     pub(crate) fn new(
         find: FindEnvironment,
         begin: Begin,
-        places: BTreeMap<String, Arc<dyn Place>>,
+        begun: BTreeMap<String, Arc<dyn Place>>,
     ) -> Self {
-        let (places, locks) = (Mutex::new(places), Mutex::default());
-        Self { find, begin, places, locks, turn: tokio::sync::Mutex::default() }
+        let cell = |place| Arc::new(OnceCell::new_with(Some(place)));
+        let places = begun.into_iter().map(|(lock, place)| (lock, cell(place))).collect();
+        Self { find, begin, places: Mutex::new(places), locks: Mutex::default() }
     }
 
     /// The place of a bundle that lies in `folder`; `None` where it asks for none of its own.
@@ -55,33 +57,26 @@ impl Environments {
         let known = self.locks.lock().get(bundle).cloned();
         let lock = if let Some(lock) = known { lock } else { self.look(bundle, folder).await? };
         let Some(lock) = lock else { return Ok(None) };
-        if let Some(place) = self.begun(&lock) {
-            return Ok(Some(place));
-        }
-        let _turn = self.turn.lock().await;
-        if let Some(place) = self.begun(&lock) {
-            return Ok(Some(place));
-        }
-        let environment = (self.find)(folder.to_owned()).await?;
-        tracing::info!(%bundle, python = %environment.python.display(), "a bundle's environment is begun");
-        let place = (self.begin)(environment).await?;
-        self.places.lock().insert(lock, Arc::clone(&place));
-        Ok(Some(place))
+        let cell = Arc::clone(self.places.lock().entry(lock).or_default());
+        // Others ask for it meanwhile, and for others: one that hangs as it begins is in no other's way.
+        let begun = cell.get_or_try_init(async || {
+            let environment = (self.find)(folder.to_owned()).await?;
+            let python = environment.python.display();
+            tracing::info!(%bundle, %python, "a bundle's environment is begun");
+            (self.begin)(environment).await
+        });
+        begun.await.cloned().map(Some)
     }
 
     /// The place of a bundle that was asked for before.
     pub(crate) fn known(&self, bundle: &Digest) -> Option<Arc<dyn Place>> {
         let lock = self.locks.lock().get(bundle).cloned()??;
-        self.begun(&lock)
+        self.places.lock().get(&lock)?.get().cloned()
     }
 
     /// Those that have begun.
     pub(crate) fn all(&self) -> Vec<Arc<dyn Place>> {
-        self.places.lock().values().cloned().collect()
-    }
-
-    fn begun(&self, lock: &str) -> Option<Arc<dyn Place>> {
-        self.places.lock().get(lock).cloned()
+        self.places.lock().values().filter_map(|cell| cell.get().cloned()).collect()
     }
 
     async fn look(&self, bundle: &Digest, folder: &Path) -> Result<Option<String>, String> {

@@ -77,7 +77,7 @@ impl Before {
         names: &[Option<String>],
     ) {
         let left = self.left(folders, names);
-        self.keep_roots(&common.ports, folders, names).await;
+        let mut is_left = true;
         let has_all = folders.iter().any(|folder| folder.name.is_none());
         if !has_all {
             let said = names.iter().map(|name| name.as_deref().unwrap_or(UNNAMED).to_owned());
@@ -114,8 +114,14 @@ impl Before {
                     "a DAG folder is not among those of now"
                 );
             }
-            leave(common, folder, files).await;
+            let is_told = leave(common, folder, files).await;
+            is_left &= is_told || !was_renamed;
         }
+        if !is_left {
+            // The next start sees that it was renamed, as this one did.
+            return;
+        }
+        self.keep_roots(&common.ports, folders, names).await;
         for name in left {
             let name = name.as_deref().unwrap_or(UNNAMED);
             if let Err(error) = holders::let_go(&*common.ports.state, name).await {
@@ -175,14 +181,17 @@ fn not_here(name: &str, files: usize) {
     }
 }
 
-async fn leave(common: &Common, folder: Option<&str>, files: Vec<&str>) {
+/// Tells that these files are gone; whether all of it could be told.
+async fn leave(common: &Common, folder: Option<&str>, files: Vec<&str>) -> bool {
+    let mut is_told = true;
     for path in files {
         let file = file_in(folder, path);
         let told = common.teller.tell(&file, CommandBody::DagFileGone { file: file.clone() });
-        if log_answer(&file, &told.await)
-            && let Err(error) = known::forget(&common.ports, &file).await
-        {
+        if !log_answer(&file, &told.await) {
+            is_told = false;
+        } else if let Err(error) = known::forget(&common.ports, &file).await {
             tracing::warn!(file, %error, "that the file is gone could not be kept");
         }
     }
+    is_told
 }

@@ -119,6 +119,12 @@ impl Bench {
         self.begin(|ports, shutdown| run_all(ports, folders, Clock::system(), shutdown), true)
     }
 
+    /// The same where the scheduler does not answer.
+    pub(crate) fn start_folders_unheard(&self, said: &[&str]) -> Running {
+        let folders = self.folders(said);
+        self.begin(|ports, shutdown| run_all(ports, folders, Clock::system(), shutdown), false)
+    }
+
     pub(crate) async fn run_all_to_end(
         &self,
         folders: Vec<ProcessorSettings>,

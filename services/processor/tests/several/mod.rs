@@ -164,6 +164,21 @@ async fn a_folder_that_is_given_another_name_leaves_its_files_by_the_one_before(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renaming_that_nobody_heard_of_is_told_of_at_the_next_start() {
+    let bench = two();
+    let mut running = bench.start_folders(&["red=a"]);
+    said(&mut running, 1).await;
+    running.stop().await;
+    let mut running = bench.start_folders_unheard(&["blue=a"]);
+    assert_eq!(running.next().await, Said::Gone("red//etl.py".to_owned()));
+    running.stop().await;
+    let mut running = bench.start_folders(&["blue=a"]);
+    let told = said(&mut running, 1).await;
+    assert_eq!(told, (read(&[("blue//etl.py", "from_a")]), vec!["red//etl.py".to_owned()]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_a_processor_elsewhere_has_is_left_to_it() {
     let bench = two();
     let mut one = bench.start_folders_on("one", &["default=a"]);
