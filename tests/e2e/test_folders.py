@@ -202,6 +202,11 @@ def test_what_names_folders_wrongly_is_refused_and_commands_look_at_all(
     assert "would both go by the name `etl`" in said
     assert "DBK0002" in said
 
+    it = Standalone(tmp_path, Path(f"dags={red}"))
+    it.process.start()
+    assert it.process.ends() == 2
+    assert f"`default={red}` gives it none" in it.process.log.read_text()
+
     both = f"[processor]\ndags = [{str(red)!r}, {f'navy={blue}'!r}]\n"
     config = tmp_path / "dagbok.toml"
     config.write_text(both)

@@ -17,6 +17,9 @@ use crate::{
     python::Python,
 };
 
+/// What Airflow calls a bundle that nobody named.
+const AIRFLOWS: &str = "dags";
+
 /// Adds the folders that were named: the one, or a list.
 pub(crate) fn push_folders(flags: &mut Flags, named: &[PathBuf]) -> Result<(), Failure> {
     let written = named.iter().filter_map(|path| path_text(Some(path)).transpose());
@@ -40,6 +43,12 @@ pub(crate) fn configured(config: &Config) -> Result<Vec<(Option<String>, PathBuf
         if let Some(name) = name.filter(|name| !is_folder_name(name)) {
             let what = format!("`{name}` is too long for the name of a DAG folder");
             return Err(Failure::new(Code::Config, what).next("give it 64 letters at most"));
+        }
+        if name == Some(AIRFLOWS) {
+            let what = format!("`{AIRFLOWS}` is what people know the folder by that has no name");
+            let path = path.display();
+            return Err(Failure::new(Code::Config, what)
+                .next(format!("give `{path}` another name; `default={path}` gives it none")));
         }
         // The folder is also where tasks find themselves: a relative one would move with the process.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -7,6 +7,7 @@ mod file_state;
 mod inputs;
 mod reading;
 mod repeats;
+mod room;
 mod several;
 mod telling;
 

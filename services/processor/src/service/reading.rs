@@ -91,7 +91,7 @@ impl Service {
         let give_up = Shutdown::new();
         let told = give_up.clone();
         let (teller, known) = (Arc::clone(&self.common.teller), self.files.get(&file));
-        let room = Arc::clone(&self.common.room);
+        let room = self.common.room.clone();
         let unused = known.and_then(|state| state.unused(why, Instant::now()));
         let known = known.map(|state| state.to_foretell().clone()).unwrap_or_default();
         let job = self.jobs.spawn(async move {
@@ -99,8 +99,8 @@ impl Service {
                 Some(Read::Parsed(Box::new(trouble)))
             } else {
                 // The other folders' files are read by as many processes as these.
-                let _place = tokio::select! {
-                    place = room.acquire_owned() => place,
+                let _seat = tokio::select! {
+                    seat = room.enter(why) => seat,
                     () = told.started() => return Done { file, snapshot, parsed: None },
                 };
                 let reading = Reading { parsers, teller, folder, within, told };

@@ -11,9 +11,9 @@ use dagbok_runlog::Ports;
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_telemetry::metrics;
 use futures::future::try_join_all;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use super::{Service, before::Before, blocking};
+use super::{Service, before::Before, blocking, room::Room};
 use crate::{
     ProcessorError, ProcessorSettings,
     dates::{Dates, Place},
@@ -34,8 +34,8 @@ pub(super) struct Common {
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
     pub(super) teller: Arc<Teller>,
-    /// Files that may be read at once.
-    pub(super) room: Arc<Semaphore>,
+    /// For files that are read at once.
+    pub(super) room: Room,
     /// How many files of each folder can't be read.
     failures: Arc<Mutex<BTreeMap<usize, usize>>>,
 }
@@ -97,7 +97,7 @@ pub async fn run_all(
     }
     let inbox = Inbox::open(&ports, clock.clone()).await?;
     let teller = Arc::new(Teller::new(inbox, shutdown.clone(), first.answer_within));
-    let room = Arc::new(Semaphore::new(first.parsers.max(1)));
+    let room = Room::new(first.parsers);
     presence::show(Arc::clone(&ports.state), clock.clone(), &shutdown);
     let before = tokio::select! {
         before = Before::load(ports.clone(), folders.clone()) => before,
