@@ -20,10 +20,12 @@ export DAGBOK_ACCEPTANCE := $(ACCEPTANCE)
 endif
 # The same drawn cases every time; `make test PROPTEST_RNG_SEED=7` draws others.
 PROPTEST_RNG_SEED ?= 1
-# So many of the command line's own tests run side by side. Those that are marked `alone` measure times, or bring the
-# machine to its limits: they run after the others, one at a time.
+# So many of the command line's own tests run side by side. Those that are marked `alone` measure times: they run after
+# the others, one at a time.
 SIDES ?= 2
-export PROPTEST_RNG_SEED
+# So many tests of one program of cargo's at once: more than there are cores, for most wait for servers and clocks.
+RUST_TEST_THREADS ?= 6
+export PROPTEST_RNG_SEED RUST_TEST_THREADS
 
 .PHONY: help
 help: ## What can be made

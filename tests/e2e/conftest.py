@@ -14,7 +14,7 @@ ACCEPTANCE = Path(os.environ.get("DAGBOK_ACCEPTANCE", ROOT.parent / "shared/acce
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the mark of tests that are not to run beside others."""
-    config.addinivalue_line("markers", "alone: measures times, or brings the machine to its limits")
+    config.addinivalue_line("markers", "alone: measures times")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,14 +6,13 @@ import broker_scenes
 import pytest
 import scenes
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_standalone_killed_while_it_works(tmp_path: Path, seed: int) -> None:
     scenes.standalone_killed(tmp_path, seed, kills=3)
 
 
+@pytest.mark.alone
 def test_work_goes_on_within_two_seconds_of_a_restart(tmp_path: Path) -> None:
     scenes.restart_is_quick(tmp_path)
 
@@ -26,10 +25,12 @@ def test_services_apart_killed_while_they_work(tmp_path: Path) -> None:
     scenes.services_killed(tmp_path, seed=3, kills=4)
 
 
+@pytest.mark.alone
 def test_a_killed_scheduler_is_replaced_within_ten_seconds(tmp_path: Path) -> None:
     scenes.scheduler_replaced(tmp_path)
 
 
+@pytest.mark.alone
 def test_a_killed_executor_is_made_up_for_within_a_lease_and_five_seconds(tmp_path: Path) -> None:
     scenes.executor_replaced(tmp_path)
 

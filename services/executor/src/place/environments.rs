@@ -41,10 +41,10 @@ impl Environments {
     pub(crate) fn new(
         find: FindEnvironment,
         begin: Begin,
-        begun: BTreeMap<String, Arc<dyn Place>>,
+        known: BTreeMap<String, Arc<dyn Place>>,
     ) -> Self {
         let cell = |place| Arc::new(OnceCell::new_with(Some(place)));
-        let places = begun.into_iter().map(|(lock, place)| (lock, cell(place))).collect();
+        let places = known.into_iter().map(|(lock, place)| (lock, cell(place))).collect();
         Self { find, begin, places: Mutex::new(places), locks: Mutex::default() }
     }
 
