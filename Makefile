@@ -23,9 +23,7 @@ PROPTEST_RNG_SEED ?= 1
 # So many of the command line's own tests run side by side. Those that are marked `alone` measure times: they run after
 # the others, one at a time.
 SIDES ?= 2
-# So many tests of one program of cargo's at once: more than there are cores, for most wait for servers and clocks.
-RUST_TEST_THREADS ?= 6
-export PROPTEST_RNG_SEED RUST_TEST_THREADS
+export PROPTEST_RNG_SEED
 
 .PHONY: help
 help: ## What can be made

@@ -7,7 +7,7 @@ use std::{
 
 use dagbok_config::{Config, Folders, Runtime};
 use dagbok_executor::{Environment, FindEnvironment, FolderEnvironments, lock_in};
-use dagbok_processor::{ProcessorError, ProcessorSettings, is_folder_name};
+use dagbok_processor::{COMMON, ProcessorError, ProcessorSettings, UNNAMED, is_folder_name};
 
 use crate::{
     codes::Code,
@@ -16,9 +16,6 @@ use crate::{
     failure::Failure,
     python::Python,
 };
-
-/// What Airflow calls a bundle that nobody named.
-const AIRFLOWS: &str = "dags";
 
 /// Adds the folders that were named: the one, or a list.
 pub(crate) fn push_folders(flags: &mut Flags, named: &[PathBuf]) -> Result<(), Failure> {
@@ -44,11 +41,11 @@ pub(crate) fn configured(config: &Config) -> Result<Vec<(Option<String>, PathBuf
             let what = format!("`{name}` is too long for the name of a DAG folder");
             return Err(Failure::new(Code::Config, what).next("give it 64 letters at most"));
         }
-        if name == Some(AIRFLOWS) {
-            let what = format!("`{AIRFLOWS}` is what people know the folder by that has no name");
+        if name == Some(COMMON) {
+            let what = format!("`{COMMON}` is what people know the folder by that has no name");
             let path = path.display();
             return Err(Failure::new(Code::Config, what)
-                .next(format!("give `{path}` another name; `default={path}` gives it none")));
+                .next(format!("give `{path}` another name; `{UNNAMED}={path}` gives it none")));
         }
         // The folder is also where tasks find themselves: a relative one would move with the process.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

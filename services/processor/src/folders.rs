@@ -19,8 +19,8 @@ use crate::{
 pub const UNNAMED: &str = "default";
 /// The longest name, in bytes.
 const NAME_BYTES: usize = 64;
-/// What most DAG folders are called, which tells none from another.
-const COMMON: &str = "dags";
+/// What most DAG folders are called, which tells none from another, and Airflow a bundle that nobody named.
+pub const COMMON: &str = "dags";
 
 /// Whether a folder may be named so.
 pub fn is_folder_name(name: &str) -> bool {

@@ -28,7 +28,7 @@ mod unrest;
 mod watch;
 
 pub use answer::ParsedFile;
-pub use folders::{UNNAMED, check_folders, is_folder_name};
+pub use folders::{COMMON, UNNAMED, check_folders, is_folder_name};
 pub use home::mark_home;
 pub use once::{OnceError, find_once, modules_in, parse_all, parse_once, tell_once};
 pub use project::project_around;

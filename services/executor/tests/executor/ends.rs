@@ -203,6 +203,6 @@ async fn nothing_that_a_task_started_outlives_it() {
     let end = rig.run_task("grandchild").await;
     let lines = rig.log(&end).await;
     let pid = lines.iter().find(|line| line.s == LogSource::Stdout).unwrap().m.parse().unwrap();
-    assert!(!is_alive(pid), "the sleeper is still there");
+    assert!(!is_alive(pid), "the sleeper is still there: {lines:?}");
     assert!(lines.iter().any(|line| line.m.contains("left behind were killed")), "{lines:?}");
 }

@@ -1,16 +1,16 @@
 //! What was before this start: the files that the scheduler was told of, where folders lay, who holds their names. What
 //! this processor answers for, and has no more, it takes leave of.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use dagbok_events::{file_in, folder_of, path_in_folder};
 use dagbok_protocol::CommandBody;
 use dagbok_runlog::{PortResult, Ports};
 use dagbok_runtime::Backoff;
 
-use super::{
-    several::{Common, PAUSE},
-    telling::log_answer,
-};
+use super::{several::Common, telling::log_answer};
 use crate::{
     ProcessorSettings,
     folders::UNNAMED,
@@ -18,6 +18,9 @@ use crate::{
     known,
     roots::{self, Roots},
 };
+
+/// The pause before the ports are asked again what is known.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was before.
 #[derive(Clone)]

@@ -2,7 +2,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use dagbok_events::{DagId, folder_of, path_in_folder};
@@ -20,9 +19,6 @@ use crate::{
     folders, presence,
     tell::Teller,
 };
-
-/// The pause before the ports are asked again what is known.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// DAGs that a file let go of; `None` where they are not known, as it was read by an earlier start.
 pub(super) type Lost = Option<BTreeSet<DagId>>;
